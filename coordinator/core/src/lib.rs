@@ -1,0 +1,1 @@
+//! Every decision of the coordinator, and no I/O

@@ -1,0 +1,1 @@
+//! The binary tercet: carries out what the core decides

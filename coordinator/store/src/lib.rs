@@ -1,0 +1,1 @@
+//! Where transactions are kept: the trait, and SQLite

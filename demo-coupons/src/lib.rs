@@ -1,0 +1,1 @@
+//! The coupons service of the demo

@@ -1,0 +1,1 @@
+//! Write participants and initiators of Tercet transactions

@@ -1,0 +1,1 @@
+//! Scenarios, simulation and crash tests across the crates
