@@ -7,7 +7,10 @@
 /// Whether the mutation `name` is chosen on this thread.
 #[cfg(not(feature = "enabled"))]
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "the whole point is that nothing is left of it")]
+#[allow(
+    clippy::inline_always,
+    reason = "the whole point is that nothing is left of it"
+)]
 pub const fn broken(_name: &str) -> bool {
     false
 }

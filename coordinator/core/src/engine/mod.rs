@@ -1,0 +1,5 @@
+//! Many transactions: requests in; writes, calls and replies out.
+
+mod port;
+
+pub use port::*;
