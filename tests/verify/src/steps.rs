@@ -1,0 +1,193 @@
+//! The steps, in the order in which they run: what is quick and often wrong comes first.
+
+use std::path::Path;
+
+use crate::commands::{cargo, watch, watch_and_read};
+use crate::{Outcome, prerequisites, rules};
+
+/// One thing that must hold.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) looks_at: &'static str,
+    pub(crate) run: fn(&Path) -> anyhow::Result<Outcome>,
+}
+
+pub(crate) const STEPS: &[Step] = &[
+    Step {
+        name: "prerequisites",
+        looks_at: "the programs of PostgreSQL and MariaDB, installed when root and missing",
+        run: prerequisites::run,
+    },
+    Step {
+        name: "format",
+        looks_at: "cargo fmt",
+        run: format,
+    },
+    Step {
+        name: "core-is-pure",
+        looks_at: "core and barrier depend on no I/O, no clock and no randomness",
+        run: rules::core_is_pure,
+    },
+    Step {
+        name: "ships-whole",
+        looks_at: "a program built as it ships has nothing in it that breaks it on purpose",
+        run: rules::ships_whole,
+    },
+    Step {
+        name: "long-files",
+        looks_at: "source files with more than one subject, by their length",
+        run: rules::long_files,
+    },
+    Step {
+        name: "licences",
+        looks_at: "cargo deny: licences, bans and sources of dependencies",
+        run: licences,
+    },
+    Step {
+        name: "lint",
+        looks_at: "cargo clippy on the code that ships",
+        run: lint,
+    },
+    Step {
+        name: "lint-all-features",
+        looks_at: "cargo clippy with the features that only tests use",
+        run: lint_all_features,
+    },
+    Step {
+        name: "docs",
+        looks_at: "cargo doc without a warning",
+        run: docs,
+    },
+    Step {
+        name: "test",
+        looks_at: "every unit, property and scenario test",
+        run: test,
+    },
+    Step {
+        name: "doctest",
+        looks_at: "the examples in the documentation",
+        run: doctest,
+    },
+];
+
+fn format(root: &Path) -> anyhow::Result<Outcome> {
+    watch(&mut cargo(root, &["fmt", "--all", "--check"]))?;
+    Ok(Outcome::Passed(String::new()))
+}
+
+fn lint(root: &Path) -> anyhow::Result<Outcome> {
+    clippy(root, &[])
+}
+
+fn lint_all_features(root: &Path) -> anyhow::Result<Outcome> {
+    clippy(root, &["--all-features"])
+}
+
+fn clippy(root: &Path, features: &[&str]) -> anyhow::Result<Outcome> {
+    let mut command = cargo(
+        root,
+        &["clippy", "--locked", "--workspace", "--all-targets"],
+    );
+    watch(command.args(features).args(["--", "-D", "warnings"]))?;
+    Ok(Outcome::Passed(String::new()))
+}
+
+fn docs(root: &Path) -> anyhow::Result<Outcome> {
+    let mut command = cargo(root, &["doc", "--locked", "--workspace", "--no-deps"]);
+    watch(command.env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Outcome::Passed(String::new()))
+}
+
+fn licences(root: &Path) -> anyhow::Result<Outcome> {
+    let version = cargo(root, &["deny", "--version"]).output()?;
+    if !version.status.success() {
+        return Ok(Outcome::Skipped("cargo-deny is not installed".to_owned()));
+    }
+    let mut command = cargo(root, &["deny", "--offline", "check"]);
+    watch(command.args(["licenses", "bans", "sources"]))?;
+    Ok(Outcome::Passed(
+        "advisories need a network: cargo deny check advisories".to_owned(),
+    ))
+}
+
+fn test(root: &Path) -> anyhow::Result<Outcome> {
+    cargo_test(root, &["--lib", "--bins", "--tests", "--examples"])
+}
+
+fn doctest(root: &Path) -> anyhow::Result<Outcome> {
+    cargo_test(root, &["--doc"])
+}
+
+fn cargo_test(root: &Path, which: &[&str]) -> anyhow::Result<Outcome> {
+    let mut command = cargo(root, &["test", "--locked", "--workspace", "--no-fail-fast"]);
+    let (lines, succeeded) = watch_and_read(command.args(which))?;
+    let counts = Counts::of(&lines);
+    let remark = format!(
+        "{} passed, {} failed, {} ignored",
+        counts.passed, counts.failed, counts.ignored
+    );
+    Ok(if succeeded {
+        Outcome::Passed(remark)
+    } else {
+        Outcome::Failed(remark)
+    })
+}
+
+/// The sums of what the test programs said.
+#[derive(Default, Debug, PartialEq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Counts {
+    /// Adds up lines like `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
+    fn of(lines: &[String]) -> Self {
+        let mut sum = Self::default();
+        for line in lines {
+            let Some((_, counts)) = line
+                .strip_prefix("test result: ")
+                .and_then(|rest| rest.split_once(". "))
+            else {
+                continue;
+            };
+            for part in counts.split("; ") {
+                let Some((number, word)) = part.split_once(' ') else {
+                    continue;
+                };
+                let number: u64 = number.parse().unwrap_or(0);
+                match word {
+                    "passed" => sum.passed += number,
+                    "failed" => sum.failed += number,
+                    "ignored" => sum.ignored += number,
+                    _ => {}
+                }
+            }
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Counts;
+
+    #[test]
+    fn adds_up_what_test_programs_say() {
+        let lines = [
+            "running 3 tests",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out",
+            "test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out",
+        ]
+        .map(str::to_owned);
+        assert_eq!(
+            Counts::of(&lines),
+            Counts {
+                passed: 7,
+                failed: 2,
+                ignored: 1
+            }
+        );
+    }
+}
