@@ -1,5 +1,6 @@
 //! What the compiler does not check: the absences that the architecture rests on.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -91,6 +92,68 @@ pub(crate) fn ships_whole(root: &Path) -> anyhow::Result<Outcome> {
     ))
 }
 
+/// Every reason code that a caller can see has a page, and every page is of a code that exists.
+pub(crate) fn error_pages(root: &Path) -> anyhow::Result<Outcome> {
+    let mut reasons = BTreeSet::new();
+    for path in tracked(root, "coordinator/*.rs")? {
+        reasons.extend(reasons_in(&read_text(&path)?));
+    }
+    anyhow::ensure!(
+        !reasons.is_empty(),
+        "no function `reason` names a code; did it move?"
+    );
+    let mut pages = BTreeSet::new();
+    for path in tracked(root, "docs/errors/*.md")? {
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if is_reason(&stem) && stem != "README" {
+            pages.insert(stem);
+        }
+    }
+    let mut found: Vec<String> = reasons
+        .difference(&pages)
+        .map(|r| format!("docs/errors/{r}.md is missing"))
+        .collect();
+    found.extend(
+        pages
+            .difference(&reasons)
+            .map(|p| format!("docs/errors/{p}.md: no such code")),
+    );
+    if found.is_empty() {
+        return Ok(Outcome::Passed(format!("{} codes", reasons.len())));
+    }
+    Ok(fails_with("reason codes and their pages differ", &found))
+}
+
+/// The codes that functions called `reason` return: literals in capitals, up to the end of the
+/// function.
+fn reasons_in(source: &str) -> BTreeSet<String> {
+    let mut reasons = BTreeSet::new();
+    let mut lines = source.lines();
+    while let Some(head) = lines.next() {
+        if !head.contains("fn reason(") {
+            continue;
+        }
+        let indent: String = head.chars().take_while(|c| *c == ' ').collect();
+        let end = format!("{indent}}}");
+        for line in lines.by_ref().take_while(|line| *line != end) {
+            let literals = line.split('"').skip(1).step_by(2);
+            reasons.extend(literals.filter(|word| is_reason(word)).map(str::to_owned));
+        }
+    }
+    reasons
+}
+
+fn is_reason(word: &str) -> bool {
+    !word.is_empty()
+        && word
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
 /// Lists files that are so long that they probably have more than one subject.
 pub(crate) fn long_files(root: &Path) -> anyhow::Result<Outcome> {
     let mut found = Vec::new();
@@ -144,4 +207,27 @@ fn shown(root: &Path, path: &Path) -> String {
         .unwrap_or(path)
         .display()
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reasons_in;
+
+    #[test]
+    fn finds_the_codes_that_a_function_returns() {
+        let source = r#"
+impl Refusal {
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::A => "A_B",
+            Self::C => "no code",
+        }
+    }
+    pub fn other(&self) -> &'static str {
+        "NOT_A_CODE"
+    }
+}
+"#;
+        assert_eq!(reasons_in(source).into_iter().collect::<Vec<_>>(), ["A_B"]);
+    }
 }

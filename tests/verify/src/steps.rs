@@ -34,6 +34,11 @@ pub(crate) const STEPS: &[Step] = &[
         run: rules::ships_whole,
     },
     Step {
+        name: "error-pages",
+        looks_at: "a page under docs/errors for every reason code",
+        run: rules::error_pages,
+    },
+    Step {
         name: "long-files",
         looks_at: "source files with more than one subject, by their length",
         run: rules::long_files,
