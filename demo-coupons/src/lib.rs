@@ -1,1 +1,26 @@
-//! The coupons service of the demo
+//! The coupons service of the demo: kinds of coupons with a limited stock in a database of its own,
+//! and two actions on them.
+//!
+//! | action | mode | Try | Confirm | Cancel |
+//! |---|---|---|---|---|
+//! | `reserve-coupon` | TCC | available to reserved | reserved to issued | reserved to available |
+//! | `issue-coupon` | COMPENSATE | available to issued | | issued to available |
+//!
+//! Every movement stands in the ledger, and the sums are constraints of the schema.
+
+mod query;
+pub mod seed;
+pub mod stock;
+
+pub use query::Query;
+
+/// Package `demo.coupons.v1`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::pedantic,
+    reason = "generated code; the proto file carries the comments"
+)]
+pub mod proto {
+    tonic::include_proto!("demo.coupons.v1");
+}

@@ -1,0 +1,61 @@
+//! The options of a service.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::faults::Fault;
+
+/// The options of a service.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// A coordinator to attach to; may be given several times
+    #[arg(
+        long,
+        env = "DEMO_COORDINATOR",
+        value_delimiter = ',',
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7460"
+    )]
+    pub coordinator: Vec<String>,
+
+    /// Where to serve the queries; port 0 takes a free one
+    #[arg(
+        long,
+        env = "DEMO_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:0"
+    )]
+    pub listen: SocketAddr,
+
+    /// The SQLite file; made if it is missing
+    #[arg(long, env = "DEMO_DATABASE", value_name = "FILE")]
+    pub database: PathBuf,
+
+    /// The seed file (TOML); what already stands in the database is left as it is
+    #[arg(long, env = "DEMO_SEED", value_name = "FILE")]
+    pub seed: Option<PathBuf>,
+
+    /// Make a share P of the operations fail: OP:SERVICE=P[:before|after|hang|reject], OP being try,
+    /// confirm or cancel; may be given several times
+    #[arg(long, env = "DEMO_FAIL", value_delimiter = ',', value_name = "FAULT")]
+    pub fail: Vec<Fault>,
+
+    /// Calls taken at once
+    #[arg(
+        long,
+        env = "DEMO_CONCURRENCY",
+        value_name = "CALLS",
+        default_value_t = 64
+    )]
+    pub concurrency: u32,
+
+    /// Take the barrier away, to see what it is for
+    #[arg(long, hide = true)]
+    pub without_barrier: bool,
+
+    /// Stop when standard input ends, as it does when the parent process is gone
+    #[arg(long, hide = true)]
+    pub until_stdin_ends: bool,
+}
