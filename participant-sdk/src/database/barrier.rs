@@ -1,0 +1,471 @@
+//! The barrier on a database: opens the local transaction, asks the pure decision, runs the
+//! participant's code inside, and commits the row together with the effect.
+
+use std::{
+    error::Error,
+    ops::ControlFlow,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use sqlx::{Connection as _, Pool, Transaction};
+use tercet_barrier::{
+    Arrival, DEFAULT_RETENTION, Operation, Outcome, Row, RowState, Stored, Verdict, after_run,
+    decide, expired,
+};
+
+use super::{Bind, Connection, Database, StoredRow};
+use crate::{
+    context::{CallContext, begun_ms},
+    error::{ActionError, chain},
+};
+
+/// How often one call tries its local transaction when the database says that the same again may
+/// succeed: a deadlock, a serialization failure, a busy database.
+pub const MAX_LOCAL_ATTEMPTS: u32 = 8;
+/// The longest wait before the second attempt; it doubles with each one.
+const FIRST_PAUSE_MS: u64 = 4;
+/// The longest result of a Try, in bytes.
+pub(crate) const MAX_RESULT_BYTES: usize = 64 * 1024;
+
+/// The code of one action, whatever its types.
+pub(crate) trait Code<D: Database>: Send + Sync + 'static {
+    /// Whether it has an effect outside the database.
+    fn external(&self) -> bool;
+
+    /// Does what the call says; `tried` is what the action's own Try returned.
+    fn run<'a>(
+        &'a self,
+        connection: &'a mut Connection<D>,
+        call: &'a Arc<CallContext>,
+        tried: Option<Bytes>,
+    ) -> BoxFuture<'a, Result<Vec<u8>, ActionError>>;
+}
+
+/// The barrier's table in the participant's own database.
+#[derive(Debug)]
+pub struct Barrier<D: Database> {
+    pool: Pool<D>,
+    retention: Duration,
+    fenced: bool,
+}
+
+impl<D: Database> Clone for Barrier<D> {
+    fn clone(&self) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            ..*self
+        }
+    }
+}
+
+/// A local transaction that did not end in an answer.
+enum Broken {
+    /// The same again may succeed.
+    Transient(String),
+    /// Anything else.
+    Failed(String),
+}
+
+/// Creates the table `tercet_barrier` if it is absent.
+pub async fn create_table<D: Database>(pool: &Pool<D>) -> Result<(), sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let create = D::STATEMENTS.create_table;
+    if D::execute(&mut connection, create, &[]).await.is_ok() {
+        return Ok(());
+    }
+    // PostgreSQL refuses one of two sessions that create the table at the same time.
+    D::execute(&mut connection, create, &[]).await.map(drop)
+}
+
+impl<D: Database> Barrier<D> {
+    /// A barrier in the database behind `pool`, whose table must be there: see
+    /// [`create_table`](Self::create_table).
+    pub fn new(pool: Pool<D>) -> Self {
+        Self {
+            pool,
+            retention: DEFAULT_RETENTION,
+            fenced: true,
+        }
+    }
+
+    /// How long final rows are kept, 30 days unless said otherwise. An operation that finds no row
+    /// for a transaction older than this is answered UNKNOWN, so never [`purge`](Self::purge) younger
+    /// rows.
+    #[must_use]
+    pub fn retention(self, retention: Duration) -> Self {
+        Self { retention, ..self }
+    }
+
+    pub(crate) fn without_fence(self) -> Self {
+        Self {
+            fenced: false,
+            ..self
+        }
+    }
+
+    /// Creates the table `tercet_barrier` if it is absent.
+    pub async fn create_table(&self) -> Result<(), sqlx::Error> {
+        create_table(&self.pool).await
+    }
+
+    /// Removes at most `limit` rows that have been final for at least `older_than` (or for the
+    /// retention, if that is longer) and says how many it removed: call it again while it is `limit`.
+    ///
+    /// A row still TRIED stays, as every committed action in mode COMPENSATE leaves one: only the
+    /// coordinator knows that its transaction is final.
+    pub async fn purge(&self, older_than: Duration, limit: u32) -> Result<u64, sqlx::Error> {
+        let older_than = older_than.max(self.retention);
+        let begun_before = first_id_of(now_ms().saturating_sub(millis(older_than)));
+        let mut connection = self.pool.acquire().await?;
+        let seconds = i64::try_from(older_than.as_secs()).unwrap_or(i64::MAX);
+        let binds = [
+            Bind::Text(&begun_before),
+            Bind::Number(seconds),
+            Bind::Number(i64::from(limit)),
+        ];
+        D::execute(&mut connection, D::STATEMENTS.purge, &binds).await
+    }
+
+    /// Carries out one call: its row and its effect are committed together, or neither is.
+    pub(crate) async fn carry_out(&self, call: &Arc<CallContext>, code: &dyn Code<D>) -> Outcome {
+        for attempt in 1..=MAX_LOCAL_ATTEMPTS {
+            match self.attempt(call, code).await {
+                Ok(ControlFlow::Break(outcome)) => return outcome,
+                Ok(ControlFlow::Continue(())) => {}
+                Err(Broken::Failed(error)) => return Outcome::Unknown(error),
+                Err(Broken::Transient(error)) => {
+                    tracing::debug!(tx_id = %call.tx_id, action = call.action, attempt, error,
+                        "the local transaction is tried again");
+                    pause(attempt).await;
+                }
+            }
+        }
+        Outcome::Unknown(format!(
+            "the local transaction did not succeed in {MAX_LOCAL_ATTEMPTS} attempts"
+        ))
+    }
+
+    /// One local transaction; `Continue` after it has only announced the Try of an external action.
+    async fn attempt(
+        &self,
+        call: &Arc<CallContext>,
+        code: &dyn Code<D>,
+    ) -> Result<ControlFlow<Outcome>, Broken> {
+        let mut local = self
+            .pool
+            .begin_with(D::STATEMENTS.begin)
+            .await
+            .map_err(broken::<D>)?;
+        let (verdict, found) = self.judge(&mut local, call, code.external()).await?;
+        match verdict {
+            Verdict::Answer(outcome) => {
+                local.rollback().await.map_err(broken::<D>)?;
+                Ok(ControlFlow::Break(outcome))
+            }
+            Verdict::Announce => {
+                commit(local).await?;
+                Ok(ControlFlow::Continue(()))
+            }
+            Verdict::Empty { .. } => {
+                commit(local).await?;
+                Ok(ControlFlow::Break(Outcome::done()))
+            }
+            Verdict::Run { then } => self
+                .run(local, call, code, then, found.as_ref())
+                .await
+                .map(ControlFlow::Break),
+        }
+    }
+
+    /// What to do, with the row that was found. A row that the verdict leaves is already inserted:
+    /// inserting comes first, so that of two operations that race one waits for the other.
+    async fn judge(
+        &self,
+        local: &mut Connection<D>,
+        call: &CallContext,
+        external: bool,
+    ) -> Result<(Verdict, Option<Row>), Broken> {
+        let arrival = Arrival {
+            mode: call.mode,
+            operation: call.operation,
+            external,
+            expired: expired(begun_ms(call.tx_id), now_ms(), self.retention),
+        };
+        if !self.fenced {
+            return Ok((
+                Verdict::Run {
+                    then: RowState::Tried,
+                },
+                None,
+            ));
+        }
+        let key = Key::of(call);
+        if is_over(call) {
+            let found = read::<D>(local, &key).await?;
+            let verdict = found.map(|row| decide(&arrival, Some(&row)));
+            return Ok((answer_or_over(verdict), None));
+        }
+        let absent = decide(&arrival, None);
+        let leaves = left_by(&absent);
+        if let Some(state) = leaves
+            && insert::<D>(local, &key, state).await.map_err(broken::<D>)?
+        {
+            return Ok((absent, None));
+        }
+        match read::<D>(local, &key).await? {
+            Some(row) => Ok((decide(&arrival, Some(&row)), Some(row))),
+            None if leaves.is_some() => Err(Broken::Transient(
+                "the barrier's row went away meanwhile".to_owned(),
+            )),
+            None => Ok((absent, None)),
+        }
+    }
+
+    /// Runs the participant's code behind a savepoint and ends the local transaction.
+    async fn run(
+        &self,
+        mut local: Transaction<'static, D>,
+        call: &Arc<CallContext>,
+        code: &dyn Code<D>,
+        then: RowState,
+        found: Option<&Row>,
+    ) -> Result<Outcome, Broken> {
+        let tried = (call.operation != Operation::Try)
+            .then(|| found.map(|row| Bytes::from(row.result.clone())))
+            .flatten();
+        let mut savepoint = (*local).begin().await.map_err(broken::<D>)?;
+        let outcome = run_code::<D>(&mut savepoint, call, code, tried).await?;
+        match after_run(call.operation, then, found, &outcome) {
+            Stored::WithEffect(row) => {
+                // Fails if the code ended the transaction, or went on after the database had.
+                savepoint.commit().await.map_err(broken::<D>)?;
+                self.store(&mut local, call, found, then, &row).await?;
+                commit(local).await?;
+            }
+            Stored::WithoutEffect(row) => {
+                savepoint.rollback().await.map_err(broken::<D>)?;
+                self.store(&mut local, call, found, then, &row).await?;
+                commit(local).await?;
+            }
+            Stored::Nothing => {
+                drop(savepoint);
+                local.rollback().await.map_err(broken::<D>)?;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Changes the row to `row`, unless it was inserted so.
+    async fn store(
+        &self,
+        local: &mut Connection<D>,
+        call: &CallContext,
+        found: Option<&Row>,
+        inserted: RowState,
+        row: &Row,
+    ) -> Result<(), Broken> {
+        if !self.fenced || (found.is_none() && *row == Row::new(inserted)) {
+            return Ok(());
+        }
+        let key = Key::of(call);
+        let changed = update::<D>(local, &key, row).await.map_err(broken::<D>)?;
+        if changed == 1 {
+            Ok(())
+        } else {
+            Err(Broken::Failed(format!(
+                "the barrier's row was gone at the end: {changed} changed"
+            )))
+        }
+    }
+}
+
+/// Runs the code; a panic, an error and a result that is too long are UNKNOWN.
+async fn run_code<D: Database>(
+    connection: &mut Connection<D>,
+    call: &Arc<CallContext>,
+    code: &dyn Code<D>,
+    tried: Option<Bytes>,
+) -> Result<Outcome, Broken> {
+    let answer = AssertUnwindSafe(code.run(connection, call, tried))
+        .catch_unwind()
+        .await;
+    match answer {
+        Ok(Ok(result)) if result.len() > MAX_RESULT_BYTES => {
+            Ok(Outcome::Unknown(crate::text::too_long(result.len())))
+        }
+        Ok(Ok(result)) => Ok(Outcome::Done(result)),
+        Ok(Err(ActionError::Rejected(reason))) => Ok(Outcome::Rejected(crate::text::cut(reason))),
+        Ok(Err(ActionError::Failed(error))) => match database_error(error.as_ref()) {
+            Some(inner) if D::is_transient(inner) => Err(Broken::Transient(chain(error.as_ref()))),
+            _ => Ok(Outcome::Unknown(chain(error.as_ref()))),
+        },
+        Err(panic) => Ok(crate::text::panicked(call, panic.as_ref())),
+    }
+}
+
+/// The key of a row.
+pub(super) struct Key<'a> {
+    pub(super) tx_id: String,
+    pub(super) action: &'a str,
+}
+
+impl<'a> Key<'a> {
+    fn of(call: &'a CallContext) -> Self {
+        Self {
+            tx_id: call.tx_id.to_string(),
+            action: &call.action,
+        }
+    }
+}
+
+/// Whether a Try can no longer count, because phase one has ended.
+fn is_over(call: &CallContext) -> bool {
+    call.operation == Operation::Try
+        && call
+            .deadline()
+            .is_some_and(|deadline| Instant::now() >= deadline)
+}
+
+/// What a Try whose time is over answers: what the row says, or UNKNOWN where it would run the code.
+fn answer_or_over(verdict: Option<Verdict>) -> Verdict {
+    match verdict {
+        Some(Verdict::Answer(outcome)) => Verdict::Answer(outcome),
+        _ => Verdict::Answer(Outcome::Unknown("phase one is over: not tried".to_owned())),
+    }
+}
+
+fn left_by(verdict: &Verdict) -> Option<RowState> {
+    match verdict {
+        Verdict::Run { then } => Some(*then),
+        Verdict::Announce => Some(RowState::Trying),
+        Verdict::Empty { leave } => Some(*leave),
+        Verdict::Answer(_) => None,
+    }
+}
+
+async fn insert<D: Database>(
+    connection: &mut Connection<D>,
+    key: &Key<'_>,
+    state: RowState,
+) -> Result<bool, sqlx::Error> {
+    insert_word::<D>(connection, key, state.as_str()).await
+}
+
+/// Inserts a row; false if there is one, committed.
+pub(super) async fn insert_word<D: Database>(
+    connection: &mut Connection<D>,
+    key: &Key<'_>,
+    state: &str,
+) -> Result<bool, sqlx::Error> {
+    let binds = [
+        Bind::Text(&key.tx_id),
+        D::name(key.action),
+        Bind::Text(state),
+        Bind::Bytes(&[]),
+        Bind::Text(""),
+    ];
+    Ok(D::execute(connection, D::STATEMENTS.insert, &binds).await? == 1)
+}
+
+async fn read<D: Database>(
+    connection: &mut Connection<D>,
+    key: &Key<'_>,
+) -> Result<Option<Row>, Broken> {
+    let Some(stored) = read_word::<D>(connection, key).await.map_err(broken::<D>)? else {
+        return Ok(None);
+    };
+    let Some(state) = RowState::parse(&stored.state) else {
+        return Err(Broken::Failed(format!(
+            "the barrier's row of {} {:?} has the state {:?}, which no action has",
+            key.tx_id, key.action, stored.state
+        )));
+    };
+    Ok(Some(Row {
+        state,
+        result: stored.result,
+        rejection: stored.rejection,
+    }))
+}
+
+/// Reads and locks a row.
+pub(super) async fn read_word<D: Database>(
+    connection: &mut Connection<D>,
+    key: &Key<'_>,
+) -> Result<Option<StoredRow>, sqlx::Error> {
+    D::fetch(
+        connection,
+        D::STATEMENTS.read,
+        &[Bind::Text(&key.tx_id), D::name(key.action)],
+    )
+    .await
+}
+
+async fn update<D: Database>(
+    connection: &mut Connection<D>,
+    key: &Key<'_>,
+    row: &Row,
+) -> Result<u64, sqlx::Error> {
+    let binds = [
+        Bind::Text(row.state.as_str()),
+        Bind::Bytes(&row.result),
+        Bind::Text(&row.rejection),
+        Bind::Text(&key.tx_id),
+        D::name(key.action),
+    ];
+    D::execute(connection, D::STATEMENTS.update, &binds).await
+}
+
+/// The point before which a crash loses the effect and after which it does not.
+async fn commit<D: Database>(local: Transaction<'static, D>) -> Result<(), Broken> {
+    local.commit().await.map_err(broken::<D>)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn broken<D: Database>(error: sqlx::Error) -> Broken {
+    let line = chain(&error);
+    match error.as_database_error() {
+        Some(inner) if D::is_transient(inner) => Broken::Transient(line),
+        _ => Broken::Failed(line),
+    }
+}
+
+/// The database's own words somewhere among the causes of an error.
+fn database_error<'e>(
+    error: &'e (dyn Error + 'static),
+) -> Option<&'e (dyn sqlx::error::DatabaseError + 'static)> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(sqlx::Error::Database(inner)) = error.downcast_ref() {
+            return Some(inner.as_ref());
+        }
+        next = error.source();
+    }
+    None
+}
+
+async fn pause(attempt: u32) {
+    let longest = FIRST_PAUSE_MS << attempt.min(MAX_LOCAL_ATTEMPTS);
+    tokio::time::sleep(Duration::from_millis(rand::random_range(0..=longest))).await;
+}
+
+/// Milliseconds since 1970 by this machine's clock. It is compared with days only.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, millis)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The smallest transaction id of that millisecond, as it is stored.
+fn first_id_of(ms: u64) -> String {
+    uuid::Builder::from_unix_timestamp_millis(ms, &[0; 10])
+        .into_uuid()
+        .to_string()
+}

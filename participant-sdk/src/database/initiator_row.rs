@@ -1,0 +1,155 @@
+//! The initiator's own row, `(tx_id, "")`: one truth about its local transaction, however its commit
+//! and its check-back race.
+
+use std::time::Duration;
+
+use sqlx::Pool;
+use tercet_barrier::{
+    DEFAULT_RETENTION, expired,
+    initiator::{CheckBack, Truth, decide_check_back},
+};
+use uuid::Uuid;
+
+use super::{
+    Connection, Database,
+    barrier::{Key, insert_word, now_ms, read_word},
+};
+use crate::context::begun_ms;
+
+/// How long a check-back waits behind the initiator's open local transaction before it answers
+/// UNKNOWN. (On SQLite: the pool's `busy_timeout`.)
+pub const CHECK_BACK_LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Why the initiator's row could not be inserted or judged.
+#[derive(Debug, thiserror::Error)]
+pub enum InitiatorRowError {
+    /// A check-back came first and answered FAILURE: roll the local transaction back.
+    #[error("transaction {0} is already answered as failed: roll the local transaction back")]
+    AlreadyFailed(Uuid),
+    /// An earlier local transaction of the same id committed: roll this repetition back, the work is
+    /// done.
+    #[error("the local transaction of {0} has committed before: roll this repetition back")]
+    AlreadyCommitted(Uuid),
+    /// Another local transaction of the same initiator, still open, is in the way.
+    #[error("the local transaction of {0} is still open")]
+    StillOpen(Uuid),
+    /// The row may have been removed, so that nobody can say.
+    #[error("transaction {0} was begun longer ago than rows are kept")]
+    Expired(Uuid),
+    /// The row is not one of an initiator.
+    #[error("the initiator's row of {tx_id} has the state {state:?}")]
+    Corrupt {
+        /// The transaction.
+        tx_id: Uuid,
+        /// What stands there.
+        state: String,
+    },
+    /// The database failed.
+    #[error("the initiator's row cannot be written or read")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Says, inside the initiator's open local transaction, that it takes effect with `tx_id`: inserts
+/// `(tx_id, "")` as SUCCESS. Do it first, and commit only if it went in.
+pub async fn insert_initiator_row<D: Database>(
+    connection: &mut Connection<D>,
+    tx_id: Uuid,
+) -> Result<(), InitiatorRowError> {
+    let key = key(tx_id);
+    if insert_word::<D>(connection, &key, Truth::Success.as_str()).await? {
+        return Ok(());
+    }
+    match read_truth::<D>(connection, &key, tx_id).await? {
+        Some(Truth::Failure) => Err(InitiatorRowError::AlreadyFailed(tx_id)),
+        Some(Truth::Success) => Err(InitiatorRowError::AlreadyCommitted(tx_id)),
+        None => Err(InitiatorRowError::StillOpen(tx_id)),
+    }
+}
+
+/// Answers a check-back: what the row says, or FAILURE once that is written, after which the
+/// initiator's late commit fails on the key. An error means UNKNOWN.
+pub async fn check_back_initiator_row<D: Database>(
+    pool: &Pool<D>,
+    tx_id: Uuid,
+) -> Result<Truth, InitiatorRowError> {
+    let mut connection = pool.acquire().await?;
+    let answer = judge::<D>(&mut connection, tx_id).await;
+    if let Some(restore) = D::STATEMENTS.restore_lock_wait {
+        let restored = D::execute(&mut connection, restore, &[]).await;
+        if restored.is_err() {
+            // A connection that would wait too short for others does not go back to the pool.
+            connection.close().await?;
+        }
+    }
+    answer
+}
+
+async fn judge<D: Database>(
+    connection: &mut Connection<D>,
+    tx_id: Uuid,
+) -> Result<Truth, InitiatorRowError> {
+    use sqlx::Connection as _;
+
+    let mut local = connection.begin_with(D::STATEMENTS.begin).await?;
+    if let Some(shorten) = D::STATEMENTS.shorten_lock_wait {
+        D::execute(&mut local, shorten, &[]).await?;
+    }
+    let key = key(tx_id);
+    let is_expired = expired(begun_ms(tx_id), now_ms(), DEFAULT_RETENTION);
+    let truth = match decide_check_back(None, is_expired) {
+        CheckBack::InsertFailure => {
+            if insert_word::<D>(&mut local, &key, Truth::Failure.as_str())
+                .await
+                .map_err(|error| waited::<D>(tx_id, error))?
+            {
+                Some(Truth::Failure)
+            } else {
+                read_truth::<D>(&mut local, &key, tx_id).await?
+            }
+        }
+        CheckBack::Answer(truth) => read_truth::<D>(&mut local, &key, tx_id)
+            .await?
+            .or(Some(truth)),
+        CheckBack::Expired => read_truth::<D>(&mut local, &key, tx_id).await?,
+    };
+    local.commit().await?;
+    match truth {
+        Some(truth) => Ok(truth),
+        None if is_expired => Err(InitiatorRowError::Expired(tx_id)),
+        None => Err(InitiatorRowError::StillOpen(tx_id)),
+    }
+}
+
+fn key(tx_id: Uuid) -> Key<'static> {
+    Key {
+        tx_id: tx_id.to_string(),
+        action: "",
+    }
+}
+
+async fn read_truth<D: Database>(
+    connection: &mut Connection<D>,
+    key: &Key<'_>,
+    tx_id: Uuid,
+) -> Result<Option<Truth>, InitiatorRowError> {
+    let stored = read_word::<D>(connection, key)
+        .await
+        .map_err(|error| waited::<D>(tx_id, error))?;
+    let Some(stored) = stored else {
+        return Ok(None);
+    };
+    match Truth::parse(&stored.state) {
+        Some(truth) => Ok(Some(truth)),
+        None => Err(InitiatorRowError::Corrupt {
+            tx_id,
+            state: stored.state,
+        }),
+    }
+}
+
+fn waited<D: Database>(tx_id: Uuid, error: sqlx::Error) -> InitiatorRowError {
+    match error.as_database_error() {
+        Some(inner) if D::is_lock_timeout(inner) => InitiatorRowError::StillOpen(tx_id),
+        _ => InitiatorRowError::Database(error),
+    }
+}
