@@ -92,6 +92,7 @@
 mod context;
 pub mod database;
 mod error;
+pub mod initiator;
 pub mod participant;
 mod payload;
 mod text;

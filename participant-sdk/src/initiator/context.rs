@@ -1,0 +1,345 @@
+//! The context of a transaction in gRPC metadata, so that an initiator's own call of a participant's
+//! own method says which action it is the Try of.
+
+use std::{
+    collections::BTreeMap,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderValue, Request, Response};
+use prost::Message;
+use tercet_barrier::{Mode, Operation};
+use tercet_proto::v1;
+use tonic::{
+    Status,
+    metadata::{BinaryMetadataValue, MetadataMap, MetadataValue},
+};
+use tower::{Layer, Service};
+use uuid::Uuid;
+
+/// The names of the metadata entries; HTTP headers are the same.
+pub mod key {
+    /// The transaction, a hyphenated UUID.
+    pub const TX_ID: &str = "tercet-tx-id";
+    /// The action's name.
+    pub const ACTION: &str = "tercet-action";
+    /// TRY, CONFIRM or CANCEL.
+    pub const OPERATION: &str = "tercet-operation";
+    /// TCC, COMPENSATE or DELIVER.
+    pub const MODE: &str = "tercet-mode";
+    /// The transaction's business type.
+    pub const BUSINESS_TYPE: &str = "tercet-business-type";
+    /// The transaction's business id.
+    pub const BUSINESS_ID: &str = "tercet-business-id";
+    /// What is left of phase one, in milliseconds.
+    pub const TIME_LEFT_MS: &str = "tercet-time-left-ms";
+    /// Which call of this operation this is, from 1.
+    pub const ATTEMPT: &str = "tercet-attempt";
+    /// All of it: an encoded `tercet.v1.Call` without its payload. Safe for every byte.
+    pub const CONTEXT: &str = "tercet-context-bin";
+}
+
+/// Which operation of which action of which transaction a call is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransactionContext {
+    /// The transaction.
+    pub tx_id: Uuid,
+    /// The action's name: with `tx_id` the key of the barrier.
+    pub action: String,
+    /// What to do; an initiator's own call is a Try.
+    pub operation: Operation,
+    /// The action's mode.
+    pub mode: Mode,
+    /// The transaction's business type.
+    pub business_type: String,
+    /// The transaction's business id.
+    pub business_id: String,
+    /// What is left of phase one.
+    pub time_left: Option<Duration>,
+    /// Which call of this operation this is, from 1.
+    pub attempt: u32,
+    /// The transaction's own words.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl TransactionContext {
+    /// A request in this context, for a client with [`ContextLayer::client`].
+    pub fn request<M>(self, message: M) -> tonic::Request<M> {
+        let mut request = tonic::Request::new(message);
+        request.extensions_mut().insert(self);
+        request
+    }
+
+    /// The context of a request, in a service behind [`ContextLayer::server`]. A request without one
+    /// is refused with `INVALID_ARGUMENT`: outside of a transaction it must have no effect.
+    ///
+    /// # Errors
+    /// The status to return to the caller.
+    #[allow(
+        clippy::result_large_err,
+        reason = "a tonic method returns it as it is"
+    )]
+    pub fn of<M>(request: &tonic::Request<M>) -> Result<&Self, Status> {
+        request.extensions().get::<Self>().ok_or_else(|| {
+            Status::invalid_argument(
+                "this method is the Try of a transaction and was called without one: the metadata \
+                 tercet-tx-id and tercet-action are missing, or the service has no ContextLayer",
+            )
+        })
+    }
+
+    /// Writes the context into headers: each part that is visible ASCII by itself, and all of it as
+    /// [`key::CONTEXT`].
+    fn write(&self, headers: &mut HeaderMap) {
+        let plain = [
+            (key::TX_ID, self.tx_id.to_string()),
+            (key::ACTION, self.action.clone()),
+            (key::OPERATION, operation_word(self.operation).to_owned()),
+            (key::MODE, mode_word(self.mode).to_owned()),
+            (key::BUSINESS_TYPE, self.business_type.clone()),
+            (key::BUSINESS_ID, self.business_id.clone()),
+            (key::ATTEMPT, self.attempt.to_string()),
+        ];
+        let time_left = self
+            .time_left
+            .map(|left| (key::TIME_LEFT_MS, left.as_millis().to_string()));
+        for (name, text) in plain.into_iter().chain(time_left) {
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.insert(name, value);
+            }
+        }
+        let mut metadata = MetadataMap::from_headers(std::mem::take(headers));
+        let whole = BinaryMetadataValue::from_bytes(&self.to_call().encode_to_vec());
+        metadata.insert_bin(key::CONTEXT, whole);
+        *headers = metadata.into_headers();
+    }
+
+    /// Reads the context from headers; none where there is no transaction. An unreadable one is an
+    /// error: to take the call for one outside of a transaction would be wrong.
+    fn read(headers: &HeaderMap) -> Result<Option<Self>, String> {
+        if let Some(value) = headers.get(key::CONTEXT) {
+            let value = MetadataValue::<tonic::metadata::Binary>::try_from(value.as_bytes())
+                .map_err(|error| format!("{}: {error}", key::CONTEXT))?;
+            let bytes = value
+                .to_bytes()
+                .map_err(|error| format!("{}: {error}", key::CONTEXT))?;
+            let call = v1::Call::decode(bytes).map_err(|e| format!("{}: {e}", key::CONTEXT))?;
+            return Self::from_call(call).map(Some);
+        }
+        if !headers.contains_key(key::TX_ID) {
+            return Ok(None);
+        }
+        let text = |name: &str| -> Result<String, String> {
+            let value = headers.get(name).map(|value| value.to_str());
+            value
+                .unwrap_or(Ok(""))
+                .map(str::to_owned)
+                .map_err(|e| format!("{name}: {e}"))
+        };
+        let number = |name: &str| text(name).map(|text| text.parse().unwrap_or_default());
+        Self::from_call(v1::Call {
+            tx_id: text(key::TX_ID)?,
+            action: text(key::ACTION)?,
+            operation: parse_operation(&text(key::OPERATION)?)?.into(),
+            mode: parse_mode(&text(key::MODE)?)?.into(),
+            business_type: text(key::BUSINESS_TYPE)?,
+            business_id: text(key::BUSINESS_ID)?,
+            time_left_ms: number(key::TIME_LEFT_MS)?,
+            attempt: u32::try_from(number(key::ATTEMPT)?).unwrap_or(1),
+            ..v1::Call::default()
+        })
+        .map(Some)
+    }
+
+    fn to_call(&self) -> v1::Call {
+        v1::Call {
+            tx_id: self.tx_id.to_string(),
+            action: self.action.clone(),
+            operation: match self.operation {
+                Operation::Try => v1::Operation::Try,
+                Operation::Confirm => v1::Operation::Confirm,
+                Operation::Cancel => v1::Operation::Cancel,
+            }
+            .into(),
+            mode: match self.mode {
+                Mode::Tcc => v1::Mode::Tcc,
+                Mode::Compensate => v1::Mode::Compensate,
+                Mode::Deliver => v1::Mode::Deliver,
+            }
+            .into(),
+            business_type: self.business_type.clone(),
+            business_id: self.business_id.clone(),
+            ext_properties: self.properties.clone(),
+            time_left_ms: self.time_left.map_or(0, super::action::millis),
+            attempt: self.attempt,
+            ..v1::Call::default()
+        }
+    }
+
+    fn from_call(call: v1::Call) -> Result<Self, String> {
+        let (operation, mode) = (call.operation(), call.mode());
+        if call.action.is_empty() {
+            return Err(format!("{} is missing", key::ACTION));
+        }
+        let left = u64::try_from(call.time_left_ms).unwrap_or(0);
+        Ok(Self {
+            tx_id: Uuid::try_parse(&call.tx_id).map_err(|e| format!("{}: {e}", key::TX_ID))?,
+            action: call.action,
+            operation: match operation {
+                v1::Operation::Confirm => Operation::Confirm,
+                v1::Operation::Cancel => Operation::Cancel,
+                v1::Operation::Try => Operation::Try,
+                v1::Operation::Unspecified => return Err(format!("{} is missing", key::OPERATION)),
+            },
+            mode: match mode {
+                v1::Mode::Tcc => Mode::Tcc,
+                v1::Mode::Compensate => Mode::Compensate,
+                v1::Mode::Deliver => Mode::Deliver,
+                v1::Mode::Unspecified => return Err(format!("{} is missing", key::MODE)),
+            },
+            business_type: call.business_type,
+            business_id: call.business_id,
+            time_left: (left > 0).then(|| Duration::from_millis(left)),
+            attempt: call.attempt,
+            properties: call.ext_properties,
+        })
+    }
+}
+
+fn operation_word(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Try => "TRY",
+        Operation::Confirm => "CONFIRM",
+        Operation::Cancel => "CANCEL",
+    }
+}
+
+fn mode_word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Tcc => "TCC",
+        Mode::Compensate => "COMPENSATE",
+        Mode::Deliver => "DELIVER",
+    }
+}
+
+fn parse_operation(word: &str) -> Result<v1::Operation, String> {
+    let name = format!("OPERATION_{word}");
+    v1::Operation::from_str_name(&name)
+        .ok_or_else(|| format!("{} is {word:?}, not TRY, CONFIRM or CANCEL", key::OPERATION))
+}
+
+fn parse_mode(word: &str) -> Result<v1::Mode, String> {
+    let name = format!("MODE_{word}");
+    v1::Mode::from_str_name(&name)
+        .ok_or_else(|| format!("{} is {word:?}, not TCC, COMPENSATE or DELIVER", key::MODE))
+}
+
+/// A tower layer that carries the [`TransactionContext`] between gRPC metadata and the extensions of
+/// requests.
+///
+/// On the initiator's side it wraps the channel of any tonic client, and writes the context of a
+/// request made by [`LiveTransaction::request`](super::LiveTransaction::request) into its metadata:
+///
+/// ```no_run
+/// use tercet_sdk::initiator::ContextLayer;
+/// use tower::Layer;
+///
+/// # fn wrap(channel: tonic::transport::Channel) {
+/// let channel = ContextLayer::client().layer(channel);
+/// // let mut points = PointsClient::new(channel);
+/// # drop(channel);
+/// # }
+/// ```
+///
+/// On the participant's side it wraps the server, and the method finds the context with
+/// [`TransactionContext::of`]:
+///
+/// ```
+/// use tercet_sdk::initiator::ContextLayer;
+///
+/// let server = tonic::transport::Server::builder().layer(ContextLayer::server());
+/// # drop(server);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ContextLayer {
+    side: Side,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Client,
+    Server,
+}
+
+impl ContextLayer {
+    /// Writes contexts into metadata.
+    pub fn client() -> Self {
+        Self { side: Side::Client }
+    }
+
+    /// Reads contexts from metadata. An unreadable one is answered with `INVALID_ARGUMENT`, and the
+    /// service is not called.
+    pub fn server() -> Self {
+        Self { side: Side::Server }
+    }
+}
+
+impl<S> Layer<S> for ContextLayer {
+    type Service = ContextService<S>;
+
+    fn layer(&self, inner: S) -> ContextService<S> {
+        ContextService {
+            inner,
+            side: self.side,
+        }
+    }
+}
+
+/// The service that [`ContextLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct ContextService<S> {
+    inner: S,
+    side: Side,
+}
+
+impl<S, B, R> Service<Request<B>> for ContextService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Default,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = futures::future::Either<
+        S::Future,
+        futures::future::Ready<Result<Self::Response, Self::Error>>,
+    >;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        use futures::future::{Either, ready};
+        match self.side {
+            Side::Client => {
+                if let Some(context) = request.extensions_mut().remove::<TransactionContext>() {
+                    context.write(request.headers_mut());
+                }
+            }
+            Side::Server => match TransactionContext::read(request.headers()) {
+                Ok(Some(context)) => {
+                    request.extensions_mut().insert(context);
+                }
+                Ok(None) => {}
+                Err(problem) => {
+                    let status =
+                        Status::invalid_argument(format!("transaction context: {problem}"));
+                    return Either::Right(ready(Ok(status.into_http())));
+                }
+            },
+        }
+        Either::Left(self.inner.call(request))
+    }
+}

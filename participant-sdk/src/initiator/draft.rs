@@ -1,0 +1,207 @@
+//! What is about to begin: the builder behind [`Client::execute`] and [`Client::begin`].
+
+use std::time::Duration;
+
+use tercet_proto::v1::{self, session_request::Request};
+use uuid::Uuid;
+
+use super::{Action, CheckBack, Client, Error, LiveTransaction, Outcome, action::millis};
+
+/// Phase one's length unless a draft says otherwise; the server's default too.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// When a request is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wait {
+    /// When the decision is durable.
+    #[default]
+    Decided,
+    /// When every action is where the decision wants it, durably; parked is an answer too.
+    Completed,
+    /// When begin is durable. Only for Execute.
+    Accepted,
+}
+
+impl From<Wait> for v1::Wait {
+    fn from(wait: Wait) -> Self {
+        match wait {
+            Wait::Decided => Self::Decided,
+            Wait::Completed => Self::Completed,
+            Wait::Accepted => Self::Accepted,
+        }
+    }
+}
+
+/// A [`Draft`] that the coordinator tries and decides.
+#[derive(Debug, Clone, Copy)]
+pub struct Execute(());
+
+/// A [`Draft`] that the initiator tries and decides.
+#[derive(Debug, Clone)]
+pub struct Begin {
+    check_back: Option<CheckBack>,
+}
+
+/// A transaction about to begin. Nothing is sent before [`send`](Draft::send).
+#[derive(Debug, Clone)]
+#[must_use = "nothing is sent before send()"]
+pub struct Draft<K> {
+    client: Client,
+    request: v1::BeginRequest,
+    tx_id: Option<Uuid>,
+    actions: Vec<Action>,
+    timeout: Duration,
+    wait: Wait,
+    answer_within: Option<Duration>,
+    kind: K,
+}
+
+impl<K> Draft<K> {
+    fn with_kind(client: Client, business_type: String, business_id: String, kind: K) -> Self {
+        Self {
+            client,
+            request: v1::BeginRequest {
+                business_type,
+                business_id,
+                ..v1::BeginRequest::default()
+            },
+            tx_id: None,
+            actions: Vec::new(),
+            timeout: DEFAULT_TIMEOUT,
+            wait: Wait::Decided,
+            answer_within: None,
+            kind,
+        }
+    }
+
+    /// The transaction's id, a `UUIDv7` (`Uuid::now_v7()`) that the caller keeps, so that it can ask
+    /// again after a crash of its own. Default: a new one. The same id with the same body is the same
+    /// transaction; with another body it is refused.
+    pub fn tx_id(mut self, tx_id: Uuid) -> Self {
+        self.tx_id = Some(tx_id);
+        self
+    }
+
+    /// A second transaction of the same business type and id is answered with the first one.
+    pub fn unique_business(mut self) -> Self {
+        self.request.unique_business = true;
+        self
+    }
+
+    /// One more action; at most 64.
+    pub fn action(mut self, action: Action) -> Self {
+        self.actions.push(action);
+        self
+    }
+
+    /// How long phase one may take; default 30 s, at most 7 days.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// A word of the caller's own, kept with the transaction and sent to participants.
+    pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.request.ext_properties.insert(key.into(), value.into());
+        self
+    }
+
+    /// How long the request is repeated and its answer waited for; default: the client's, and for an
+    /// Execute its time-out on top.
+    pub fn answer_within(mut self, within: Duration) -> Self {
+        self.answer_within = Some(within);
+        self
+    }
+
+    /// When the decision is answered; default [`Wait::Decided`].
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// The request, and the id it is sent with.
+    fn request(&mut self) -> Result<(v1::BeginRequest, Uuid), Error> {
+        if self.timeout.is_zero() {
+            let problem = "must be longer than zero; left out it is 30 s";
+            return Err(Error::invalid("timeout", problem));
+        }
+        let tx_id = self.tx_id.unwrap_or_else(Uuid::now_v7);
+        let mut request = std::mem::take(&mut self.request);
+        request.tx_id = tx_id.to_string();
+        request.timeout_ms = millis(self.timeout);
+        let actions = std::mem::take(&mut self.actions).into_iter();
+        request.actions = actions
+            .map(Action::into_message)
+            .collect::<Result<_, _>>()?;
+        Ok((request, tx_id))
+    }
+
+    /// An answer to our own repetition of a request with an id made here is no repetition to the
+    /// caller.
+    fn is_ours(&self, sent: Uuid, answered: Uuid) -> bool {
+        self.tx_id.is_none() && sent == answered
+    }
+}
+
+impl Draft<Execute> {
+    pub(super) fn new(client: Client, business_type: String, business_id: String) -> Self {
+        Self::with_kind(client, business_type, business_id, Execute(()))
+    }
+
+    /// Sends it, again and again with the same id if need be, and returns where the transaction
+    /// stands: after [`Wait::Decided`] and [`Wait::Completed`] never [`Outcome::Running`], but for
+    /// a repeated request.
+    ///
+    /// Dropping the future gives up waiting; the transaction goes on.
+    pub async fn send(mut self) -> Result<Outcome, Error> {
+        let (begin, tx_id) = self.request()?;
+        let default_within = self.client.answer_within().saturating_add(self.timeout);
+        let within = self.answer_within.unwrap_or(default_within);
+        let request = Request::Execute(v1::ExecuteRequest {
+            begin: Some(begin),
+            wait: v1::Wait::from(self.wait).into(),
+        });
+        let mut outcome = self.client.ask_state(request, tx_id, within).await?;
+        if self.is_ours(tx_id, outcome.tx_id()) {
+            outcome.set_first();
+        }
+        Ok(outcome)
+    }
+}
+
+impl Draft<Begin> {
+    pub(super) fn new(client: Client, business_type: String, business_id: String) -> Self {
+        let kind = Begin { check_back: None };
+        Self::with_kind(client, business_type, business_id, kind)
+    }
+
+    /// Whom to ask when no decision came in time. Without it the deadline decides FAILURE.
+    pub fn check_back(mut self, check_back: CheckBack) -> Self {
+        self.kind.check_back = Some(check_back);
+        self
+    }
+
+    /// Sends it, again and again with the same id if need be. When this returns, the transaction and
+    /// its actions are durable and their Tries may be called.
+    pub async fn send(mut self) -> Result<LiveTransaction, Error> {
+        if self.wait == Wait::Accepted {
+            let problem = "Accepted is for Execute; a decision is waited for, or its completion";
+            return Err(Error::invalid("wait", problem));
+        }
+        let (mut begin, tx_id) = self.request()?;
+        begin.check_back = self.kind.check_back.take().map(CheckBack::into_message);
+        let within = self.answer_within.unwrap_or(self.client.answer_within());
+        let request = Request::Begin(begin.clone());
+        let mut outcome = self.client.ask_state(request, tx_id, within).await?;
+        if self.is_ours(tx_id, outcome.tx_id()) {
+            outcome.set_first();
+        }
+        Ok(LiveTransaction::begun(
+            self.client,
+            begin,
+            outcome,
+            self.timeout,
+            self.wait,
+        ))
+    }
+}

@@ -1,0 +1,195 @@
+//! What can go wrong between an initiator and the coordinator.
+
+use std::{collections::BTreeMap, fmt};
+
+use tercet_proto::v1;
+use tonic::Code;
+use tonic_types::StatusExt;
+use uuid::Uuid;
+
+use super::Decision;
+
+/// Why a request has no answer to give.
+///
+/// Three kinds matter to a caller: [`Refused`](Error::Refused) and
+/// [`DecisionConflict`](Error::DecisionConflict) are definite and changed nothing;
+/// [`OutcomeUnknown`](Error::OutcomeUnknown) may have taken effect, ask again with the same id;
+/// [`Unavailable`](Error::Unavailable) never left this process.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The coordinator refused the request. Nothing was changed.
+    #[error("{0}")]
+    Refused(Box<Refused>),
+    /// The transaction was decided the other way before. That decision stands.
+    #[error("transaction {tx_id} is already decided: {stands} stands")]
+    DecisionConflict {
+        /// The transaction.
+        tx_id: Uuid,
+        /// The decision that was made, and never changes.
+        stands: Decision,
+    },
+    /// The request was sent and no answer came in time: it may or may not have taken effect. The
+    /// same request with the same id, or [`Client::outcome`](super::Client::outcome), tells.
+    #[error("no answer in time about transaction {tx_id} ({last}): ask again with the same id")]
+    OutcomeUnknown {
+        /// The transaction to ask for.
+        tx_id: Uuid,
+        /// The last thing that went wrong.
+        last: String,
+    },
+    /// No coordinator could be reached in time. Nothing was sent.
+    #[error("no coordinator reachable at {addresses}: {last}")]
+    Unavailable {
+        /// Where it was tried.
+        addresses: String,
+        /// The last thing that went wrong.
+        last: String,
+    },
+    /// A request that this client can see to be wrong. Nothing was sent.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// What is wrong.
+        field: String,
+        /// Why, and what would be accepted.
+        problem: String,
+    },
+    /// The coordinator's answer makes no sense to this version of the SDK.
+    #[error("the coordinator's answer is not understood: {0}")]
+    Reply(String),
+}
+
+impl Error {
+    pub(super) fn invalid(field: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self::Invalid {
+            field: field.into(),
+            problem: problem.to_string(),
+        }
+    }
+
+    /// The stable reason code of a refusal; `docs/errors/` has a page for each.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Refused(refused) => Some(&refused.reason),
+            Self::DecisionConflict { .. } => Some(reason::DECISION_CONFLICT),
+            Self::OutcomeUnknown { .. } => Some(reason::OUTCOME_UNKNOWN),
+            _ => None,
+        }
+    }
+
+    /// Types a refusal: a decision conflict names the decision that stands.
+    pub(super) fn from_refusal(refused: Refused, tx_id: Option<Uuid>) -> Self {
+        match (refused.reason.as_str(), tx_id) {
+            (reason::DECISION_CONFLICT, Some(tx_id)) => match refused.standing_decision() {
+                Some(stands) => Self::DecisionConflict { tx_id, stands },
+                None => Self::Refused(Box::new(refused)),
+            },
+            (reason::OUTCOME_UNKNOWN, Some(tx_id)) => Self::OutcomeUnknown {
+                tx_id,
+                last: refused.message,
+            },
+            _ => Self::Refused(Box::new(refused)),
+        }
+    }
+}
+
+/// A request that the coordinator refused: what a unary call says with a gRPC status and its
+/// details.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refused {
+    /// The gRPC code.
+    pub code: Code,
+    /// The stable reason code; `docs/errors/` has a page for each.
+    pub reason: String,
+    /// What happened, to what, and what to do.
+    pub message: String,
+    /// Which fields are wrong: their path and why.
+    pub violations: Vec<(String, String)>,
+    /// Particulars: the field that differs, the transaction that is in the way, …
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Refused {
+    /// The runtime that the client's task ran on is shut down.
+    pub(super) fn runtime_gone() -> Self {
+        Self {
+            code: Code::Aborted,
+            reason: "RUNTIME_GONE".to_owned(),
+            message: "the runtime on which this client was made is shut down".to_owned(),
+            violations: Vec::new(),
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the same request may be answered otherwise in a moment.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(
+            self.reason.as_str(),
+            reason::OUTCOME_UNKNOWN | reason::OVERLOADED | reason::DRAINING
+        ) || matches!(self.code, Code::Unavailable | Code::ResourceExhausted)
+    }
+
+    fn standing_decision(&self) -> Option<Decision> {
+        match self.metadata.get("stands").map(String::as_str) {
+            Some("SUCCESS") => Some(Decision::Success),
+            Some("FAILURE") => Some(Decision::Failure),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.message)?;
+        for (field, problem) in &self.violations {
+            write!(f, "; {field}: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl From<v1::Error> for Refused {
+    fn from(error: v1::Error) -> Self {
+        Self {
+            code: Code::from(error.code),
+            reason: error.reason,
+            message: error.message,
+            violations: error
+                .violations
+                .into_iter()
+                .map(|v| (v.field, v.description))
+                .collect(),
+            metadata: error.metadata,
+        }
+    }
+}
+
+impl From<&tonic::Status> for Refused {
+    fn from(status: &tonic::Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info();
+        Self {
+            code: status.code(),
+            reason: info.map_or_else(|| format!("{:?}", status.code()), |i| i.reason.clone()),
+            message: status.message().to_owned(),
+            violations: details.bad_request().map_or_else(Vec::new, |bad| {
+                let violations = bad.field_violations.iter();
+                violations
+                    .map(|v| (v.field.clone(), v.description.clone()))
+                    .collect()
+            }),
+            metadata: info.map_or_else(BTreeMap::new, |i| i.metadata.clone().into_iter().collect()),
+        }
+    }
+}
+
+/// Reason codes this client acts upon.
+mod reason {
+    pub(super) const DECISION_CONFLICT: &str = "DECISION_CONFLICT";
+    pub(super) const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
+    pub(super) const OVERLOADED: &str = "OVERLOADED";
+    pub(super) const DRAINING: &str = "DRAINING";
+}

@@ -1,0 +1,176 @@
+//! A transaction whose Tries the initiator calls itself.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use tercet_barrier::{Mode, Operation};
+use tercet_proto::v1::{self, session_request::Request};
+use uuid::Uuid;
+
+use super::{Action, Client, Decision, Error, Outcome, TransactionContext, Wait};
+
+/// A transaction that this initiator began and has to decide.
+///
+/// Call each participant with the [`context`](Self::context) of its action, then
+/// [`commit`](Self::commit) or [`rollback`](Self::rollback). Dropped undecided, it is rolled back as
+/// well as that goes: in the background, once, within the client's time; if that fails too, the
+/// deadline decides, or the check-back. A transaction that an earlier request began, and one on
+/// which a decision was asked for, is left alone.
+#[derive(Debug)]
+pub struct LiveTransaction {
+    client: Client,
+    begun: v1::BeginRequest,
+    tx_id: Uuid,
+    modes: BTreeMap<String, Mode>,
+    latest: Outcome,
+    deadline: Instant,
+    wait: Wait,
+    decision_asked: bool,
+}
+
+impl LiveTransaction {
+    pub(super) fn begun(
+        client: Client,
+        mut begun: v1::BeginRequest,
+        latest: Outcome,
+        timeout: Duration,
+        wait: Wait,
+    ) -> Self {
+        let actions = std::mem::take(&mut begun.actions).into_iter();
+        let now = Instant::now();
+        Self {
+            client,
+            tx_id: latest.tx_id(),
+            modes: actions.map(|a| (a.name.clone(), mode(a.mode()))).collect(),
+            begun,
+            latest,
+            deadline: now.checked_add(timeout).unwrap_or(now),
+            wait,
+            decision_asked: false,
+        }
+    }
+
+    /// The transaction's id.
+    pub fn id(&self) -> Uuid {
+        self.tx_id
+    }
+
+    /// The newest that is known of it. A repeated Begin may find it decided.
+    pub fn latest(&self) -> &Outcome {
+        &self.latest
+    }
+
+    /// What is left of phase one by this process's clock; the coordinator's counts.
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Adds an action. When this returns it is durable, and its Try may be called.
+    pub async fn add_action(&mut self, action: Action) -> Result<(), Error> {
+        let action = action.into_message()?;
+        let (name, mode) = (action.name.clone(), mode(action.mode()));
+        let request = Request::AddAction(v1::AddActionRequest {
+            tx_id: self.tx_id.to_string(),
+            action: Some(action),
+        });
+        let within = self.client.answer_within();
+        let state = self.client.ask_state(request, self.tx_id, within).await?;
+        self.note(state);
+        self.modes.insert(name, mode);
+        Ok(())
+    }
+
+    /// The context in which the action's Try is called; see [`ContextLayer`](super::ContextLayer).
+    /// An action that was neither begun with nor added is refused: its Try must not be sent.
+    pub fn context(&self, action: &str) -> Result<TransactionContext, Error> {
+        let mode = *self.modes.get(action).ok_or_else(|| {
+            let problem = "not an action of this transaction; begin with it or add it first";
+            Error::invalid(format!("action {action:?}"), problem)
+        })?;
+        if mode == Mode::Deliver {
+            let problem = "a DELIVER action has no Try; the coordinator delivers it";
+            return Err(Error::invalid(format!("action {action:?}"), problem));
+        }
+        Ok(TransactionContext {
+            tx_id: self.tx_id,
+            action: action.to_owned(),
+            operation: Operation::Try,
+            mode,
+            business_type: self.begun.business_type.clone(),
+            business_id: self.begun.business_id.clone(),
+            time_left: Some(self.time_left()),
+            attempt: 1,
+            properties: self.begun.ext_properties.clone(),
+        })
+    }
+
+    /// A tonic request in the context of the action, for a client with
+    /// [`ContextLayer::client`](super::ContextLayer::client):
+    /// `points.freeze(tx.request("freeze", FreezeRequest { … })?).await?`.
+    pub fn request<M>(&self, action: &str, message: M) -> Result<tonic::Request<M>, Error> {
+        Ok(self.context(action)?.request(message))
+    }
+
+    /// Decides SUCCESS. May be called again after [`Error::OutcomeUnknown`].
+    /// [`Error::DecisionConflict`] when the deadline or a person decided FAILURE before.
+    pub async fn commit(&mut self) -> Result<Outcome, Error> {
+        self.decide(Decision::Success, String::new()).await
+    }
+
+    /// Decides FAILURE. May be called again after [`Error::OutcomeUnknown`].
+    pub async fn rollback(&mut self, reason: impl Into<String>) -> Result<Outcome, Error> {
+        self.decide(Decision::Failure, reason.into()).await
+    }
+
+    /// Leaves it undecided: dropping it does nothing any more. The deadline or the check-back
+    /// decides, or somebody who knows the id: [`Client::decide`].
+    pub fn leave(&mut self) {
+        self.decision_asked = true;
+    }
+
+    async fn decide(&mut self, decision: Decision, reason: String) -> Result<Outcome, Error> {
+        // Before the request leaves: from now on a roll-back could contradict the answer that is lost.
+        self.decision_asked = true;
+        let answer = self.client.decide(self.tx_id, decision, reason, self.wait);
+        let outcome = answer.await?;
+        self.note(outcome);
+        Ok(self.latest.clone())
+    }
+
+    /// Keeps what is not older than what was seen.
+    fn note(&mut self, outcome: Outcome) {
+        if outcome.version() >= self.latest.version() {
+            self.latest = outcome;
+        }
+    }
+}
+
+impl Drop for LiveTransaction {
+    fn drop(&mut self) {
+        let undecided = self.latest.decision().is_none() && !self.latest.is_repeated();
+        if self.decision_asked || !undecided {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let (client, tx_id) = (self.client.clone(), self.tx_id);
+        runtime.spawn(async move {
+            let reason = "dropped by its initiator without a decision";
+            let decided = client.decide(tx_id, Decision::Failure, reason, Wait::Decided);
+            if let Err(error) = decided.await {
+                tracing::warn!(%tx_id, %error, "a dropped transaction could not be rolled back");
+            }
+        });
+    }
+}
+
+fn mode(mode: v1::Mode) -> Mode {
+    match mode {
+        v1::Mode::Compensate => Mode::Compensate,
+        v1::Mode::Deliver => Mode::Deliver,
+        v1::Mode::Tcc | v1::Mode::Unspecified => Mode::Tcc,
+    }
+}

@@ -1,0 +1,64 @@
+//! The initiator's side: begin transactions, decide them, and learn what became of them.
+//!
+//! The simplest initiator hands over all actions and gets the outcome as a typed value. The
+//! coordinator calls every Try, decides, and drives every Confirm or Cancel to its end, through
+//! crashes of every process:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use tercet_sdk::{Json, initiator::{Action, Client, Outcome, Wait}};
+//!
+//! # async fn exchange(order_id: &str) -> Result<(), tercet_sdk::initiator::Error> {
+//! let client = Client::connect(["http://127.0.0.1:7400"]).await?;
+//! let outcome = client
+//!     .execute("points_for_coupon", order_id)
+//!     .unique_business()
+//!     .action(Action::tcc("freeze", "points").payload(&Json(100)))
+//!     .action(Action::tcc("reserve", "coupons").after(["freeze"]).wants_results())
+//!     .timeout(Duration::from_secs(30))
+//!     .wait(Wait::Completed)
+//!     .send()
+//!     .await?;
+//! match outcome {
+//!     Outcome::Committed { results, .. } => {
+//!         let Json(coupon) = results.read::<Json<u64>>("reserve")?;
+//!         println!("coupon {coupon}");
+//!     }
+//!     Outcome::RolledBack { cause, .. } => println!("no coupon: {cause}"),
+//!     Outcome::Running { tx_id, .. } => println!("ask again for {tx_id}"),
+//!     Outcome::Parked { tx_id, failed, .. } => println!("{tx_id}: {failed:?} need a person"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An initiator that calls participants itself [begins](Client::begin) a [`LiveTransaction`], calls
+//! each participant in the [context](LiveTransaction::context) of an action, and
+//! [commits](LiveTransaction::commit) or [rolls back](LiveTransaction::rollback).
+//!
+//! **After a failure**: [`Error::Refused`] and [`Error::DecisionConflict`] are definite.
+//! [`Error::OutcomeUnknown`] is not: ask with [`Client::outcome`], or send the same request with the
+//! same [`tx_id`](Draft::tx_id) again. The client itself repeats whatever lost its answer until
+//! [`answer_within`](Draft::answer_within) is over.
+
+mod action;
+mod client;
+mod context;
+mod draft;
+mod error;
+mod frame;
+mod live;
+mod outcome;
+mod session;
+mod watch;
+
+pub use self::{
+    action::{Action, CheckBack, RetryPolicy},
+    client::{Client, ClientBuilder, DEFAULT_ANSWER_WITHIN, DEFAULT_MAX_IN_FLIGHT},
+    context::{ContextLayer, ContextService, TransactionContext, key},
+    draft::{Begin, Draft, Execute, Wait},
+    error::{Error, Refused},
+    live::LiveTransaction,
+    outcome::{Cause, CauseKind, Decision, Outcome, Results},
+    watch::Watch,
+};
