@@ -22,7 +22,7 @@ use std::time::Duration;
 use tercet_mutation::broken;
 
 /// How long a final row is kept before it may be removed, unless the participant says otherwise.
-pub const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub const DEFAULT_RETENTION: Duration = Duration::from_hours(30 * 24);
 
 /// What phase one does and which calls phase two makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -168,7 +168,7 @@ pub enum Verdict {
 }
 
 /// What to do with an operation that finds `row`.
-pub fn decide(arrival: &Arrival, row: Option<&Row>) -> Verdict {
+pub fn decide(arrival: Arrival, row: Option<&Row>) -> Verdict {
     if let Some(error) = never_called(arrival.mode, arrival.operation) {
         return unknown(error);
     }
@@ -194,7 +194,7 @@ fn never_called(mode: Mode, operation: Operation) -> Option<&'static str> {
     }
 }
 
-fn decide_absent(arrival: &Arrival) -> Verdict {
+fn decide_absent(arrival: Arrival) -> Verdict {
     if arrival.expired {
         return unknown(
             "the transaction was begun longer ago than barrier rows are kept: its row may have been \

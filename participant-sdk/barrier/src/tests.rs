@@ -96,7 +96,7 @@ fn check_table(mode: Mode) {
         }
         for (state, cell) in columns.clone().zip(cells) {
             let found = state.map(row);
-            let verdict = decide(&arrival(mode, operation), found.as_ref());
+            let verdict = decide(arrival(mode, operation), found.as_ref());
             assert_eq!(verdict, cell, "{mode:?} {operation:?} on {state:?}");
         }
     }
@@ -115,8 +115,8 @@ fn the_table_of_compensate() {
 #[test]
 fn deliver_runs_its_confirm_once() {
     let confirm = arrival(Mode::Deliver, Operation::Confirm);
-    assert_eq!(decide(&confirm, None), run(RowState::Confirmed));
-    assert_eq!(decide(&confirm, Some(&row(RowState::Confirmed))), ok());
+    assert_eq!(decide(confirm, None), run(RowState::Confirmed));
+    assert_eq!(decide(confirm, Some(&row(RowState::Confirmed))), ok());
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn an_operation_that_a_mode_does_not_have_is_unknown() {
             .into_iter()
             .chain(RowState::ALL.map(|state| Some(row(state))))
         {
-            let verdict = decide(&arrival(mode, operation), found.as_ref());
+            let verdict = decide(arrival(mode, operation), found.as_ref());
             assert!(
                 matches!(verdict, Verdict::Answer(Outcome::Unknown(_))),
                 "{mode:?} {operation:?} on {found:?}: {verdict:?}"
@@ -148,12 +148,12 @@ fn an_external_action_announces_its_try_and_nothing_else() {
                 .into_iter()
                 .chain(RowState::ALL.map(|state| Some(row(state))))
             {
-                let plain = decide(&arrival(mode, operation), found.as_ref());
+                let plain = decide(arrival(mode, operation), found.as_ref());
                 let external = Arrival {
                     external: true,
                     ..arrival(mode, operation)
                 };
-                let verdict = decide(&external, found.as_ref());
+                let verdict = decide(external, found.as_ref());
                 if operation == Operation::Try && mode != Mode::Deliver && found.is_none() {
                     assert_eq!(verdict, Verdict::Announce);
                 } else {
@@ -172,7 +172,7 @@ fn without_a_row_an_expired_transaction_is_unknown_and_with_one_it_is_not() {
                 expired: true,
                 ..arrival(mode, operation)
             };
-            let verdict = decide(&late, None);
+            let verdict = decide(late, None);
             assert!(
                 matches!(verdict, Verdict::Answer(Outcome::Unknown(_))),
                 "{mode:?} {operation:?}: {verdict:?}"
@@ -180,8 +180,8 @@ fn without_a_row_an_expired_transaction_is_unknown_and_with_one_it_is_not() {
             for state in RowState::ALL {
                 let found = row(state);
                 assert_eq!(
-                    decide(&late, Some(&found)),
-                    decide(&arrival(mode, operation), Some(&found))
+                    decide(late, Some(&found)),
+                    decide(arrival(mode, operation), Some(&found))
                 );
             }
         }

@@ -206,10 +206,10 @@ impl<D: Database> Barrier<D> {
         let key = Key::of(call);
         if is_over(call) {
             let found = read::<D>(local, &key).await?;
-            let verdict = found.map(|row| decide(&arrival, Some(&row)));
+            let verdict = found.map(|row| decide(arrival, Some(&row)));
             return Ok((answer_or_over(verdict), None));
         }
-        let absent = decide(&arrival, None);
+        let absent = decide(arrival, None);
         let leaves = left_by(&absent);
         if let Some(state) = leaves
             && insert::<D>(local, &key, state).await.map_err(broken::<D>)?
@@ -217,7 +217,7 @@ impl<D: Database> Barrier<D> {
             return Ok((absent, None));
         }
         match read::<D>(local, &key).await? {
-            Some(row) => Ok((decide(&arrival, Some(&row)), Some(row))),
+            Some(row) => Ok((decide(arrival, Some(&row)), Some(row))),
             None if leaves.is_some() => Err(Broken::Transient(
                 "the barrier's row went away meanwhile".to_owned(),
             )),

@@ -16,7 +16,7 @@ use tercet_barrier::{Mode, Outcome, initiator::Truth};
 use tercet_proto::v1;
 
 pub use action::{CompensateAction, DeliverAction, TccAction};
-pub use attach::{AttachError, AttachOptions};
+pub use attach::{AttachError, AttachOptions, DEFAULT_DRAIN_TIMEOUT, MAX_ADDRESSES};
 pub use builder::{
     DEFAULT_CONCURRENCY, MAX_CONCURRENCY, MAX_HANDLERS, NoDatabase, ParticipantBuilder,
 };
@@ -117,6 +117,15 @@ impl Participant {
                 panic_words(panic.as_ref())
             )),
         }
+    }
+
+    /// The handlers, as the coordinator is told.
+    fn handlers(&self) -> Vec<v1::Handler> {
+        let handler = |(name, handler): (&String, &Handler)| v1::Handler {
+            name: name.clone(),
+            mode: wire_mode(handler.mode).into(),
+        };
+        self.0.handlers.iter().map(handler).collect()
     }
 
     /// Whether a call runs to its end without waiting for a database, so that a task of its own would

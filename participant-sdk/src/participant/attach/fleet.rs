@@ -1,0 +1,128 @@
+//! Every coordinator that a participant is attached to: those it was told of, and the replicas that
+//! these name.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{AttachOptions, MAX_ADDRESSES, endpoint, link::Link};
+use crate::participant::Participant;
+
+/// Lists of replicas that were heard and not yet read.
+const HEARD: usize = 16;
+
+/// Which address a node is attached through. A node may have several; it gets one stream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Nodes(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Nodes {
+    /// Takes the node for `address`; false if another address has it.
+    pub(super) fn take(&self, node: &str, address: &str) -> bool {
+        let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes
+            .entry(node.to_owned())
+            .or_insert_with(|| address.to_owned())
+            == address
+    }
+
+    /// Gives back what `address` took.
+    pub(super) fn release(&self, address: &str) {
+        let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.retain(|_, holder| holder != address);
+    }
+}
+
+/// One task for each address.
+pub(super) struct Fleet {
+    participant: Participant,
+    options: Arc<AttachOptions>,
+    nodes: Nodes,
+    stop: CancellationToken,
+    heard: mpsc::Sender<Vec<String>>,
+    replicas: mpsc::Receiver<Vec<String>>,
+    links: BTreeMap<String, CancellationToken>,
+    tasks: JoinSet<()>,
+}
+
+impl Fleet {
+    pub(super) fn new(participant: Participant, options: AttachOptions) -> Self {
+        let (heard, replicas) = mpsc::channel(HEARD);
+        Self {
+            participant,
+            options: Arc::new(options),
+            nodes: Nodes::default(),
+            stop: CancellationToken::new(),
+            heard,
+            replicas,
+            links: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Serves until `shutdown`, then until every link has drained.
+    pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        for address in self.options.addresses.clone() {
+            self.link(address);
+        }
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(listed) = self.replicas.recv() => self.follow(listed),
+                // A link that was left; what it said when it ended is already logged.
+                Some(_) = self.tasks.join_next() => {}
+            }
+        }
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Attaches to replicas that are new and leaves those that are gone. Addresses that the options
+    /// name are never left.
+    fn follow(&mut self, listed: Vec<String>) {
+        let listed: BTreeSet<String> = listed
+            .into_iter()
+            .filter(|address| !address.is_empty())
+            .collect();
+        if listed.is_empty() {
+            return;
+        }
+        let configured = &self.options.addresses;
+        self.links.retain(|address, stop| {
+            let stays = listed.contains(address) || configured.contains(address);
+            if !stays {
+                stop.cancel();
+            }
+            stays
+        });
+        for address in listed {
+            match endpoint(&address) {
+                Ok(_) => self.link(address),
+                Err(problem) => tracing::warn!(problem, "a replica's address is ignored"),
+            }
+        }
+    }
+
+    fn link(&mut self, address: String) {
+        if self.links.contains_key(&address) || self.links.len() >= MAX_ADDRESSES {
+            return;
+        }
+        let stop = self.stop.child_token();
+        self.links.insert(address.clone(), stop.clone());
+        let link = Link {
+            participant: self.participant.clone(),
+            options: Arc::clone(&self.options),
+            nodes: self.nodes.clone(),
+            heard: self.heard.clone(),
+            address,
+            stop,
+        };
+        self.tasks.spawn(link.run());
+    }
+}
