@@ -482,6 +482,8 @@ pub struct Live {
     pub sent: Sent,
     /// Whether a call of phase two may be sent: given by a durable write, used up by the call.
     pub permit: bool,
+    /// Whether there was no way to its participant when a call was last wanted.
+    pub unreachable: bool,
     /// Before this time no call is sent.
     pub not_before: Timestamp,
     /// Tries sent by this incarnation.

@@ -249,11 +249,8 @@ fn loaded(row: ActionInfoRow, phase: &Phase) -> Action {
         finished_at: row.finished_at,
         live: Live {
             sent,
-            permit: false,
             not_before: next.map_or_else(Timestamp::default, Timestamp::from_micros),
-            tries: 0,
-            rejections: 0,
-            dirty: false,
+            ..Live::new()
         },
         spec: Arc::new(row.spec),
     }

@@ -38,6 +38,9 @@ pub enum Fence {
     /// No condition: only a mutation makes it.
     #[cfg(feature = "mutations")]
     Dropped,
+    /// No condition, and the `tx_info` row stays as it is: only a mutation makes it.
+    #[cfg(feature = "mutations")]
+    ActionsOnly,
 }
 
 /// The columns of `tx_info` that a write sets.

@@ -1,5 +1,241 @@
 //! Many transactions: requests in; writes, calls and replies out.
+//!
+//! The engine owns plain state and does nothing by itself: it is told what happened and what time it
+//! is, and gives out what is to be done. Calls and replies leave only when the write that they depend
+//! on has held.
 
+mod calls;
+mod entry;
+mod folding;
+mod loading;
 mod port;
+mod requests;
+#[cfg(feature = "mutations")]
+mod undurable;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use port::*;
+
+use self::{calls::OpenCall, entry::Entry};
+use crate::{
+    gate::Gate,
+    id::{CallId, CallerId, TxId},
+    loader::Loader,
+    model::Owner,
+    pursuit::earliest,
+    time::Timestamp,
+    transition::{Context, Event},
+};
+
+/// Transactions with illegal rows that are remembered, so that they are not read again and again.
+const ILLEGAL_REMEMBERED: usize = 10_000;
+
+/// Many transactions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Engine {
+    config: EngineConfig,
+    owner: Owner,
+    dice: u64,
+    now: Timestamp,
+    entries: BTreeMap<TxId, Entry>,
+    gate: Gate,
+    loader: Loader,
+    open: BTreeMap<CallId, OpenCall>,
+    last_call: u64,
+    timers: BTreeSet<(Timestamp, Timer)>,
+    /// Callers who wait for another transaction than the one they asked for.
+    joined: BTreeMap<CallerId, TxId>,
+    /// Transactions that can be let go of when memory is short.
+    resting: BTreeSet<TxId>,
+    illegal: BTreeSet<TxId>,
+    to_load: Vec<TxId>,
+    outputs: Vec<Output>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Tx(TxId),
+    Call(CallId),
+}
+
+/// The sizes of everything that could grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Transactions in memory.
+    pub transactions: usize,
+    /// Calls under way.
+    pub calls: usize,
+    /// Calls that wait for a place or a way.
+    pub calls_waiting: usize,
+    /// Timers that are set.
+    pub timers: usize,
+}
+
+impl Engine {
+    /// An engine of this incarnation, with nothing in memory. `seed` makes its jitter.
+    pub fn new(config: EngineConfig, owner: Owner, seed: u64, now: Timestamp) -> Self {
+        let loader = Loader::new(&config, now);
+        Self {
+            config,
+            owner,
+            dice: seed,
+            now,
+            entries: BTreeMap::new(),
+            gate: Gate::default(),
+            loader,
+            open: BTreeMap::new(),
+            last_call: 0,
+            timers: BTreeSet::new(),
+            joined: BTreeMap::new(),
+            resting: BTreeSet::new(),
+            illegal: BTreeSet::new(),
+            to_load: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Takes one thing in. A `now` before an earlier one counts as that earlier one.
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Request { caller, request } => self.request(caller, request),
+            Input::CallerLeft { caller, id } => self.caller_left(caller, id),
+            Input::Settled(settled) => {
+                for (id, settled) in settled {
+                    self.settled(id, settled);
+                }
+            }
+            Input::Loaded(loaded) => {
+                for (id, loaded) in loaded {
+                    self.loaded(id, loaded);
+                }
+            }
+            Input::Due(query, rows) => self.due(&query, &rows),
+            Input::ReadFailed(ids, query) => self.read_failed(ids, query.as_ref()),
+            Input::Participant { name, reach } => {
+                self.gate.set_reach(&name, reach);
+                if self.gate.is_reachable(&name) {
+                    self.reachable_again(&name);
+                }
+            }
+            Input::Attached {
+                stream,
+                participant,
+                concurrency,
+            } => {
+                self.gate.attach(stream, &participant, concurrency);
+                self.reachable_again(&participant);
+            }
+            Input::Draining(stream) => self.stream_drains(stream),
+            Input::Detached(stream) => self.stream_broke(stream),
+            Input::Answered(answer) => self.answered(answer),
+            Input::AskedBack(answer) => self.asked_back(answer),
+            Input::Tick => {}
+        }
+        self.ring();
+    }
+
+    /// What is to be done now. Outputs of one call are in order.
+    pub fn drain(&mut self) -> Vec<Output> {
+        let room = self.config.capacity.saturating_sub(self.entries.len());
+        for query in self.loader.poll(&self.config, self.now, &self.gate, room) {
+            self.outputs.push(Output::Due(query));
+        }
+        if !self.to_load.is_empty() {
+            self.outputs
+                .push(Output::Load(std::mem::take(&mut self.to_load)));
+        }
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// When the engine wants a [`Input::Tick`] at the latest.
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        earliest(timer, Some(self.loader.next_wakeup()))
+    }
+
+    /// The sizes of everything that could grow.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            transactions: self.entries.len(),
+            calls: self.open.len(),
+            calls_waiting: self.gate.waiting(),
+            timers: self.timers.len(),
+        }
+    }
+
+    /// The ways to the participants, for people.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Rings every timer whose time has come.
+    fn ring(&mut self) {
+        while let Some(&(at, timer)) = self.timers.first() {
+            if at > self.now {
+                return;
+            }
+            self.timers.pop_first();
+            match timer {
+                Timer::Tx(id) => self.woken(id),
+                Timer::Call(call) => self.call_timed_out(call),
+            }
+        }
+    }
+
+    fn woken(&mut self, id: TxId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.wake = None;
+        if matches!(entry.state, entry::State::Loading { .. }) {
+            self.to_load.push(id);
+        } else {
+            self.happened(id, Event::TimePassed);
+        }
+    }
+
+    /// Sets the transaction's one timer.
+    fn set_wake(&mut self, id: TxId, wake: Option<Timestamp>) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if entry.wake == wake {
+            return;
+        }
+        if let Some(old) = entry.wake {
+            self.timers.remove(&(old, Timer::Tx(id)));
+        }
+        entry.wake = wake;
+        if let Some(at) = wake {
+            self.timers.insert((at, Timer::Tx(id)));
+        }
+    }
+
+    /// Lets go of a transaction: its row, if there is one, says when it must be looked at again.
+    fn forget(&mut self, id: TxId) {
+        self.set_wake(id, None);
+        self.close_calls(id);
+        self.resting.remove(&id);
+        self.entries.remove(&id);
+    }
+
+    fn context(&mut self) -> Context {
+        Context {
+            now: self.now,
+            dice: self.roll(),
+            lease: self.config.lease,
+            hold: self.config.hold,
+        }
+    }
+
+    /// The next random number: `SplitMix64` (Steele, Lea, Flood 2014).
+    fn roll(&mut self) -> u64 {
+        self.dice = self.dice.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.dice;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}

@@ -7,12 +7,10 @@ use bytes::Bytes;
 use crate::{
     id::{CallId, CallerId, StreamId, TxId},
     model::{
-        ActionSpec, ActionStatus, CheckBack, Driver, Ext, Mode, Name, Operation, Outcome,
-        Transaction,
+        ActionSpec, ActionStatus, CheckBack, Driver, Ext, Name, Operation, Outcome, Transaction,
     },
     refusal::Refusal,
     row::IllegalRow,
-    time::Timestamp,
     write::{Due, DueQuery, Write},
 };
 
@@ -85,7 +83,7 @@ pub enum Reach {
 
 /// What a caller asks for. Fields are checked by whoever makes one: names, sizes, cycles, known
 /// participants.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// Begin or Execute.
     Begin(Arc<NewTransaction>, Wait),
@@ -151,7 +149,7 @@ pub enum Wait {
 }
 
 /// What an engine wants done. Nothing else leaves it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// Give this to the lane. At most one write of a transaction is under way.
     Write(Box<Write>),
@@ -238,6 +236,8 @@ pub struct Call {
     pub results: Vec<(Name, Bytes)>,
     /// How long the answer is waited for.
     pub timeout: Duration,
+    /// Try: what is left of phase one. Otherwise as `timeout`.
+    pub time_left: Duration,
 }
 
 /// One question to an initiator.
@@ -338,11 +338,3 @@ impl Default for EngineConfig {
         }
     }
 }
-
-/// The mode as the wire's answer table needs it: whether a TRY exists.
-pub fn has_try(mode: Mode) -> bool {
-    mode != Mode::Deliver
-}
-
-/// A point in time at which an engine wants a [`Input::Tick`]; `None`: only when something happens.
-pub type Wakeup = Option<Timestamp>;

@@ -1,0 +1,227 @@
+//! Requests of callers, and their answers.
+
+use std::sync::Arc;
+
+use super::{
+    Engine, NewTransaction, Output, Reply, Request, Wait,
+    entry::{Entry, Job, State, Waiter, Writing},
+    folding::Fold,
+};
+use crate::{
+    id::{CallerId, TxId},
+    limits,
+    model::Transaction,
+    refusal::Refusal,
+    transition::Event,
+};
+
+impl Engine {
+    pub(super) fn request(&mut self, caller: CallerId, request: Request) {
+        let id = request.id();
+        if let Some(entry) = self.entries.get_mut(&id) {
+            if entry.jobs.len() >= self.config.waiting_events {
+                self.refuse(caller, Refusal::Overloaded);
+                return;
+            }
+            entry.jobs.push_back(Job::Request(caller, request));
+            self.process(id);
+        } else if !self.make_room() {
+            self.refuse(caller, Refusal::Overloaded);
+        } else {
+            match request {
+                Request::Begin(new, wait) if self.may_begin(id) => self.begin(caller, new, wait),
+                request => self.load_for(id, Job::Request(caller, request)),
+            }
+        }
+    }
+
+    /// Whether an id without a row may begin: its time is near the database's.
+    pub(super) fn may_begin(&self, id: TxId) -> bool {
+        id.time().is_some_and(|time| {
+            time <= self.now + limits::BEGIN_AHEAD && time + limits::BEGIN_WINDOW >= self.now
+        })
+    }
+
+    /// Makes room for one more transaction; whether that was possible.
+    fn make_room(&mut self) -> bool {
+        if self.entries.len() < self.config.capacity {
+            return true;
+        }
+        match self.resting.first().copied() {
+            Some(id) => {
+                self.forget(id);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Begins as if the id had no row; the insert tells if it has.
+    fn begin(&mut self, caller: CallerId, new: Arc<NewTransaction>, wait: Wait) {
+        let id = new.id;
+        let mut tx = Transaction::begin(&new, self.owner.clone(), self.now);
+        for action in &mut tx.actions {
+            action.live.dirty = true;
+        }
+        let waiter = Waiter {
+            caller,
+            until: wait,
+            repeated: false,
+        };
+        let fold = Fold {
+            urgent: true,
+            effects: Writing {
+                requests: vec![(caller, Request::Begin(new, wait))],
+                waiters: vec![waiter],
+                refusals: Vec::new(),
+            },
+            ..Fold::to_write_down(tx.clone())
+        };
+        self.entries.insert(
+            id,
+            Entry::new(State::Held {
+                tx: Box::new(tx),
+                writing: None,
+            }),
+        );
+        self.write(id, fold);
+    }
+
+    /// Reads a transaction because of this.
+    pub(super) fn load_for(&mut self, id: TxId, job: Job) {
+        let mut entry = Entry::new(State::Loading {
+            reachable_again: None,
+        });
+        entry.jobs.push_back(job);
+        self.entries.insert(id, entry);
+        self.to_load.push(id);
+    }
+
+    /// Judges a request by the state that the fold has come to.
+    pub(super) fn judge(&mut self, fold: &mut Fold, caller: CallerId, request: Request) {
+        let wait = match &request {
+            Request::Begin(_, wait) | Request::Decide(_, _, _, wait) => *wait,
+            _ => Wait::Accepted,
+        };
+        let judged = match &request {
+            Request::Begin(new, _) => match fold.next.first_difference(new) {
+                Some(field) => Err(Refusal::TxIdReused { id: new.id, field }),
+                None => Ok(true),
+            },
+            request => {
+                let event = event(request);
+                self.apply(fold, &event)
+            }
+        };
+        match judged {
+            Ok(repeated) => {
+                fold.effects.waiters.push(Waiter {
+                    caller,
+                    until: wait,
+                    repeated,
+                });
+                fold.effects.requests.push((caller, request));
+            }
+            Err(refusal) => {
+                // Judged again if the write that it rests on does not hold.
+                fold.effects.refusals.push((caller, refusal));
+                fold.effects.requests.push((caller, request));
+            }
+        }
+    }
+
+    /// A begin whose business has another transaction is answered with that one.
+    pub(super) fn join(&mut self, id: TxId, caller: CallerId, wait: Wait) {
+        self.joined.insert(caller, id);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.jobs.push_back(Job::Joined(caller, wait));
+            self.process(id);
+        } else {
+            self.load_for(id, Job::Joined(caller, wait));
+        }
+    }
+
+    pub(super) fn caller_left(&mut self, caller: CallerId, id: TxId) {
+        let id = self.joined.remove(&caller).unwrap_or(id);
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.waiters.retain(|waiter| waiter.caller != caller);
+        if let State::Held {
+            writing: Some(writing),
+            ..
+        } = &mut entry.state
+        {
+            writing.waiters.retain(|waiter| waiter.caller != caller);
+        }
+    }
+
+    /// Answers every caller who waits for what now durably is.
+    pub(super) fn notify(&mut self, id: TxId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let State::Held { tx, writing: None } = &entry.state else {
+            return;
+        };
+        let mut satisfied = Vec::new();
+        entry.waiters.retain(|waiter| {
+            let done = waiter.is_satisfied(tx);
+            if done {
+                satisfied.push(*waiter);
+            }
+            !done
+        });
+        for waiter in satisfied {
+            let transaction = Transaction::clone(tx);
+            let reply = Reply {
+                transaction,
+                repeated: waiter.repeated,
+            };
+            self.joined.remove(&waiter.caller);
+            self.outputs.push(Output::Reply(waiter.caller, Ok(reply)));
+        }
+    }
+
+    pub(super) fn refuse(&mut self, caller: CallerId, refusal: Refusal) {
+        self.joined.remove(&caller);
+        self.outputs.push(Output::Reply(caller, Err(refusal)));
+    }
+
+    /// Tells everybody who waits for a transaction that is let go of why it is.
+    pub(super) fn refuse_all(&mut self, id: TxId, refusal: &Refusal) {
+        let callers = self
+            .entries
+            .get_mut(&id)
+            .map(Entry::callers)
+            .unwrap_or_default();
+        for caller in callers {
+            self.refuse(caller, refusal.clone());
+        }
+        self.forget(id);
+    }
+}
+
+fn event(request: &Request) -> Event {
+    match request {
+        // A begin is judged by comparison; as an event it would change nothing.
+        Request::Begin(..) => Event::TimePassed,
+        Request::AddAction(_, action) => Event::AddAction(action.clone()),
+        Request::Decide(_, outcome, reason, _) => Event::Decide {
+            outcome: *outcome,
+            reason: reason.clone(),
+        },
+        Request::OperatorDecide(_, outcome, reason) => Event::OperatorDecide {
+            outcome: *outcome,
+            reason: reason.clone(),
+        },
+        Request::Retry(_, reason) => Event::Retry {
+            reason: reason.clone(),
+        },
+        Request::Resolve(_, actions, status, reason) => Event::Resolve {
+            actions: actions.clone(),
+            status: *status,
+            reason: reason.clone(),
+        },
+    }
+}

@@ -1,0 +1,369 @@
+//! What one event does to one transaction. Pure: the same arguments give the same answer.
+
+mod finishing;
+mod operator;
+mod trying;
+
+use std::{sync::Arc, time::Duration};
+
+use tercet_mutation::broken;
+
+use crate::{
+    engine::CallOutcome,
+    limits,
+    model::{
+        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, Decision, Driver, Mode,
+        Name, Operation, Outcome, Phase, Sent, Transaction,
+    },
+    refusal::Refusal,
+    time::Timestamp,
+    write::OperatorEntry,
+};
+
+/// Something that happened to a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// This incarnation loaded it. Of the participant that is named, calls are due at once.
+    Resumed {
+        /// A participant that can be reached again.
+        reachable_again: Option<Name>,
+    },
+    /// It may be later than its deadline.
+    TimePassed,
+    /// A Try was answered, or it is known that no answer comes.
+    TryAnswered(Answered),
+    /// A Confirm or Cancel was answered, or it is known that no answer comes.
+    FinishAnswered(Answered),
+    /// A call is wanted and there is no way to the participant from here.
+    Unreachable {
+        /// The action's place.
+        action: usize,
+        /// What is wanted.
+        operation: Operation,
+    },
+    /// Calls of phase two are wanted, reachable, and not authorised yet.
+    Authorise {
+        /// The actions' places.
+        actions: Vec<usize>,
+    },
+    /// The initiator was asked back: its answer, or why there is none.
+    AskedBack(Result<Outcome, String>),
+    /// There is no way to the initiator from here.
+    InitiatorUnreachable,
+    /// The initiator adds an action.
+    AddAction(Arc<ActionSpec>),
+    /// The initiator decides.
+    Decide {
+        /// What.
+        outcome: Outcome,
+        /// Its words.
+        reason: String,
+    },
+    /// An operator decides.
+    OperatorDecide {
+        /// What.
+        outcome: Outcome,
+        /// Why.
+        reason: String,
+    },
+    /// An operator lets a parked transaction be tried again.
+    Retry {
+        /// Why.
+        reason: String,
+    },
+    /// An operator ends FAILED actions by hand.
+    Resolve {
+        /// Which.
+        actions: Vec<Name>,
+        /// CONFIRMED or CANCELLED.
+        status: ActionStatus,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What came of one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The action's place.
+    pub action: usize,
+    /// What came back.
+    pub outcome: CallOutcome,
+    /// When the call was sent.
+    pub sent_at: Timestamp,
+    /// Times a rejection in phase two must be repeated before it counts.
+    pub rejections_to_believe: u32,
+}
+
+/// The circumstances of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// The database's time.
+    pub now: Timestamp,
+    /// A random number, for jitter.
+    pub dice: u64,
+    /// See [`EngineConfig::lease`](crate::engine::EngineConfig::lease).
+    pub lease: Duration,
+    /// See [`EngineConfig::hold`](crate::engine::EngineConfig::hold).
+    pub hold: Duration,
+}
+
+/// What an event leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The next state.
+    pub next: Transaction,
+    /// Whether the next state must be durable before anything acts on it.
+    pub write: bool,
+    /// Whether somebody waits for that.
+    pub urgent: bool,
+    /// Whether a request was a repetition of one that took effect before.
+    pub repeated: bool,
+    /// The row of `operator_log` that goes with it.
+    pub operator: Option<OperatorEntry>,
+}
+
+impl Step {
+    fn unchanged(tx: &Transaction) -> Self {
+        Self::in_memory(tx.clone())
+    }
+
+    fn in_memory(next: Transaction) -> Self {
+        Self {
+            next,
+            write: false,
+            urgent: false,
+            repeated: false,
+            operator: None,
+        }
+    }
+
+    fn durable(next: Transaction) -> Self {
+        Self {
+            write: true,
+            urgent: true,
+            ..Self::in_memory(next)
+        }
+    }
+
+    /// Durable, but nobody waits for it: it may travel with others.
+    fn durable_in_company(next: Transaction) -> Self {
+        Self {
+            write: true,
+            ..Self::in_memory(next)
+        }
+    }
+
+    fn repeated(tx: &Transaction) -> Self {
+        Self {
+            repeated: true,
+            ..Self::unchanged(tx)
+        }
+    }
+}
+
+/// What `event` does to `tx`.
+///
+/// An event that the state has outlived (an answer to a call that no longer matters) changes nothing.
+///
+/// # Errors
+/// A request that the state does not allow is refused; nothing changes.
+pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step, Refusal> {
+    match (&tx.phase, event) {
+        (_, Event::Resumed { reachable_again }) => Ok(resumed(tx, reachable_again.as_ref(), cx)),
+        (Phase::Trying, Event::TimePassed) => Ok(trying::time_passed(tx, cx)),
+        (Phase::Trying, Event::TryAnswered(answer)) => Ok(trying::answered(tx, answer, cx)),
+        (Phase::AskingBack { .. }, Event::AskedBack(answer)) => {
+            Ok(trying::asked_back(tx, answer, cx))
+        }
+        (Phase::AskingBack { .. }, Event::InitiatorUnreachable) => {
+            Ok(trying::initiator_unreachable(tx, cx))
+        }
+        (Phase::Finishing { .. }, Event::FinishAnswered(answer)) => {
+            Ok(finishing::answered(tx, answer, cx))
+        }
+        (Phase::Finishing { .. }, Event::Authorise { actions }) => {
+            Ok(finishing::authorised(tx, actions, cx))
+        }
+        (Phase::Trying | Phase::Finishing { .. }, Event::Unreachable { action, operation }) => {
+            Ok(unreachable(tx, *action, *operation, cx))
+        }
+        (_, Event::AddAction(action)) => trying::add_action(tx, action, cx),
+        (_, Event::Decide { outcome, reason }) => trying::decided(tx, *outcome, reason, cx),
+        (_, Event::OperatorDecide { outcome, reason }) => {
+            operator::decided(tx, *outcome, reason, cx)
+        }
+        (_, Event::Retry { reason }) => operator::retried(tx, reason, cx),
+        (
+            _,
+            Event::Resolve {
+                actions,
+                status,
+                reason,
+            },
+        ) => operator::resolved(tx, actions, *status, reason, cx),
+        // Outlived: the answer or the wake-up is for a state that has been left.
+        (
+            Phase::AskingBack { .. }
+            | Phase::Finishing { .. }
+            | Phase::Finished { .. }
+            | Phase::Parked { .. },
+            Event::TimePassed | Event::TryAnswered(_),
+        )
+        | (
+            Phase::Trying | Phase::Finishing { .. } | Phase::Finished { .. } | Phase::Parked { .. },
+            Event::AskedBack(_) | Event::InitiatorUnreachable,
+        )
+        | (
+            Phase::Trying
+            | Phase::AskingBack { .. }
+            | Phase::Finished { .. }
+            | Phase::Parked { .. },
+            Event::FinishAnswered(_) | Event::Authorise { .. },
+        )
+        | (
+            Phase::AskingBack { .. } | Phase::Finished { .. } | Phase::Parked { .. },
+            Event::Unreachable { .. },
+        ) => Ok(Step::unchanged(tx)),
+    }
+}
+
+/// An incarnation that loaded the transaction goes on with it. What may have been asked before counts
+/// as asked.
+fn resumed(tx: &Transaction, reachable_again: Option<&Name>, cx: &Context) -> Step {
+    let mut next = tx.clone();
+    for action in &mut next.actions {
+        if Some(&action.spec.participant) == reachable_again {
+            action.live.not_before = action.live.not_before.min(cx.now);
+        }
+    }
+    match &next.phase {
+        Phase::AskingBack { next: asked } if *asked <= cx.now => {
+            trying::count_question(next, cx, "the coordinator restarted while it asked")
+        }
+        _ => Step::in_memory(next),
+    }
+}
+
+/// Makes the decision. Every action that needs no call is where it stays; the others may be called
+/// once without further ado.
+pub(crate) fn decide(tx: &mut Transaction, outcome: Outcome, cause: Cause, now: Timestamp) {
+    let cause = cut_cause(cause);
+    tx.phase = Phase::Finishing {
+        decision: Decision { outcome, cause },
+        decided_at: now,
+    };
+    for action in &mut tx.actions {
+        match (outcome, action.spec.mode) {
+            (Outcome::Success, Mode::Compensate) => action.end(ActionStatus::Confirmed, now),
+            (Outcome::Failure, Mode::Deliver) => action.end(ActionStatus::Cancelled, now),
+            (Outcome::Failure, _) if certainly_not_tried(action) => {
+                action.end(ActionStatus::Cancelled, now);
+            }
+            _ => {}
+        }
+        action.live.permit = true;
+        action.live.unreachable = false;
+        action.live.not_before = Timestamp::default();
+    }
+    finishing::settle(tx, now);
+}
+
+/// Whether this incarnation knows that the action's Try never left.
+fn certainly_not_tried(action: &Action) -> bool {
+    let never = action.live.sent == Sent::Never;
+    let in_flight = action.live.sent == Sent::Once && action.status == ActionStatus::Init;
+    never || (in_flight && broken("in_flight_action_not_cancelled"))
+}
+
+/// Notes that there is no way to the participant; that is no attempt, and a call that was authorised
+/// and not sent no longer is.
+fn unreachable(tx: &Transaction, place: usize, operation: Operation, cx: &Context) -> Step {
+    let mut next = tx.clone();
+    let finishing = matches!(tx.phase, Phase::Finishing { .. });
+    let action = &mut next.actions[place];
+    action.live.unreachable = true;
+    if finishing {
+        action.live.permit = false;
+        action.retry_count = action.retry_count.saturating_sub(1);
+    }
+    let known = action.attempts.last().is_some_and(|last| {
+        last.outcome == AttemptOutcome::Unreachable && last.operation == operation
+    });
+    if !known {
+        let error = format!("participant {} is not attached", action.spec.participant);
+        note(
+            action,
+            Attempt {
+                operation,
+                at: cx.now.as_micros(),
+                took: 0,
+                number: 0,
+                outcome: AttemptOutcome::Unreachable,
+                error,
+                next: None,
+            },
+        );
+    }
+    if known && !finishing {
+        return Step::in_memory(next);
+    }
+    Step::durable_in_company(next)
+}
+
+/// Keeps an attempt for people, the oldest making room.
+fn note(action: &mut Action, mut attempt: Attempt) {
+    attempt.error = cut(&attempt.error);
+    action.last_error.clone_from(&attempt.error);
+    if action.attempts.len() >= limits::ATTEMPTS_KEPT {
+        action.attempts.remove(0);
+    }
+    action.attempts.push(attempt);
+    action.live.dirty = true;
+}
+
+/// Exponential back-off with full jitter: uniform in `0..=min(cap, first * 2^failures)`. See "Exponential
+/// Backoff And Jitter", AWS Architecture Blog, 2015.
+fn back_off(first: Duration, cap: Duration, failures: u32, dice: u64) -> Duration {
+    let ceiling = first
+        .saturating_mul(1_u32.checked_shl(failures.min(31)).unwrap_or(u32::MAX))
+        .min(cap);
+    let micros = u64::try_from(ceiling.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(dice % micros.saturating_add(1).max(1))
+}
+
+/// At most [`limits::REASON_BYTES`] of a text, cut between characters.
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(limits::REASON_BYTES)].to_owned()
+}
+
+fn cut_cause(mut cause: Cause) -> Cause {
+    match &mut cause {
+        Cause::AllTried | Cause::Deadline => {}
+        Cause::Rejected { reason, .. }
+        | Cause::Aborted { reason }
+        | Cause::Initiator { reason }
+        | Cause::CheckBack { reason }
+        | Cause::Operator { reason } => *reason = cut(reason),
+    }
+    cause
+}
+
+/// Whether a request to decide is refused, a repetition, or neither.
+fn standing_decision(tx: &Transaction, outcome: Outcome) -> Option<Result<Step, Refusal>> {
+    let stands = tx.phase.decision()?;
+    Some(if stands.outcome == outcome {
+        Ok(Step::repeated(tx))
+    } else {
+        Err(Refusal::DecisionConflict {
+            id: tx.id(),
+            stands: stands.outcome,
+            cause: stands.cause.clone(),
+        })
+    })
+}
+
+/// Whether the coordinator makes the Tries.
+fn is_executed(tx: &Transaction) -> bool {
+    tx.spec.driver == Driver::Coordinator
+}

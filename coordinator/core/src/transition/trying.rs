@@ -1,0 +1,239 @@
+//! Phase one: Tries, the deadline, the question back, and the initiator's own requests.
+
+use std::sync::Arc;
+
+use tercet_mutation::broken;
+
+use super::{Answered, Context, Step, back_off, cut, decide, is_executed, note, standing_decision};
+use crate::{
+    engine::CallOutcome,
+    limits,
+    model::{
+        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, CheckBack, Driver,
+        Operation, Outcome, Phase, Transaction,
+    },
+    refusal::Refusal,
+};
+
+pub(super) fn answered(tx: &Transaction, answer: &Answered, cx: &Context) -> Step {
+    let mut next = tx.clone();
+    let action = &mut next.actions[answer.action];
+    action.live.unreachable = false;
+    match &answer.outcome {
+        CallOutcome::Ok(result) => {
+            action.status = ActionStatus::Tried;
+            // Without a result there is nothing to keep: a TRIED row can be found out again.
+            action.live.dirty |= !result.is_empty();
+            action.result = result.clone();
+            if !next.is_tried() {
+                return Step::in_memory(next);
+            }
+            decide(&mut next, Outcome::Success, Cause::AllTried, cx.now);
+        }
+        CallOutcome::Rejected(reason) => {
+            action.status = ActionStatus::Rejected;
+            action.last_error = cut(reason);
+            action.live.dirty = true;
+            let cause = Cause::Rejected {
+                action: action.spec.name.clone(),
+                reason: reason.clone(),
+            };
+            if action.live.sent == crate::model::Sent::Once {
+                action.finished_at = Some(cx.now);
+            }
+            decide(&mut next, Outcome::Failure, cause, cx.now);
+        }
+        CallOutcome::Unknown(error) => {
+            try_again_later(action, answer, error, cx);
+            return Step::durable_in_company(next);
+        }
+    }
+    Step::durable(next)
+}
+
+fn try_again_later(action: &mut Action, answer: &Answered, error: &str, cx: &Context) {
+    let policy = action.spec.retry;
+    let failures = action.live.tries.saturating_sub(1);
+    let again = cx.now + back_off(policy.first_delay, policy.max_delay, failures, cx.dice);
+    action.live.not_before = again;
+    let attempt = Attempt {
+        operation: Operation::Try,
+        at: answer.sent_at.as_micros(),
+        took: duration_micros(cx, answer),
+        number: action.live.tries,
+        outcome: AttemptOutcome::Unknown,
+        error: error.to_owned(),
+        next: Some(again.as_micros()),
+    };
+    note(action, attempt);
+}
+
+pub(super) fn duration_micros(cx: &Context, answer: &Answered) -> u64 {
+    u64::try_from(cx.now.since(answer.sent_at).as_micros()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn time_passed(tx: &Transaction, cx: &Context) -> Step {
+    let early = broken("deadline_judged_early");
+    if cx.now < tx.spec.deadline && !early {
+        return Step::unchanged(tx);
+    }
+    let mut next = tx.clone();
+    match &tx.spec.check_back {
+        None => decide(&mut next, Outcome::Failure, Cause::Deadline, cx.now),
+        Some(check_back) => {
+            next.phase = Phase::AskingBack {
+                next: tx.spec.deadline + check_back.first_delay,
+            };
+            next.check_backs = 1;
+        }
+    }
+    Step::durable(next)
+}
+
+pub(super) fn asked_back(tx: &Transaction, answer: &Result<Outcome, String>, cx: &Context) -> Step {
+    let mut next = tx.clone();
+    match answer {
+        Ok(outcome) => {
+            let reason = format!("the initiator answered {outcome}");
+            decide(&mut next, *outcome, Cause::CheckBack { reason }, cx.now);
+            Step::durable(next)
+        }
+        Err(error) => count_question(next, cx, error),
+    }
+}
+
+/// One more question is allowed after a pause; or none any more, where the caller chose so.
+pub(super) fn count_question(mut next: Transaction, cx: &Context, error: &str) -> Step {
+    let Some(check_back) = next.spec.check_back.clone() else {
+        return Step::in_memory(next);
+    };
+    if check_back
+        .max_attempts
+        .is_some_and(|max| next.check_backs >= max)
+    {
+        let reason = format!(
+            "no answer to {} questions; the last: {error}",
+            next.check_backs
+        );
+        decide(
+            &mut next,
+            Outcome::Failure,
+            Cause::CheckBack { reason },
+            cx.now,
+        );
+        return Step::durable(next);
+    }
+    next.phase = Phase::AskingBack {
+        next: cx.now + pause(&check_back, &next, cx),
+    };
+    next.check_backs = next.check_backs.saturating_add(1);
+    Step::durable_in_company(next)
+}
+
+/// Asked again after a pause; that nobody could be asked is not counted.
+pub(super) fn initiator_unreachable(tx: &Transaction, cx: &Context) -> Step {
+    let mut next = tx.clone();
+    if let Some(check_back) = &tx.spec.check_back {
+        next.phase = Phase::AskingBack {
+            next: cx.now + check_back.interval.max(cx.hold),
+        };
+    }
+    Step::durable_in_company(next)
+}
+
+fn pause(check_back: &CheckBack, tx: &Transaction, cx: &Context) -> std::time::Duration {
+    let failures = tx.check_backs.saturating_sub(1);
+    back_off(
+        check_back.interval,
+        check_back.max_interval,
+        failures,
+        cx.dice,
+    )
+}
+
+pub(super) fn add_action(
+    tx: &Transaction,
+    spec: &Arc<ActionSpec>,
+    cx: &Context,
+) -> Result<Step, Refusal> {
+    let id = tx.id();
+    if is_executed(tx) {
+        return Err(Refusal::ExecuteDecides { id });
+    }
+    if let Some((_, standing)) = tx.action(&spec.name) {
+        return match standing.spec.first_difference(spec) {
+            None => Ok(Step::repeated(tx)),
+            Some(field) => Err(Refusal::ActionReused {
+                id,
+                action: spec.name.to_string(),
+                field: field.to_owned(),
+            }),
+        };
+    }
+    match &tx.phase {
+        Phase::Trying if cx.now < tx.spec.deadline => {}
+        Phase::Trying | Phase::AskingBack { .. } => return Err(Refusal::DeadlinePassed { id }),
+        Phase::Finishing { decision, .. }
+        | Phase::Finished { decision, .. }
+        | Phase::Parked { decision, .. } => {
+            return Err(Refusal::AlreadyDecided {
+                id,
+                stands: decision.outcome,
+            });
+        }
+    }
+    check_fits(tx, spec)?;
+    let mut next = tx.clone();
+    let mut action = Action::new(spec.clone(), Driver::Initiator);
+    action.live.dirty = true;
+    next.actions.push(action);
+    Ok(Step::durable(next))
+}
+
+fn check_fits(tx: &Transaction, spec: &ActionSpec) -> Result<(), Refusal> {
+    let invalid = |field: String, why: String| {
+        Err(Refusal::InvalidArgument {
+            id: tx.id(),
+            field,
+            why,
+        })
+    };
+    if tx.actions.len() >= limits::ACTIONS {
+        let why = format!("a transaction has at most {} actions", limits::ACTIONS);
+        return invalid("action".into(), why);
+    }
+    let unknown = spec
+        .after
+        .iter()
+        .enumerate()
+        .find(|(_, name)| tx.action(name).is_none());
+    match unknown {
+        Some((entry, name)) => invalid(
+            format!("action.after[{entry}]"),
+            format!("no action is called {name:?}"),
+        ),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn decided(
+    tx: &Transaction,
+    outcome: Outcome,
+    reason: &str,
+    cx: &Context,
+) -> Result<Step, Refusal> {
+    if is_executed(tx) && outcome == Outcome::Success {
+        return Err(Refusal::ExecuteDecides { id: tx.id() });
+    }
+    if let Some(answer) = standing_decision(tx, outcome) {
+        return answer;
+    }
+    let mut next = tx.clone();
+    let reason = reason.to_owned();
+    let cause = match outcome {
+        Outcome::Success => Cause::Initiator { reason },
+        Outcome::Failure => Cause::Aborted { reason },
+    };
+    decide(&mut next, outcome, cause, cx.now);
+    Ok(Step::durable(next))
+}
