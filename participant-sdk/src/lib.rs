@@ -107,3 +107,8 @@ pub use payload::{Json, Payload, Raw};
 pub use sqlx::{MySql, Postgres, Sqlite};
 pub use tercet_barrier::{Mode, Operation, Outcome, initiator::Truth};
 pub use tercet_proto::v1 as proto;
+
+/// The programs of the README must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
