@@ -7,7 +7,6 @@ use super::{
 use crate::{
     engine::Request,
     id::TxId,
-    model::Transaction,
     refusal::Refusal,
     row::IllegalRow,
     time::Timestamp,
@@ -83,7 +82,7 @@ impl Engine {
                     self.request(caller, request);
                 }
                 Job::Request(caller, _) | Job::Joined(caller, _) => {
-                    self.refuse(caller, Refusal::NotFound { id })
+                    self.refuse(caller, Refusal::NotFound { id });
                 }
             }
         }

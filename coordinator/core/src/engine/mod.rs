@@ -4,6 +4,7 @@
 //! is, and gives out what is to be done. Calls and replies leave only when the write that they depend
 //! on has held.
 
+mod advance;
 mod calls;
 mod entry;
 mod folding;

@@ -172,6 +172,10 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
     match (&tx.phase, event) {
         (_, Event::Resumed { reachable_again }) => Ok(resumed(tx, reachable_again.as_ref(), cx)),
         (Phase::Trying, Event::TimePassed) => Ok(trying::time_passed(tx, cx)),
+        // The initiator's own Tries are not the coordinator's calls.
+        (Phase::Trying, Event::TryAnswered(_) | Event::Unreachable { .. }) if !is_executed(tx) => {
+            Ok(Step::unchanged(tx))
+        }
         (Phase::Trying, Event::TryAnswered(answer)) => Ok(trying::answered(tx, answer, cx)),
         (Phase::AskingBack { .. }, Event::AskedBack(answer)) => {
             Ok(trying::asked_back(tx, answer, cx))
