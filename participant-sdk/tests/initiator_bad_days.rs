@@ -10,46 +10,13 @@ use std::{
     time::Duration,
 };
 
-use coordinator_mock::{Mock, Say};
-use tercet_proto::v1::{
-    self, BizStatus, TransactionState, TxStatus, session_reply::Reply, session_request::Request,
-};
+use coordinator_mock::{Mock, Say, committed, id_of, running, state};
+use tercet_proto::v1::{self, BizStatus, TxStatus, session_reply::Reply, session_request::Request};
 use tercet_sdk::initiator::{Action, Client, Decision, Error, Outcome};
 use uuid::Uuid;
 
 const SOON: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn state(tx_id: &str, status: TxStatus, biz: BizStatus, version: u32) -> TransactionState {
-    TransactionState {
-        tx_id: tx_id.to_owned(),
-        status: status.into(),
-        biz_status: biz.into(),
-        version,
-        ..TransactionState::default()
-    }
-}
-
-fn id_of(request: &Request) -> &str {
-    match request {
-        Request::Execute(execute) => &execute.begin.as_ref().unwrap().tx_id,
-        Request::Begin(begin) => &begin.tx_id,
-        Request::Decide(decide) => &decide.tx_id,
-        Request::AddAction(add) => &add.tx_id,
-        Request::Get(get) => &get.tx_id,
-        Request::Forget(_) => "",
-    }
-}
-
-fn committed(request: &Request) -> Say {
-    let state = state(id_of(request), TxStatus::Success, BizStatus::Success, 3);
-    Say::Answer(Reply::State(state))
-}
-
-fn running(request: &Request) -> Say {
-    let state = state(id_of(request), TxStatus::ProcessWaiting, BizStatus::Init, 1);
-    Say::Answer(Reply::State(state))
-}
 
 fn refused(reason: &str, metadata: &[(&str, &str)]) -> Say {
     let pairs = metadata
@@ -392,4 +359,18 @@ async fn a_watch_goes_on_after_a_break_and_never_back() {
         versions.push(transaction.version);
     }
     assert_eq!(versions, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn every_future_can_move_between_threads() {
+    fn check<T: Send>(_: T) {}
+    let mock = Mock::start(|_, _| Say::Nothing).await;
+    let client = client(&mock).await;
+    check(Client::connect(["http://127.0.0.1:1"]));
+    check(client.execute("order", "1").send());
+    check(client.begin("order", "1").send());
+    check(client.outcome(Uuid::now_v7()));
+    check(client.list(v1::ListRequest::default()));
+    check(client.register(v1::RegisterRequest::default()));
+    check(client.watch(Uuid::now_v7()).next());
 }

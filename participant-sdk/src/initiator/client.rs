@@ -250,9 +250,9 @@ impl Client {
 
     /// Reads one page of transactions, newest first, without their actions.
     pub async fn list(&self, request: v1::ListRequest) -> Result<v1::ListReply, Error> {
-        self.unary(async |channel| {
-            let mut coordinator = CoordinatorClient::new(channel);
-            coordinator.list(request.clone()).await
+        self.unary(|channel| {
+            let (mut coordinator, request) = (CoordinatorClient::new(channel), request.clone());
+            async move { coordinator.list(request).await }
         })
         .await
     }
@@ -264,9 +264,9 @@ impl Client {
 
     /// Says how a participant that does not attach is called. Repeats; replaces what was registered.
     pub async fn register(&self, request: v1::RegisterRequest) -> Result<v1::RegisterReply, Error> {
-        self.unary(async |channel| {
-            let mut participants = ParticipantsClient::new(channel);
-            participants.register(request.clone()).await
+        self.unary(|channel| {
+            let (mut participants, request) = (ParticipantsClient::new(channel), request.clone());
+            async move { participants.register(request).await }
         })
         .await
     }
@@ -357,10 +357,10 @@ impl Client {
     }
 
     /// A read or a repeatable request outside of the session, at one address after the other.
-    async fn unary<T>(
-        &self,
-        call: impl AsyncFn(Channel) -> Result<tonic::Response<T>, Status>,
-    ) -> Result<T, Error> {
+    async fn unary<T, F>(&self, call: impl Fn(Channel) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
         let mut last = String::new();
         let attempts = async {
             let mut delays = ASK_AGAIN.build();

@@ -3,20 +3,24 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use prost::Message;
 use tercet_barrier::{Mode, Operation};
 use tercet_proto::v1;
 use tonic::{
     Status,
-    metadata::{BinaryMetadataValue, MetadataMap, MetadataValue},
+    metadata::{BinaryMetadataValue, MetadataMap, errors::InvalidMetadataValueBytes},
 };
 use tower::{Layer, Service};
 use uuid::Uuid;
+
+use crate::Participant;
 
 /// The names of the metadata entries; HTTP headers are the same.
 pub mod key {
@@ -90,6 +94,48 @@ impl TransactionContext {
         })
     }
 
+    /// Carries out a participant's own gRPC method behind its barrier: calls the handler in this
+    /// context, with the request as its payload. Serves an initiator's Try and, as the method is
+    /// registered for generic invocation, the coordinator's Confirm and Cancel.
+    ///
+    /// ```
+    /// # use tercet_sdk::{Participant, initiator::TransactionContext};
+    /// # struct Points { participant: Participant }
+    /// # impl Points {
+    /// async fn freeze(&self, request: tonic::Request<String>) -> Result<tonic::Response<()>, tonic::Status> {
+    ///     let context = TransactionContext::of(&request)?;
+    ///     let reply = context.serve(&self.participant, "freeze", request.get_ref()).await?;
+    ///     Ok(tonic::Response::new(reply))
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The status to return to the caller: `ABORTED` with the reason of a rejection; `UNAVAILABLE`
+    /// with the error where the outcome is unknown.
+    pub async fn serve<Q: prost::Message, R: prost::Message + Default>(
+        &self,
+        participant: &Participant,
+        handler: &str,
+        request: &Q,
+    ) -> Result<R, Status> {
+        let result = participant
+            .call(v1::Call {
+                participant: participant.name().to_owned(),
+                handler: handler.to_owned(),
+                payload: request.encode_to_vec().into(),
+                ..self.to_call()
+            })
+            .await;
+        match result.outcome {
+            Some(v1::result::Outcome::Done(done)) => R::decode(done.result)
+                .map_err(|error| Status::internal(format!("result of {handler:?}: {error}"))),
+            Some(v1::result::Outcome::Rejected(rejected)) => Err(Status::aborted(rejected.reason)),
+            Some(v1::result::Outcome::Unknown(unknown)) => Err(Status::unavailable(unknown.error)),
+            None => Err(Status::unavailable("no outcome")),
+        }
+    }
+
     /// Writes the context into headers: each part that is visible ASCII by itself, and all of it as
     /// [`key::CONTEXT`].
     fn write(&self, headers: &mut HeaderMap) {
@@ -120,12 +166,9 @@ impl TransactionContext {
     /// error: to take the call for one outside of a transaction would be wrong.
     fn read(headers: &HeaderMap) -> Result<Option<Self>, String> {
         if let Some(value) = headers.get(key::CONTEXT) {
-            let value = MetadataValue::<tonic::metadata::Binary>::try_from(value.as_bytes())
-                .map_err(|error| format!("{}: {error}", key::CONTEXT))?;
-            let bytes = value
-                .to_bytes()
-                .map_err(|error| format!("{}: {error}", key::CONTEXT))?;
-            let call = v1::Call::decode(bytes).map_err(|e| format!("{}: {e}", key::CONTEXT))?;
+            let problem = |error: &dyn fmt::Display| format!("{}: {error}", key::CONTEXT);
+            let bytes = decode_bin(value).map_err(|error| problem(&error))?;
+            let call = v1::Call::decode(bytes).map_err(|error| problem(&error))?;
             return Self::from_call(call).map(Some);
         }
         if !headers.contains_key(key::TX_ID) {
@@ -206,6 +249,16 @@ impl TransactionContext {
             properties: call.ext_properties,
         })
     }
+}
+
+/// A `-bin` value as gRPC decodes it.
+fn decode_bin(value: &HeaderValue) -> Result<Bytes, InvalidMetadataValueBytes> {
+    let entry = (http::HeaderName::from_static(key::CONTEXT), value.clone());
+    let metadata = MetadataMap::from_headers(HeaderMap::from_iter([entry]));
+    let value = metadata
+        .get_bin(key::CONTEXT)
+        .map(BinaryMetadataValue::to_bytes);
+    value.unwrap_or(Ok(Bytes::new()))
 }
 
 fn operation_word(operation: Operation) -> &'static str {

@@ -100,7 +100,8 @@ impl LiveTransaction {
             mode,
             business_type: self.begun.business_type.clone(),
             business_id: self.begun.business_id.clone(),
-            time_left: Some(self.time_left()),
+            // Zero would mean that nothing is said; a Try out of time is to be left undone.
+            time_left: Some(self.time_left().max(Duration::from_millis(1))),
             attempt: 1,
             properties: self.begun.ext_properties.clone(),
         })
@@ -128,6 +129,10 @@ impl LiveTransaction {
     /// decides, or somebody who knows the id: [`Client::decide`].
     pub fn leave(&mut self) {
         self.decision_asked = true;
+    }
+
+    pub(super) fn has_check_back(&self) -> bool {
+        self.begun.check_back.is_some()
     }
 
     async fn decide(&mut self, decision: Decision, reason: String) -> Result<Outcome, Error> {

@@ -48,6 +48,7 @@ mod draft;
 mod error;
 mod frame;
 mod live;
+mod local;
 mod outcome;
 mod session;
 mod watch;
@@ -59,6 +60,7 @@ pub use self::{
     draft::{Begin, Draft, Execute, Wait},
     error::{Error, Refused},
     live::LiveTransaction,
+    local::CommitWithError,
     outcome::{Cause, CauseKind, Decision, Outcome, Results},
     watch::Watch,
 };

@@ -289,13 +289,13 @@ impl Driver {
         let mut commands = Vec::with_capacity(MAX_BATCH);
         loop {
             tokio::select! {
-                place = requests.reserve(), if !self.outgoing.is_empty() => match place {
-                    Ok(place) => place.send(self.next_batch()),
-                    Err(_) => {
+                place = requests.reserve(), if !self.outgoing.is_empty() => {
+                    let Ok(place) = place else {
                         let error = Status::unavailable("the stream of requests was closed");
                         return Ended::Broken { answered, error };
-                    }
-                },
+                    };
+                    place.send(self.next_batch());
+                }
                 taken = self.commands.recv_many(&mut commands, MAX_BATCH),
                     if self.outgoing.len() < MAX_OUTGOING =>
                 {

@@ -1,5 +1,7 @@
 //! A coordinator that answers as a test tells it to: for the bad days of a network.
 
+#![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
+
 use std::{
     net::SocketAddr,
     pin::Pin,
@@ -190,4 +192,54 @@ impl Coordinator for Service {
     async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListReply>, Status> {
         Err(Status::unimplemented("the session is under test"))
     }
+}
+
+/// A state of a transaction.
+pub fn state(
+    tx_id: &str,
+    status: v1::TxStatus,
+    biz: v1::BizStatus,
+    version: u32,
+) -> v1::TransactionState {
+    v1::TransactionState {
+        tx_id: tx_id.to_owned(),
+        status: status.into(),
+        biz_status: biz.into(),
+        version,
+        ..v1::TransactionState::default()
+    }
+}
+
+/// The id of the transaction that a request is about.
+pub fn id_of(request: &Asked) -> &str {
+    match request {
+        Asked::Execute(execute) => &execute.begin.as_ref().unwrap().tx_id,
+        Asked::Begin(begin) => &begin.tx_id,
+        Asked::Decide(decide) => &decide.tx_id,
+        Asked::AddAction(add) => &add.tx_id,
+        Asked::Get(get) => &get.tx_id,
+        Asked::Forget(_) => "",
+    }
+}
+
+/// Answers that it is committed.
+pub fn committed(request: &Asked) -> Say {
+    let state = state(
+        id_of(request),
+        v1::TxStatus::Success,
+        v1::BizStatus::Success,
+        3,
+    );
+    Say::Answer(Reply::State(state))
+}
+
+/// Answers that it runs.
+pub fn running(request: &Asked) -> Say {
+    let state = state(
+        id_of(request),
+        v1::TxStatus::ProcessWaiting,
+        v1::BizStatus::Init,
+        1,
+    );
+    Say::Answer(Reply::State(state))
 }

@@ -1,0 +1,153 @@
+//! The initiator's own local transaction, committed as one with the distributed one.
+
+use std::fmt;
+
+use futures::{FutureExt, future::BoxFuture};
+use sqlx::Pool;
+use uuid::Uuid;
+
+use super::{Error, LiveTransaction, Outcome};
+use crate::{
+    database::{
+        Connection, Database, InitiatorRowError, check_back_initiator_row, insert_initiator_row,
+    },
+    error::chain,
+};
+
+/// Why [`LiveTransaction::commit_with`] did not commit, or cannot say whether it did.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitWithError<E> {
+    /// The change failed: its local transaction is rolled back, and so is the distributed one.
+    #[error("the local change failed, and everything is rolled back: {0}")]
+    Change(E),
+    /// The local transaction could not begin, or the check-back came first and answered FAILURE
+    /// ([`InitiatorRowError::AlreadyFailed`]), or it could not commit: everything is rolled back.
+    #[error("the local transaction is rolled back, and the distributed one with it")]
+    Local(#[source] InitiatorRowError),
+    /// The database was lost during the local COMMIT, and cannot be asked what became of it. The
+    /// check-back will tell the coordinator.
+    #[error("whether the local transaction of {tx_id} committed is unknown until the check-back")]
+    LocalUnknown {
+        /// The transaction.
+        tx_id: Uuid,
+        /// What went wrong at COMMIT.
+        source: sqlx::Error,
+    },
+    /// The local transaction is committed, and the coordinator could not be told. The check-back
+    /// will tell it; [`LiveTransaction::commit`] may be called again.
+    #[error("the local transaction is committed, but the coordinator could not be told")]
+    Coordinator(#[source] Error),
+    /// The request itself is wrong. Nothing was done.
+    #[error(transparent)]
+    Invalid(Error),
+}
+
+/// How the local transaction did not commit.
+enum NotCommitted<E> {
+    RolledBack(CommitWithError<E>),
+    Unknown(CommitWithError<E>),
+}
+
+impl LiveTransaction {
+    /// Commits a change of the initiator's own database as one with the transaction.
+    ///
+    /// Opens a local transaction, inserts the initiator's row `(tx_id, "")` into its table
+    /// `tercet_barrier`, runs `change` on the same connection, commits, and decides SUCCESS. Whatever
+    /// fails before the local COMMIT rolls back both. After it the outcome is SUCCESS even if this
+    /// process dies, because the check-back finds the row; one that comes first writes FAILURE there,
+    /// and the late commit fails on the key.
+    ///
+    /// So the transaction must have been begun with a [`check_back`](super::Draft::check_back) to a
+    /// participant that answers from this database
+    /// ([`ParticipantBuilder::check_back`](crate::participant::ParticipantBuilder::check_back)).
+    ///
+    /// ```no_run
+    /// # use tercet_sdk::{Sqlite, initiator::*};
+    /// # async fn pay(mut tx: LiveTransaction, pool: sqlx::SqlitePool) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (_, outcome) = tx
+    ///     .commit_with(&pool, |local| {
+    ///         let pay = sqlx::query("UPDATE orders SET paid = 1 WHERE id = 7");
+    ///         Box::pin(async move { pay.execute(local).await })
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Returns what `change` returned, and nothing in its place if an earlier local transaction of
+    /// the same id had committed already: then `change` was not run again.
+    pub async fn commit_with<D, T, E>(
+        &mut self,
+        pool: &Pool<D>,
+        change: impl for<'c> FnOnce(&'c mut Connection<D>) -> BoxFuture<'c, Result<T, E>> + Send,
+    ) -> Result<(Option<T>, Outcome), CommitWithError<E>>
+    where
+        D: Database,
+        T: Send,
+        E: fmt::Display + Send,
+    {
+        if !self.has_check_back() {
+            let problem = "commit_with needs one: without it the deadline could decide FAILURE \
+                           after the local commit";
+            return Err(CommitWithError::Invalid(Error::invalid(
+                "check_back",
+                problem,
+            )));
+        }
+        // Boxed, or the compiler cannot see that the whole is Send.
+        match self.commit_locally(pool, change).boxed().await {
+            Ok(value) => {
+                let outcome = self.commit().await.map_err(CommitWithError::Coordinator)?;
+                Ok((value, outcome))
+            }
+            Err(NotCommitted::RolledBack(error)) => {
+                self.rollback_after(&error.to_string()).await;
+                Err(error)
+            }
+            Err(NotCommitted::Unknown(error)) => Err(error),
+        }
+    }
+
+    async fn commit_locally<D: Database, T: Send, E: Send>(
+        &mut self,
+        pool: &Pool<D>,
+        change: impl for<'c> FnOnce(&'c mut Connection<D>) -> BoxFuture<'c, Result<T, E>> + Send,
+    ) -> Result<Option<T>, NotCommitted<E>> {
+        let tx_id = self.id();
+        let local_error = |error| NotCommitted::RolledBack(CommitWithError::Local(error));
+        let begun = pool.begin_with(D::STATEMENTS.begin).await;
+        let mut local = begun.map_err(|error| local_error(error.into()))?;
+        match insert_initiator_row::<D>(&mut local, tx_id).await {
+            Ok(()) => {}
+            Err(InitiatorRowError::AlreadyCommitted(_)) => return Ok(None),
+            Err(error) => return Err(local_error(error)),
+        }
+        let value = change(&mut local)
+            .await
+            .map_err(|error| NotCommitted::RolledBack(CommitWithError::Change(error)))?;
+        // From here on the row may be there: dropping this must not decide FAILURE any more.
+        self.leave();
+        let Err(source) = local.commit().await else {
+            return Ok(Some(value));
+        };
+        // Nobody knows what became of the COMMIT. The row does, or is made to say FAILURE.
+        match check_back_initiator_row(pool, tx_id).await {
+            Ok(crate::Truth::Success) => Ok(Some(value)),
+            Ok(crate::Truth::Failure) => Err(local_error(source.into())),
+            Err(error) => {
+                tracing::warn!(%tx_id, error = chain(&error), "the local commit's outcome is unknown");
+                let unknown = CommitWithError::LocalUnknown { tx_id, source };
+                Err(NotCommitted::Unknown(unknown))
+            }
+        }
+    }
+
+    /// The local transaction is rolled back for good; if this cannot be told, the check-back will.
+    async fn rollback_after(&mut self, reason: &str) {
+        let tx_id = self.id();
+        if let Err(error) = self.rollback(crate::text::cut(reason.to_owned())).await {
+            tracing::warn!(%tx_id, %error, "the coordinator is not told yet of a local roll-back");
+        }
+    }
+}

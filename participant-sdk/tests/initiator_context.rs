@@ -1,0 +1,135 @@
+//! The context of a transaction survives the way through gRPC metadata.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod coordinator_mock;
+
+use std::convert::Infallible;
+
+use coordinator_mock::{Mock, running};
+use http::{Request, Response};
+use tercet_sdk::{
+    Mode, Operation,
+    initiator::{Action, Client, ContextLayer, LiveTransaction, TransactionContext, key},
+};
+use tower::{Layer, ServiceExt, service_fn};
+use uuid::Uuid;
+
+type Answer = Response<Option<TransactionContext>>;
+
+/// A service behind the server's layer that answers with the context it finds.
+async fn serve(request: Request<()>) -> Answer {
+    let service = service_fn(|request: Request<()>| async move {
+        let context = request.extensions().get::<TransactionContext>().cloned();
+        Ok::<_, Infallible>(Response::new(context))
+    });
+    let served = ContextLayer::server().layer(service).oneshot(request);
+    served.await.unwrap()
+}
+
+/// The request as it leaves the client's layer.
+async fn send(context: TransactionContext) -> Request<()> {
+    let service = service_fn(|mut request: Request<()>| async move {
+        request.extensions_mut().clear();
+        Ok::<_, Infallible>(Response::new(Some(request)))
+    });
+    let mut request = Request::new(());
+    let (_, extensions, ()) = context.request(()).into_parts();
+    *request.extensions_mut() = http_extensions(extensions);
+    let sent = ContextLayer::client().layer(service).oneshot(request);
+    sent.await.unwrap().into_body().unwrap()
+}
+
+fn http_extensions(mut extensions: tonic::Extensions) -> http::Extensions {
+    let mut http = http::Extensions::new();
+    http.insert(extensions.remove::<TransactionContext>().unwrap());
+    http
+}
+
+async fn live(business_id: &str) -> (LiveTransaction, Mock) {
+    let mock = Mock::start(|_, request| running(request)).await;
+    let client = Client::connect([mock.address.clone()]).await.unwrap();
+    let draft = client.begin("order", business_id).property("who", "Zoë");
+    let draft = draft.action(Action::compensate("take", "points"));
+    let draft = draft.action(Action::deliver("tell", "mail"));
+    (draft.send().await.unwrap(), mock)
+}
+
+#[tokio::test]
+async fn a_context_arrives_as_it_left() {
+    let (tx, _mock) = live("注文 7").await;
+    let context = tx.context("take").unwrap();
+    let answer = serve(send(context.clone()).await)
+        .await
+        .into_body()
+        .unwrap();
+    assert_eq!(
+        (answer.mode, answer.operation),
+        (Mode::Compensate, Operation::Try)
+    );
+    assert_eq!(answer.business_id, "注文 7");
+    // On the wire the time left is whole milliseconds.
+    assert!(
+        answer
+            .time_left
+            .unwrap()
+            .abs_diff(context.time_left.unwrap())
+            .as_millis()
+            <= 1
+    );
+    let mut expected = context.clone();
+    expected.time_left = answer.time_left;
+    assert_eq!(answer, expected);
+}
+
+#[tokio::test]
+async fn plain_metadata_is_enough_for_other_languages() {
+    let tx_id = Uuid::now_v7();
+    let request = Request::builder()
+        .header(key::TX_ID, tx_id.to_string())
+        .header(key::ACTION, "take")
+        .header(key::OPERATION, "CANCEL")
+        .header(key::MODE, "TCC")
+        .body(())
+        .unwrap();
+    let context = serve(request).await.into_body().unwrap();
+    assert_eq!(
+        (context.tx_id, context.operation),
+        (tx_id, Operation::Cancel)
+    );
+    assert_eq!((context.mode, context.time_left), (Mode::Tcc, None));
+}
+
+#[tokio::test]
+async fn no_metadata_is_no_context_and_nonsense_is_refused() {
+    assert_eq!(serve(Request::new(())).await.into_body(), None);
+    let cases = [
+        [("tercet-tx-id", "7"), ("tercet-action", "take")],
+        [
+            ("tercet-tx-id", "0192aaaa-0000-7000-8000-000000000000"),
+            ("tercet-action", ""),
+        ],
+        [("tercet-context-bin", "!!"), ("tercet-action", "take")],
+    ];
+    for case in cases {
+        let mut builder = Request::builder()
+            .header(key::OPERATION, "TRY")
+            .header(key::MODE, "TCC");
+        for (name, value) in case {
+            builder = builder.header(name, value);
+        }
+        let answer = serve(builder.body(()).unwrap()).await;
+        let status = tonic::Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument, "{case:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_actions_that_have_a_try_have_a_context() {
+    let (tx, _mock) = live("7").await;
+    assert!(tx.context("take").is_ok());
+    let unknown = tx.context("unknown").unwrap_err().to_string();
+    assert!(unknown.contains("add it first"), "{unknown}");
+    let deliver = tx.context("tell").unwrap_err().to_string();
+    assert!(deliver.contains("has no Try"), "{deliver}");
+}
