@@ -154,6 +154,33 @@ fn is_reason(word: &str) -> bool {
             .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
+/// Every link between the repository's own texts leads somewhere.
+pub(crate) fn links(root: &Path) -> anyhow::Result<Outcome> {
+    let mut found = Vec::new();
+    for path in tracked(root, "*.md")? {
+        let folder = path.parent().unwrap_or(root);
+        for link in links_in(&read_text(&path)?) {
+            if !folder.join(&link).exists() {
+                found.push(format!("{}: {link}", shown(root, &path)));
+            }
+        }
+    }
+    Ok(fails_with("links that lead nowhere", &found))
+}
+
+/// The targets of Markdown links to files, without what follows a `#`.
+fn links_in(text: &str) -> Vec<String> {
+    let targets = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'));
+    targets
+        .map(|(target, _)| target.split('#').next().unwrap_or_default())
+        .filter(|file| !file.is_empty() && !file.contains("://") && !file.contains(' '))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Lists files that are so long that they probably have more than one subject.
 pub(crate) fn long_files(root: &Path) -> anyhow::Result<Outcome> {
     let mut found = Vec::new();
@@ -211,7 +238,7 @@ fn shown(root: &Path, path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::reasons_in;
+    use super::{links_in, reasons_in};
 
     #[test]
     fn finds_the_codes_that_a_function_returns() {
@@ -229,5 +256,11 @@ impl Refusal {
 }
 "#;
         assert_eq!(reasons_in(source).into_iter().collect::<Vec<_>>(), ["A_B"]);
+    }
+
+    #[test]
+    fn finds_links_to_files_only() {
+        let text = "[a](b.md), [c](https://example.org/d), [e](#f), [g](../h/i.md#j)";
+        assert_eq!(links_in(text), ["b.md", "../h/i.md"]);
     }
 }

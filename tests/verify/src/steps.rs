@@ -39,6 +39,11 @@ pub(crate) const STEPS: &[Step] = &[
         run: rules::error_pages,
     },
     Step {
+        name: "links",
+        looks_at: "links between the repository's own texts",
+        run: rules::links,
+    },
+    Step {
         name: "long-files",
         looks_at: "source files with more than one subject, by their length",
         run: rules::long_files,
