@@ -14,7 +14,7 @@ use crate::{
     limits,
     model::{
         Action, ActionSpec, ActionStatus, Attempt, BizStatus, Cause, Decision, Driver, Live, Mode,
-        Name, Outcome, Owner, Phase, Sent, Transaction, TxSpec, TxStatus,
+        Name, Operation, Outcome, Owner, Phase, Sent, Transaction, TxSpec, TxStatus,
     },
     time::Timestamp,
 };
@@ -224,7 +224,13 @@ fn status_is_legal(status: ActionStatus, phase: &Phase) -> bool {
 /// What an incarnation knows of an action that it did not write: its Try counts as sent, and no call
 /// of phase two is authorised.
 fn loaded(row: ActionInfoRow, phase: &Phase) -> Action {
-    let next = row.attempts.last().and_then(|attempt| attempt.next);
+    // A pause of phase one says nothing about phase two.
+    let phase_two = phase.decision().is_some();
+    let last = row
+        .attempts
+        .last()
+        .filter(|last| (last.operation == Operation::Try) != phase_two);
+    let next = last.and_then(|attempt| attempt.next);
     let sent = if broken("loaded_action_taken_as_unsent") && row.status == ActionStatus::Init {
         Sent::Never
     } else {

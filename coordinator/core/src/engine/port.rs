@@ -314,7 +314,8 @@ pub struct CheckBackAnswer {
 pub struct EngineConfig {
     /// Transactions in memory; further begins are refused, further due rows stay in the table.
     pub capacity: usize,
-    /// Events of one transaction that wait for its write; further ones are refused.
+    /// Requests of one transaction that wait for its write or for their answer; further ones are
+    /// refused.
     pub waiting_events: usize,
     /// How long work in hand may go without a write before another look at its row is due.
     pub lease: Duration,

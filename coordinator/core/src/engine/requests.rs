@@ -19,7 +19,7 @@ impl Engine {
     pub(super) fn request(&mut self, caller: CallerId, request: Request) {
         let id = request.id();
         if let Some(entry) = self.entries.get_mut(&id) {
-            if entry.jobs.len() >= self.config.waiting_events {
+            if entry.jobs.len() + entry.waiters.len() >= self.config.waiting_events {
                 self.refuse(caller, Refusal::Overloaded);
                 return;
             }
