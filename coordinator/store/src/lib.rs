@@ -1,109 +1,34 @@
 //! Where transactions are kept: the trait [`Store`], and the databases that implement it.
 //!
 //! A store decides nothing: it carries out batches that the core's lane put together and says which of
-//! five things came of it ([`ApplyFailure`]). The same conformance suite runs on every store.
+//! five things came of it ([`ApplyFailure`](tercet_core::write::ApplyFailure)). The same conformance
+//! suite runs on every store.
+
+mod columns;
+mod error;
+mod sqlite;
+mod view;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tercet_core::{
     id::TxId,
-    model::{BizStatus, Name, Owner, Transaction, TxStatus},
-    row::{ActionInfoRow, IllegalRow, TxRow},
-    time::Timestamp,
-    write::{ApplyFailure, Due, DueQuery, OperatorEntry, Standing, Write},
+    model::{Owner, Transaction},
+    row::IllegalRow,
+    write::{Due, DueQuery, Standing, Write},
 };
-use thiserror::Error;
 
-/// What a store could not do.
-#[derive(Debug, Error)]
-#[error("{doing}: {what}")]
-pub struct StoreError {
-    /// What became of the writes, where there were any; what to expect of another try, otherwise.
-    pub kind: ApplyFailure,
-    /// What was being done, to what.
-    pub doing: String,
-    /// What the database said.
-    pub what: String,
-}
-
-/// A node's incarnation, as [`Store::start_node`] made it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Incarnation {
-    /// The node and its new epoch.
-    pub owner: Owner,
-    /// The database's clock.
-    pub now: Timestamp,
-}
-
-/// What a renewal found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewal {
-    /// The lease is renewed; the database's clock says this.
-    Renewed(Timestamp),
-    /// Another incarnation of this node has started: this one must exit.
-    Superseded {
-        /// Its epoch.
-        epoch: u64,
-    },
-}
-
-/// One participant as it is registered: a row of `participant_info`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParticipantRow {
-    /// Its name.
-    pub participant: Name,
-    /// `ATTACH`, `INVOKE`, `GRPC` or `HTTP`.
-    pub protocol: String,
-    /// Where it is called; empty for `ATTACH`.
-    pub address: String,
-    /// JSON: handler to methods, and the check-back's.
-    pub methods: String,
-    /// JSON: its limits.
-    pub policy: String,
-    /// Writes of the row.
-    pub version: u32,
-}
-
-/// One transaction as a person or a caller sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TxView {
-    /// Its row.
-    pub tx: TxRow,
-    /// Its actions, by position. Empty in a list.
-    pub actions: Vec<ActionInfoRow>,
-    /// The last commands of operators, oldest first. Empty in a list.
-    pub operator_log: Vec<OperatorEntry>,
-}
-
-/// Which transactions to list, newest first. What is `None` or empty does not filter.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListQuery {
-    /// Equal to.
-    pub business_type: Option<String>,
-    /// Equal to.
-    pub business_id: Option<String>,
-    /// Any of these.
-    pub statuses: Vec<TxStatus>,
-    /// Any of these.
-    pub biz_statuses: Vec<BizStatus>,
-    /// Having an action of this participant.
-    pub participant: Option<String>,
-    /// Begun not after this.
-    pub begun_until: Option<Timestamp>,
-    /// Begun not before this.
-    pub begun_from: Option<Timestamp>,
-    /// Parked, being asked back, or with a step that was due before this.
-    pub stuck_since: Option<Timestamp>,
-    /// Transactions with an id below this one: the last of the page before.
-    pub before: Option<TxId>,
-    /// At most this many.
-    pub limit: u32,
-}
+pub use self::{
+    error::StoreError,
+    sqlite::{Durability, SqliteOptions, SqliteStore},
+    view::{Incarnation, LIST_LIMIT, ListQuery, ParticipantRow, Renewal, TxView},
+};
 
 /// One database that keeps transactions.
 ///
-/// Every call may be dropped while it runs: the effect is then that of [`ApplyFailure::Unknown`].
+/// Every call may be dropped while it runs: the effect is then that of
+/// [`ApplyFailure::Unknown`](tercet_core::write::ApplyFailure::Unknown).
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Starts a new incarnation of the node: raises its epoch and leases it.

@@ -1,0 +1,164 @@
+//! What an error of SQLite means for a commit: one table.
+
+use sqlx::Error;
+use tercet_core::write::ApplyFailure;
+
+/// What the trigger of `fence.sql` says when a transaction does not have the version that a write expects.
+pub(super) const MOVED: &str = "tercet: moved";
+
+/// Where in a commit an error came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// Before COMMIT: whatever was done is undone.
+    Statement,
+    /// COMMIT itself.
+    Commit,
+}
+
+// The primary result codes, https://www.sqlite.org/rescode.html.
+const PERM: i32 = 3;
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const NOMEM: i32 = 7;
+const READONLY: i32 = 8;
+const INTERRUPT: i32 = 9;
+const IOERR: i32 = 10;
+const CORRUPT_FILE: i32 = 11;
+const FULL: i32 = 13;
+const CANTOPEN: i32 = 14;
+const PROTOCOL: i32 = 15;
+const SCHEMA: i32 = 17;
+const TOOBIG: i32 = 18;
+const CONSTRAINT: i32 = 19;
+const MISMATCH: i32 = 20;
+const AUTH: i32 = 23;
+const RANGE: i32 = 25;
+const NOTADB: i32 = 26;
+
+// The extended ones that say more.
+const CONSTRAINT_PRIMARYKEY: i32 = CONSTRAINT | (6 << 8);
+const CONSTRAINT_TRIGGER: i32 = CONSTRAINT | (7 << 8);
+const CONSTRAINT_UNIQUE: i32 = CONSTRAINT | (8 << 8);
+
+/// What an extended result code with its message means.
+pub(super) fn of_code(code: i32, message: &str, at: At) -> ApplyFailure {
+    match (code & 0xff, at) {
+        (CONSTRAINT, _) => of_constraint(code, message),
+        (TOOBIG | MISMATCH | RANGE, _) => ApplyFailure::Content,
+        (BUSY | LOCKED | FULL | NOMEM | INTERRUPT | PROTOCOL, _) | (IOERR, At::Statement) => {
+            ApplyFailure::NotApplied
+        }
+        (PERM | READONLY | CORRUPT_FILE | CANTOPEN | SCHEMA | AUTH | NOTADB, _) => {
+            ApplyFailure::Fatal
+        }
+        // SQLITE_ERROR is a statement that does not go with the schema; no other code is expected.
+        (_, At::Statement) => ApplyFailure::Fatal,
+        // IOERR, above all.
+        (_, At::Commit) => ApplyFailure::Unknown,
+    }
+}
+
+fn of_constraint(code: i32, message: &str) -> ApplyFailure {
+    match code {
+        CONSTRAINT_TRIGGER if message.starts_with(MOVED) => ApplyFailure::Moved,
+        // The id or the unique key is taken; the same of an action or an operator's entry is corruption.
+        CONSTRAINT_PRIMARYKEY | CONSTRAINT_UNIQUE if message.contains("tx_info.") => {
+            ApplyFailure::Moved
+        }
+        _ => ApplyFailure::Content,
+    }
+}
+
+/// What an error of the driver means.
+pub(super) fn of(error: &Error, at: At) -> ApplyFailure {
+    match (error, at) {
+        (Error::Database(database), _) => {
+            let code = database.code().and_then(|code| code.parse().ok());
+            of_code(code.unwrap_or_default(), database.message(), at)
+        }
+        (Error::Encode(_), _) => ApplyFailure::Content,
+        // The connection's thread is gone, or something else that says nothing about the commit.
+        (_, At::Statement) => ApplyFailure::NotApplied,
+        (_, At::Commit) => ApplyFailure::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fence_says_the_word_that_is_looked_for() {
+        assert!(include_str!("fence.sql").contains(&format!("RAISE(ABORT, '{MOVED}")));
+    }
+
+    #[test]
+    fn every_code_has_its_kind() {
+        use ApplyFailure::{Content, Fatal, Moved, NotApplied, Unknown};
+        use At::{Commit, Statement};
+
+        let unique_id = "UNIQUE constraint failed: tx_info.tx_id";
+        let unique_key = "UNIQUE constraint failed: tx_info.unique_key";
+        let action = "UNIQUE constraint failed: action_info.tx_id, action_info.action_name";
+        let table = [
+            ("BUSY", 5, "", Statement, NotApplied),
+            ("BUSY at COMMIT", 5, "", Commit, NotApplied),
+            ("BUSY_SNAPSHOT", 517, "", Statement, NotApplied),
+            ("LOCKED", 6, "", Statement, NotApplied),
+            ("NOMEM", 7, "", Statement, NotApplied),
+            ("INTERRUPT", 9, "", Statement, NotApplied),
+            ("FULL", 13, "", Statement, NotApplied),
+            ("FULL at COMMIT", 13, "", Commit, NotApplied),
+            ("PROTOCOL", 15, "", Statement, NotApplied),
+            ("IOERR", 10, "", Statement, NotApplied),
+            ("IOERR_WRITE at COMMIT", 778, "", Commit, Unknown),
+            ("IOERR_FSYNC at COMMIT", 1034, "", Commit, Unknown),
+            ("TOOBIG", 18, "", Statement, Content),
+            ("MISMATCH", 20, "", Statement, Content),
+            ("RANGE", 25, "", Statement, Content),
+            ("CONSTRAINT_CHECK", 275, "", Statement, Content),
+            ("CONSTRAINT_NOTNULL", 1299, "", Statement, Content),
+            ("CONSTRAINT_DATATYPE", 3091, "", Statement, Content),
+            ("PRIMARYKEY of tx_info", 1555, unique_id, Statement, Moved),
+            ("UNIQUE of tx_info", 2067, unique_key, Statement, Moved),
+            (
+                "PRIMARYKEY of action_info",
+                1555,
+                action,
+                Statement,
+                Content,
+            ),
+            ("the fence", 1811, MOVED, Statement, Moved),
+            ("the assertion", 1811, "tercet: corrupt", Statement, Content),
+            ("another trigger", 1811, "what?", Statement, Content),
+            ("READONLY", 8, "", Statement, Fatal),
+            ("READONLY at COMMIT", 8, "", Commit, Fatal),
+            ("CORRUPT", 11, "", Statement, Fatal),
+            ("CANTOPEN", 14, "", Statement, Fatal),
+            ("SCHEMA", 17, "", Statement, Fatal),
+            ("AUTH", 23, "", Statement, Fatal),
+            ("NOTADB", 26, "", Statement, Fatal),
+            ("ERROR: no such table", 1, "", Statement, Fatal),
+            ("a code of a later SQLite", 99, "", Statement, Fatal),
+            (
+                "a code of a later SQLite at COMMIT",
+                99,
+                "",
+                Commit,
+                Unknown,
+            ),
+        ];
+        for (name, code, message, at, expected) in table {
+            assert_eq!(of_code(code, message, at), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_lost_thread_is_unknown_only_at_commit() {
+        assert_eq!(
+            of(&Error::WorkerCrashed, At::Statement),
+            ApplyFailure::NotApplied
+        );
+        assert_eq!(of(&Error::WorkerCrashed, At::Commit), ApplyFailure::Unknown);
+    }
+}

@@ -1,0 +1,340 @@
+//! Transactions to write, and the writes that make them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use tercet_core::{
+    id::TxId,
+    model::{
+        Action, ActionSpec, ActionStatus, Begun, Cause, Decision, Driver, Live, Mode, Outcome,
+        Owner, Phase, RetryPolicy, Sent, Transaction, TxSpec,
+    },
+    row::{ActionInfoRow, TxRow},
+    time::Timestamp,
+    write::{ActionInsert, ActionRow, ActionWrite, ApplyFailure, Fence, Head, Write},
+};
+use tercet_store::{Store, StoreError};
+
+/// When the first transaction of a test is begun: 2023-11-14.
+pub const EPOCH_MILLIS: u64 = 1_700_000_000_000;
+
+/// The id that is made this many milliseconds after the first.
+pub fn id(millis: u64) -> TxId {
+    let builder = uuid::Builder::from_unix_timestamp_millis(EPOCH_MILLIS + millis, &[7; 10]);
+    TxId(builder.into_uuid())
+}
+
+/// This many milliseconds after the first transaction.
+pub fn at(millis: i64) -> Timestamp {
+    Timestamp::from_micros((EPOCH_MILLIS as i64 + millis) * 1_000)
+}
+
+pub fn owner() -> Owner {
+    Owner {
+        node: "node-a".into(),
+        epoch: 1,
+    }
+}
+
+/// What a transaction that was just begun looks like: two TCC actions.
+pub fn transaction(millis: u64) -> Transaction {
+    let actions = vec![
+        action("points", "points-service"),
+        action("coupon", "coupon-service"),
+    ];
+    with_actions(millis, actions)
+}
+
+pub fn with_actions(millis: u64, actions: Vec<Action>) -> Transaction {
+    let create_time = at(millis as i64);
+    Transaction {
+        spec: Arc::new(TxSpec {
+            id: id(millis),
+            business_type: "points_for_coupon".into(),
+            business_id: format!("order-{millis}").into(),
+            unique_business: false,
+            driver: Driver::Coordinator,
+            check_back: None,
+            ext: BTreeMap::new(),
+            begun: actions.iter().map(begun).collect(),
+            create_time,
+            deadline: at(millis as i64 + 30_000),
+        }),
+        phase: Phase::Trying,
+        check_backs: 0,
+        version: 1,
+        owner: owner(),
+        waiting_for: None,
+        next_attempt_at: Some(at(millis as i64 + 10_000)),
+        actions,
+    }
+}
+
+pub fn begun(action: &Action) -> Begun {
+    Begun {
+        action: Arc::clone(&action.spec.name),
+        participant: Arc::clone(&action.spec.participant),
+        mode: action.spec.mode,
+    }
+}
+
+pub fn action(name: &str, participant: &str) -> Action {
+    Action {
+        spec: Arc::new(ActionSpec {
+            name: name.into(),
+            mode: Mode::Tcc,
+            participant: participant.into(),
+            handler: "exchange".into(),
+            payload: Bytes::from_static(b"twelve points"),
+            after: Vec::new(),
+            wants_results: false,
+            already_tried: false,
+            retry: RetryPolicy::default(),
+            ext: BTreeMap::new(),
+        }),
+        status: ActionStatus::Init,
+        result: Bytes::new(),
+        retry_count: 0,
+        last_error: String::new(),
+        attempts: Vec::new(),
+        version: 1,
+        finished_at: None,
+        live: Live {
+            sent: Sent::Perhaps,
+            permit: false,
+            not_before: Timestamp::default(),
+            tries: 0,
+            rejections: 0,
+            dirty: false,
+        },
+    }
+}
+
+/// The same with a changed spec.
+pub fn respec(mut tx: Transaction, change: impl FnOnce(&mut TxSpec)) -> Transaction {
+    change(Arc::make_mut(&mut tx.spec));
+    tx
+}
+
+pub fn success() -> Decision {
+    Decision {
+        outcome: Outcome::Success,
+        cause: Cause::AllTried,
+    }
+}
+
+pub fn failure() -> Decision {
+    Decision {
+        outcome: Outcome::Failure,
+        cause: Cause::Deadline,
+    }
+}
+
+/// The transaction after its decision, one version on.
+pub fn decided(before: &Transaction, decision: Decision) -> Transaction {
+    let decided_at = before.spec.create_time + std::time::Duration::from_millis(20);
+    Transaction {
+        phase: Phase::Finishing {
+            decision,
+            decided_at,
+        },
+        version: before.version + 1,
+        next_attempt_at: Some(decided_at + std::time::Duration::from_secs(10)),
+        ..before.clone()
+    }
+}
+
+/// The decided transaction with every action at its end, one version on.
+pub fn finished(before: &Transaction) -> Transaction {
+    let decision = before.phase.decision().expect("it is decided").clone();
+    let decided_at = before.phase.decided_at().expect("it is decided");
+    let finished_at = decided_at + std::time::Duration::from_millis(15);
+    let status = match decision.outcome {
+        Outcome::Success => ActionStatus::Confirmed,
+        Outcome::Failure => ActionStatus::Cancelled,
+    };
+    let mut after = Transaction {
+        phase: Phase::Finished {
+            decision,
+            decided_at,
+            finished_at,
+        },
+        version: before.version + 1,
+        next_attempt_at: None,
+        ..before.clone()
+    };
+    for action in &mut after.actions {
+        action.status = status;
+        action.version += 1;
+        action.finished_at = Some(finished_at);
+    }
+    after
+}
+
+/// The decided transaction parked, its first action FAILED, one version on.
+pub fn parked(before: &Transaction) -> Transaction {
+    let mut after = Transaction {
+        phase: Phase::Parked {
+            decision: before.phase.decision().expect("it is decided").clone(),
+            decided_at: before.phase.decided_at().expect("it is decided"),
+        },
+        version: before.version + 1,
+        next_attempt_at: None,
+        ..before.clone()
+    };
+    if let Some(action) = after.actions.first_mut() {
+        action.status = ActionStatus::Failed;
+        action.last_error = "the account is closed".into();
+        action.version += 1;
+    }
+    after
+}
+
+/// The same as if it had been begun like this: every version 1.
+pub fn at_once(mut tx: Transaction) -> Transaction {
+    tx.version = 1;
+    for action in &mut tx.actions {
+        action.version = 1;
+    }
+    tx
+}
+
+/// The write that begins it as it is, whatever its phase.
+pub fn begin(tx: &Transaction) -> Write {
+    let actions = tx.actions.iter().enumerate();
+    Write {
+        id: tx.id(),
+        fence: Fence::Absent(Arc::clone(&tx.spec)),
+        head: head(tx),
+        actions: actions
+            .map(|(place, action)| new_action(tx, place, action))
+            .collect(),
+        operator: None,
+        urgent: true,
+    }
+}
+
+/// The write that makes `after` of `before`.
+pub fn change(before: &Transaction, after: &Transaction) -> Write {
+    let mut actions = Vec::new();
+    for (place, action) in after.actions.iter().enumerate() {
+        match before.actions.get(place) {
+            None => actions.push(new_action(after, place, action)),
+            Some(old) if old.version != action.version => actions.push(ActionWrite {
+                name: Arc::clone(&action.spec.name),
+                insert: None,
+                row: row(action),
+            }),
+            Some(_) => {}
+        }
+    }
+    Write {
+        id: after.id(),
+        fence: Fence::Version(before.version),
+        head: head(after),
+        actions,
+        operator: None,
+        urgent: true,
+    }
+}
+
+fn new_action(tx: &Transaction, place: usize, action: &Action) -> ActionWrite {
+    ActionWrite {
+        name: Arc::clone(&action.spec.name),
+        insert: Some(ActionInsert {
+            position: place as u32,
+            spec: Arc::clone(&action.spec),
+            create_time: tx.spec.create_time,
+        }),
+        row: row(action),
+    }
+}
+
+fn head(tx: &Transaction) -> Head {
+    Head {
+        phase: tx.phase.clone(),
+        check_backs: tx.check_backs,
+        version: tx.version,
+        owner: tx.owner.clone(),
+        waiting_for: tx.waiting_for.clone(),
+        next_attempt_at: tx.next_attempt_at,
+    }
+}
+
+fn row(action: &Action) -> ActionRow {
+    ActionRow {
+        status: action.status,
+        result: action.result.clone(),
+        retry_count: action.retry_count,
+        last_error: action.last_error.clone(),
+        attempts: action.attempts.clone(),
+        version: action.version,
+        finished_at: action.finished_at,
+    }
+}
+
+/// The row of `tx_info` that the database must show.
+pub fn tx_row(tx: &Transaction) -> TxRow {
+    TxRow {
+        spec: (*tx.spec).clone(),
+        status: tx.phase.status(),
+        biz_status: tx.phase.biz_status(),
+        cause: tx.phase.decision().map(|decision| decision.cause.clone()),
+        check_backs: tx.check_backs,
+        version: tx.version,
+        owner: tx.owner.clone(),
+        waiting_for: tx.waiting_for.clone(),
+        next_attempt_at: tx.next_attempt_at,
+        decided_at: tx.phase.decided_at(),
+        finished_at: tx.phase.finished_at(),
+    }
+}
+
+/// The rows of `action_info` that the database must show.
+pub fn action_rows(tx: &Transaction) -> Vec<ActionInfoRow> {
+    let row = |action: &Action| ActionInfoRow {
+        spec: (*action.spec).clone(),
+        create_time: tx.spec.create_time,
+        status: action.status,
+        result: action.result.clone(),
+        retry_count: action.retry_count,
+        last_error: action.last_error.clone(),
+        attempts: action.attempts.clone(),
+        version: action.version,
+        finished_at: action.finished_at,
+    };
+    tx.actions.iter().map(row).collect()
+}
+
+/// Fails unless the database holds exactly this, and loads it as another incarnation would.
+pub async fn assert_stands(store: &dyn Store, tx: &Transaction) {
+    let view = store.view(tx.id()).await.unwrap();
+    let view = view.expect("the transaction is there").unwrap();
+    assert_eq!(view.tx, tx_row(tx));
+    assert_eq!(view.actions, action_rows(tx));
+    let expected = Transaction::from_rows(tx_row(tx), action_rows(tx)).unwrap();
+    assert_eq!(load_one(store, tx.id()).await, Some(expected));
+}
+
+/// Fails unless the database knows nothing of it.
+pub async fn assert_absent(store: &dyn Store, id: TxId) {
+    assert_eq!(store.view(id).await.unwrap(), None);
+    assert_eq!(load_one(store, id).await, None);
+}
+
+pub async fn load_one(store: &dyn Store, id: TxId) -> Option<Transaction> {
+    let mut loaded = store.load(&[id]).await.unwrap();
+    assert!(loaded.len() <= 1);
+    loaded.pop().map(|loaded| loaded.unwrap())
+}
+
+/// Begins them all in one batch.
+pub async fn begin_all(store: &dyn Store, txs: &[Transaction]) {
+    let mut batch: Vec<Write> = txs.iter().map(begin).collect();
+    batch.sort_by_key(|write| write.id);
+    store.apply(&batch).await.unwrap();
+}
+
+pub fn kind(result: Result<(), StoreError>) -> Result<(), ApplyFailure> {
+    result.map_err(|error| error.kind)
+}

@@ -1,0 +1,413 @@
+//! Loads, due rows, what stands, and rows that no write can have left.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use tercet_core::{
+    limits,
+    model::Transaction,
+    write::{ApplyFailure, Due, DueQuery, Standing, StandingRow, Write},
+};
+use tercet_store::Store;
+
+use super::{
+    Database,
+    fixture::{
+        action, action_rows, assert_stands, at, at_once, begin, begin_all, change, decided,
+        failure, finished, id, kind, load_one, owner, respec, success, transaction, tx_row,
+        with_actions,
+    },
+    generate,
+};
+
+/// Any legal transaction, inserted as it is or changed into.
+pub async fn whatever_is_written_is_read_back<D: Database>(database: &mut D) {
+    let store = database.store();
+    let config = Config {
+        cases: 200,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let next = AtomicU64::new(0);
+    let result = tokio::task::block_in_place(|| {
+        runner.run(&generate::transaction(), |tx| {
+            let next = next.fetch_add(2, Ordering::Relaxed);
+            let (inserted, changed) = (
+                generate::renamed(&tx, next),
+                generate::renamed(&tx, next + 1),
+            );
+            tokio::runtime::Handle::current().block_on(async {
+                begin_all(store, std::slice::from_ref(&inserted)).await;
+                assert_stands(store, &inserted).await;
+                let (before, after) = generate::steps(&changed);
+                begin_all(store, std::slice::from_ref(&before)).await;
+                store.apply(&[change(&before, &after)]).await.unwrap();
+                assert_stands(store, &after).await;
+            });
+            Ok(())
+        })
+    });
+    result.unwrap();
+}
+
+pub async fn the_largest_transaction_is_read_back<D: Database>(database: &mut D) {
+    let store = database.store();
+    let name = |n: usize| format!("{n:0>width$}", width = limits::NAME_BYTES);
+    let actions = (0..limits::ACTIONS)
+        .map(|n| {
+            let mut action = action(&name(n), &name(n));
+            let spec = Arc::make_mut(&mut action.spec);
+            spec.handler = name(n).into();
+            spec.payload = Bytes::from(vec![n as u8; limits::PAYLOAD_BYTES]);
+            spec.after = (0..n).map(|before| name(before).into()).collect();
+            action.result = Bytes::from(vec![0xff; limits::RESULT_BYTES]);
+            action.last_error = "\u{10FFFF}".repeat(limits::REASON_BYTES / 4);
+            action.status = tercet_core::model::ActionStatus::Tried;
+            action
+        })
+        .collect();
+    let tx = respec(with_actions(0, actions), |spec| {
+        spec.ext = (0..limits::EXT_KEYS)
+            .map(|n| {
+                (
+                    format!("{n:03}"),
+                    "v".repeat(limits::EXT_BYTES / limits::EXT_KEYS - 3),
+                )
+            })
+            .collect();
+    });
+    begin_all(store, std::slice::from_ref(&tx)).await;
+    assert_stands(store, &tx).await;
+}
+
+pub async fn loading_finds_what_exists<D: Database>(database: &mut D) {
+    let store = database.store();
+    let txs = [transaction(3), with_actions(1, Vec::new()), transaction(2)];
+    begin_all(store, &txs).await;
+    assert_eq!(store.load(&[]).await.unwrap(), []);
+    let ids: Vec<_> = [9, 3, 1, 2, 0].map(id).to_vec();
+    let loaded = store.load(&ids).await.unwrap();
+    let loaded: Vec<_> = loaded.into_iter().map(|tx| tx.unwrap().id()).collect();
+    assert_eq!(loaded, [1, 2, 3].map(id));
+}
+
+pub async fn names_compare_as_bytes<D: Database>(database: &mut D) {
+    let store = database.store();
+    let names = [
+        "a",
+        "A",
+        "a ",
+        " a",
+        "\u{e4}",
+        "a\u{308}",
+        "\u{1}",
+        "\u{10FFFF}",
+        "%",
+        "a'--",
+    ];
+    let tx = with_actions(0, names.iter().map(|name| action(name, name)).collect());
+    begin_all(store, std::slice::from_ref(&tx)).await;
+    assert_stands(store, &tx).await;
+
+    for (n, name) in names.iter().enumerate() {
+        let tx = respec(transaction(n as u64 + 1), |spec| {
+            spec.business_type = (*name).into()
+        });
+        begin_all(store, std::slice::from_ref(&tx)).await;
+        let found = store.find(name, &tx.spec.business_id).await.unwrap();
+        assert_eq!(found, Some(tx.id()), "{name:?}");
+        for other in names.iter().filter(|other| other != &name) {
+            assert_eq!(
+                store.find(other, &tx.spec.business_id).await.unwrap(),
+                None,
+                "{other:?}"
+            );
+        }
+    }
+}
+
+fn waiting(millis: u64, participant: Option<&str>, due: i64) -> Transaction {
+    Transaction {
+        waiting_for: participant.map(Into::into),
+        next_attempt_at: Some(at(due)),
+        ..at_once(decided(&transaction(millis), success()))
+    }
+}
+
+fn due_query(participant: Option<&str>, until: i64, limit: u32) -> DueQuery {
+    DueQuery {
+        waiting_for: participant.map(Into::into),
+        until: at(until),
+        after: None,
+        limit,
+    }
+}
+
+async fn due(store: &dyn Store, query: &DueQuery) -> Vec<(i64, u64)> {
+    let due = store.due(query).await.unwrap();
+    let back = |due: Due| {
+        let millis = due.id.time().unwrap().since(at(0)).as_millis() as u64;
+        let at = (due.at.as_micros() - at(0).as_micros()) / 1_000;
+        (at, millis)
+    };
+    due.into_iter().map(back).collect()
+}
+
+pub async fn due_rows_come_in_order<D: Database>(database: &mut D) {
+    let store = database.store();
+    let done = at_once(finished(&decided(&transaction(5), success())));
+    let txs = [
+        waiting(1, None, 30),
+        waiting(2, None, 10),
+        waiting(3, None, 20),
+        waiting(4, None, 10),
+        done,
+    ];
+    begin_all(store, &txs).await;
+    assert_eq!(due(store, &due_query(None, 9, 10)).await, []);
+    assert_eq!(
+        due(store, &due_query(None, 20, 10)).await,
+        [(10, 2), (10, 4), (20, 3)]
+    );
+    assert_eq!(
+        due(store, &due_query(None, 20, 2)).await,
+        [(10, 2), (10, 4)]
+    );
+
+    // A finished one is due no more.
+    let begun = &txs[1];
+    store
+        .apply(&[change(begun, &finished(begun))])
+        .await
+        .unwrap();
+    assert_eq!(
+        due(store, &due_query(None, 20, 10)).await,
+        [(10, 4), (20, 3)]
+    );
+}
+
+pub async fn due_rows_are_those_of_one_participant<D: Database>(database: &mut D) {
+    let store = database.store();
+    let txs = [
+        waiting(1, None, 10),
+        waiting(2, Some("a"), 10),
+        waiting(3, Some("A"), 10),
+        waiting(4, Some("a "), 10),
+        waiting(5, Some("a"), 5),
+        waiting(6, Some(""), 10),
+    ];
+    begin_all(store, &txs).await;
+    assert_eq!(due(store, &due_query(None, 50, 10)).await, [(10, 1)]);
+    assert_eq!(
+        due(store, &due_query(Some("a"), 50, 10)).await,
+        [(5, 5), (10, 2)]
+    );
+    assert_eq!(due(store, &due_query(Some("A"), 50, 10)).await, [(10, 3)]);
+    assert_eq!(due(store, &due_query(Some("b"), 50, 10)).await, []);
+}
+
+pub async fn due_rows_go_on_after_a_cursor<D: Database>(database: &mut D) {
+    let store = database.store();
+    let txs: Vec<Transaction> = (1..=9)
+        .map(|n| waiting(n, Some("a"), 10 * (1 + n as i64 % 3)))
+        .collect();
+    begin_all(store, &txs).await;
+    let mut query = due_query(Some("a"), 100, 2);
+    let mut seen = Vec::new();
+    loop {
+        let page = store.due(&query).await.unwrap();
+        let Some(last) = page.last() else { break };
+        query.after = Some(*last);
+        seen.extend(page);
+    }
+    assert_eq!(seen.len(), txs.len());
+    assert!(seen.is_sorted());
+}
+
+pub async fn standing_tells_who_wrote_last<D: Database>(database: &mut D) {
+    let store = database.store();
+    let unique = |millis| {
+        respec(transaction(millis), |spec| {
+            spec.business_id = "once".into();
+            spec.unique_business = true;
+        })
+    };
+    let first = unique(1);
+    let plain = transaction(2);
+    begin_all(store, &[first.clone(), plain.clone()]).await;
+    let mut taken_over = decided(&plain, failure());
+    taken_over.owner.node = "node@b".into();
+    taken_over.owner.epoch = u64::from(u32::MAX) + 7;
+    store.apply(&[change(&plain, &taken_over)]).await.unwrap();
+
+    let batch: Vec<Write> = vec![
+        begin(&transaction(0)),
+        begin(&first),
+        change(&plain, &decided(&plain, success())),
+        begin(&unique(3)),
+    ];
+    let row = |tx: &Transaction| Standing {
+        row: Some(StandingRow {
+            id: tx.id(),
+            version: tx.version,
+            owner: tx.owner.clone(),
+        }),
+    };
+    let expected = [
+        Standing { row: None },
+        row(&first),
+        row(&taken_over),
+        row(&first),
+    ];
+    assert_eq!(store.standing(&batch).await.unwrap(), expected);
+    assert_eq!(first.owner, owner());
+    assert_eq!(store.standing(&[]).await.unwrap(), []);
+}
+
+pub async fn the_newest_of_a_business_is_found<D: Database>(database: &mut D) {
+    let store = database.store();
+    let same = |millis| {
+        respec(transaction(millis), |spec| {
+            spec.business_id = "order".into()
+        })
+    };
+    begin_all(store, &[same(1), same(3), same(2), transaction(4)]).await;
+    let find = |business_id: &'static str| store.find("points_for_coupon", business_id);
+    assert_eq!(find("order").await.unwrap(), Some(id(3)));
+    assert_eq!(find("orde").await.unwrap(), None);
+}
+
+/// Each of these is a row that Tercet can't have written.
+pub async fn illegal_rows_are_named<D: Database>(database: &mut D) {
+    let tampering = [
+        ("UPDATE tx_info SET status = 'DONE'", "DONE"),
+        ("UPDATE tx_info SET biz_status = 'init'", "init"),
+        ("UPDATE tx_info SET driver = ''", "driver"),
+        ("UPDATE tx_info SET status = 'SUCCESS'", "SUCCESS"),
+        (
+            "UPDATE tx_info SET biz_status = 'SUCCESS'",
+            "decision_cause",
+        ),
+        ("UPDATE tx_info SET decision_cause = '{}'", "decision_cause"),
+        (
+            "UPDATE tx_info SET check_back_info = 'you'",
+            "check_back_info",
+        ),
+        (
+            "UPDATE tx_info SET participants_info = '[1]'",
+            "participants_info",
+        ),
+        ("UPDATE tx_info SET ext_properties = '[]'", "ext_properties"),
+        ("UPDATE tx_info SET version = 0", "version"),
+        ("UPDATE tx_info SET version = -1", "version"),
+        ("UPDATE tx_info SET retry_count = 5000000000", "retry_count"),
+        ("UPDATE tx_info SET owner = 'node'", "owner"),
+        ("UPDATE tx_info SET owner = 'node@-1'", "owner"),
+        (
+            "UPDATE tx_info SET next_attempt_at = NULL",
+            "next_attempt_at",
+        ),
+        ("UPDATE tx_info SET finished_at = 1", "finished_at"),
+        ("UPDATE action_info SET action_type = 'XA'", "action_type"),
+        ("UPDATE action_info SET status = 'CONFIRMED'", "CONFIRMED"),
+        (
+            "UPDATE action_info SET run_after = '[\"nobody\"]'",
+            "nobody",
+        ),
+        ("UPDATE action_info SET wants_results = 2", "wants_results"),
+        (
+            "UPDATE action_info SET policy = '{\"first_delay\":-1}'",
+            "policy",
+        ),
+        ("UPDATE action_info SET attempts = '{'", "attempts"),
+        ("UPDATE action_info SET version = 0", "version"),
+        ("UPDATE action_info SET position = position + 1", "position"),
+    ];
+    for (n, (sql, named)) in tampering.into_iter().enumerate() {
+        let tx = transaction(n as u64);
+        let healthy = transaction(1_000 + n as u64);
+        begin_all(database.store(), &[tx.clone(), healthy.clone()]).await;
+        database
+            .tamper(&format!("{sql} WHERE tx_id = {}", D::literal(tx.id())))
+            .await;
+
+        let loaded = database
+            .store()
+            .load(&[tx.id(), healthy.id()])
+            .await
+            .unwrap();
+        assert_eq!(loaded.len(), 2, "{sql}");
+        let illegal = loaded[0].as_ref().expect_err(sql);
+        assert_eq!(illegal.id, tx.id());
+        assert!(illegal.what.contains(named), "{sql}: {illegal}");
+        assert!(loaded[1].is_ok(), "{sql}");
+        let viewed = database.store().view(tx.id()).await.unwrap().unwrap();
+        assert_eq!(viewed.as_ref().expect_err(sql), illegal);
+    }
+
+    let tx = transaction(500);
+    begin_all(database.store(), std::slice::from_ref(&tx)).await;
+    let row = D::literal(tx.id());
+    let sql = format!("DELETE FROM action_info WHERE tx_id = {row} AND action_name = 'points'");
+    database.tamper(&sql).await;
+    database.store().load(&[tx.id()]).await.unwrap()[0]
+        .as_ref()
+        .expect_err("an action is gone");
+}
+
+pub async fn readers_see_whole_commits<D: Database>(database: &mut D) {
+    let store = database.store();
+    let mut txs: Vec<Transaction> = (0..20).map(transaction).collect();
+    begin_all(store, &txs).await;
+    let ids: Vec<_> = txs.iter().map(Transaction::id).collect();
+    let done = AtomicBool::new(false);
+    let read = async {
+        let mut versions = 0;
+        while !done.load(Ordering::Acquire) {
+            let loaded = store.load(&ids).await.unwrap();
+            let loaded: Vec<Transaction> = loaded.into_iter().map(Result::unwrap).collect();
+            assert_eq!(loaded.len(), ids.len());
+            assert!(loaded.iter().all(|tx| tx.version == loaded[0].version));
+            assert!(loaded[0].version >= versions, "a read went back");
+            versions = loaded[0].version;
+            tokio::task::yield_now().await;
+        }
+    };
+    let write = async {
+        for _ in 0..40 {
+            let mut after = txs.clone();
+            for tx in &mut after {
+                tx.version += 1;
+                tx.actions[1].version += 1;
+                tx.actions[1].last_error = format!("error {}", tx.version);
+            }
+            let batch: Vec<Write> = txs.iter().zip(&after).map(|(b, a)| change(b, a)).collect();
+            store.apply(&batch).await.unwrap();
+            // What was acknowledged is seen by the next read.
+            let one = load_one(store, ids[7]).await.unwrap();
+            assert_eq!(one.version, after[7].version);
+            txs = after;
+        }
+        done.store(true, Ordering::Release);
+    };
+    tokio::join!(read, write);
+}
+
+pub async fn a_restart_keeps_everything<D: Database>(database: &mut D) {
+    let begun = transaction(0);
+    let ended = at_once(finished(&decided(&transaction(1), failure())));
+    begin_all(database.store(), &[begun.clone(), ended.clone()]).await;
+    database.restart().await;
+    assert_stands(database.store(), &begun).await;
+    assert_stands(database.store(), &ended).await;
+    let again = database.store().apply(&[begin(&begun)]).await;
+    assert_eq!(kind(again), Err(ApplyFailure::Moved));
+    let row = Transaction::from_rows(tx_row(&begun), action_rows(&begun)).unwrap();
+    assert_eq!(load_one(database.store(), id(0)).await, Some(row));
+}
