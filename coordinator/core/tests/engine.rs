@@ -234,7 +234,7 @@ fn calls_that_run_out_park_the_transaction_and_an_operator_brings_it_on() {
             (Operation::Confirm, attempt)
         );
         world.answer(&call, unknown());
-        world.after(Duration::from_secs(60));
+        world.after(Duration::from_mins(1));
     }
     assert!(world.calls.is_empty(), "three calls were allowed");
     let parked = world.reply(caller).transaction.clone();

@@ -36,6 +36,8 @@ pub(super) enum State {
         /// The participant because of which it is read before its time.
         reachable_again: Option<Name>,
     },
+    /// All, and it is being judged.
+    Folding,
     /// All.
     Held {
         /// As it will stand when the write under way has held; without one, as it stands.

@@ -17,7 +17,7 @@ use crate::{
 
 /// Events folded into one step.
 pub(super) struct Fold {
-    pub next: Transaction,
+    pub next: Box<Transaction>,
     pub write: bool,
     pub urgent: bool,
     pub operator: Option<OperatorEntry>,
@@ -26,14 +26,14 @@ pub(super) struct Fold {
 
 impl Fold {
     /// The state as it is, to be written.
-    pub(super) fn to_write_down(next: Transaction) -> Self {
+    pub(super) fn to_write_down(next: Box<Transaction>) -> Self {
         Self {
             write: true,
             ..Self::from(next)
         }
     }
 
-    fn from(next: Transaction) -> Self {
+    fn from(next: Box<Transaction>) -> Self {
         Self {
             next,
             write: false,
@@ -60,16 +60,18 @@ impl Engine {
             let Some(entry) = self.entries.get_mut(&id) else {
                 return;
             };
-            let State::Held { tx, writing: None } = &entry.state else {
+            if entry.durable().is_none() {
                 break;
-            };
+            }
             if entry.jobs.is_empty() {
                 self.notify(id);
                 self.advance(id);
                 return;
             }
-            let fold = Fold::from(Transaction::clone(tx));
-            let fold = self.fold(id, fold);
+            let State::Held { tx, .. } = std::mem::replace(&mut entry.state, State::Folding) else {
+                break;
+            };
+            let fold = self.fold(id, Fold::from(tx));
             self.take(id, fold);
         }
         #[cfg(feature = "mutations")]
@@ -113,7 +115,7 @@ impl Engine {
     pub(super) fn apply(&mut self, fold: &mut Fold, event: &Event) -> Result<bool, Refusal> {
         let cx = self.context();
         let step = transition(&fold.next, event, &cx)?;
-        fold.next = step.next;
+        *fold.next = step.next;
         fold.write |= step.write;
         fold.urgent |= step.urgent;
         fold.operator = fold.operator.take().or(step.operator);
@@ -128,9 +130,10 @@ impl Engine {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        if let State::Held { tx, .. } = &mut entry.state {
-            **tx = fold.next;
-        }
+        entry.state = State::Held {
+            tx: fold.next,
+            writing: None,
+        };
         entry.waiters.extend(fold.effects.waiters);
         for (caller, refusal) in fold.effects.refusals {
             self.refuse(caller, refusal);
@@ -178,9 +181,8 @@ impl Engine {
         };
         self.outputs.push(Output::Write(Box::new(write)));
         if let Some(entry) = self.entries.get_mut(&id) {
-            let tx = Box::new(next);
             entry.state = State::Held {
-                tx,
+                tx: next,
                 writing: Some(fold.effects),
             };
         }

@@ -118,6 +118,6 @@ impl Engine {
         let Some(tx) = self.entries.get(&id).and_then(Entry::durable).cloned() else {
             return;
         };
-        self.write(id, super::folding::Fold::to_write_down(tx));
+        self.write(id, super::folding::Fold::to_write_down(Box::new(tx)));
     }
 }

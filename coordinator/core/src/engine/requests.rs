@@ -75,15 +75,9 @@ impl Engine {
                 waiters: vec![waiter],
                 refusals: Vec::new(),
             },
-            ..Fold::to_write_down(tx.clone())
+            ..Fold::to_write_down(Box::new(tx))
         };
-        self.entries.insert(
-            id,
-            Entry::new(State::Held {
-                tx: Box::new(tx),
-                writing: None,
-            }),
-        );
+        self.entries.insert(id, Entry::new(State::Folding));
         self.write(id, fold);
     }
 
