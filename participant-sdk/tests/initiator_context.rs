@@ -59,10 +59,10 @@ async fn live(business_id: &str) -> (LiveTransaction, Mock) {
 async fn a_context_arrives_as_it_left() {
     let (tx, _mock) = live("注文 7").await;
     let context = tx.context("take").unwrap();
-    let answer = serve(send(context.clone()).await)
-        .await
-        .into_body()
-        .unwrap();
+    let sent = send(context.clone()).await;
+    let plain = sent.headers()[key::BUSINESS_ID].to_str().unwrap();
+    assert_eq!(plain, "%E6%B3%A8%E6%96%87%207");
+    let answer = serve(sent).await.into_body().unwrap();
     assert_eq!(
         (answer.mode, answer.operation),
         (Mode::Compensate, Operation::Try)
@@ -87,7 +87,7 @@ async fn plain_metadata_is_enough_for_other_languages() {
     let tx_id = Uuid::now_v7();
     let request = Request::builder()
         .header(key::TX_ID, tx_id.to_string())
-        .header(key::ACTION, "take")
+        .header(key::ACTION, "take%20100%25")
         .header(key::OPERATION, "CANCEL")
         .header(key::MODE, "TCC")
         .body(())
@@ -98,6 +98,7 @@ async fn plain_metadata_is_enough_for_other_languages() {
         (tx_id, Operation::Cancel)
     );
     assert_eq!((context.mode, context.time_left), (Mode::Tcc, None));
+    assert_eq!(context.action, "take 100%");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 use prost::Message;
 use tercet_barrier::{Mode, Operation};
 use tercet_proto::v1;
@@ -22,7 +23,8 @@ use uuid::Uuid;
 
 use crate::Participant;
 
-/// The names of the metadata entries; HTTP headers are the same.
+/// The names of the metadata entries; HTTP headers are the same. Names and business ids are
+/// percent-encoded where they are not visible ASCII, `%` included.
 pub mod key {
     /// The transaction, a hyphenated UUID.
     pub const TX_ID: &str = "tercet-tx-id";
@@ -136,16 +138,15 @@ impl TransactionContext {
         }
     }
 
-    /// Writes the context into headers: each part that is visible ASCII by itself, and all of it as
-    /// [`key::CONTEXT`].
+    /// Writes the context into headers: each part by itself, and all of it as [`key::CONTEXT`].
     fn write(&self, headers: &mut HeaderMap) {
         let plain = [
             (key::TX_ID, self.tx_id.to_string()),
-            (key::ACTION, self.action.clone()),
+            (key::ACTION, encoded(&self.action)),
             (key::OPERATION, operation_word(self.operation).to_owned()),
             (key::MODE, mode_word(self.mode).to_owned()),
-            (key::BUSINESS_TYPE, self.business_type.clone()),
-            (key::BUSINESS_ID, self.business_id.clone()),
+            (key::BUSINESS_TYPE, encoded(&self.business_type)),
+            (key::BUSINESS_ID, encoded(&self.business_id)),
             (key::ATTEMPT, self.attempt.to_string()),
         ];
         let time_left = self
@@ -174,12 +175,13 @@ impl TransactionContext {
         if !headers.contains_key(key::TX_ID) {
             return Ok(None);
         }
-        let text = |name: &str| -> Result<String, String> {
-            let value = headers.get(name).map(|value| value.to_str());
-            value
-                .unwrap_or(Ok(""))
-                .map(str::to_owned)
-                .map_err(|e| format!("{name}: {e}"))
+        let text = |name: &str| {
+            let value = headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+            let decoded = percent_decode(value).decode_utf8();
+            decoded.map_or_else(
+                |e| Err(format!("{name}: {e}")),
+                |text| Ok(text.into_owned()),
+            )
         };
         let number = |name: &str| text(name).map(|text| text.parse().unwrap_or_default());
         Self::from_call(v1::Call {
@@ -259,6 +261,12 @@ fn decode_bin(value: &HeaderValue) -> Result<Bytes, InvalidMetadataValueBytes> {
         .get_bin(key::CONTEXT)
         .map(BinaryMetadataValue::to_bytes);
     value.unwrap_or(Ok(Bytes::new()))
+}
+
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
+fn encoded(value: &str) -> String {
+    utf8_percent_encode(value, ENCODED).to_string()
 }
 
 fn operation_word(operation: Operation) -> &'static str {

@@ -344,12 +344,11 @@ impl<S: Subject> Check<'_, S> {
     /// A step on the way to the cell; a Try's result.
     async fn prepare(&self, tx_id: Uuid, step: Step) -> Result<Option<Bytes>, String> {
         match (step, self.ask(tx_id, step).await?) {
-            (Step::TryRejected, Definite::Rejected) => Ok(None),
             (Step::TryRejected, Definite::Done(_)) => {
                 Err("the Try of the rejected request was not rejected".to_owned())
             }
             (Step::Try, Definite::Done(result)) => Ok(Some(result)),
-            (_, Definite::Done(_)) => Ok(None),
+            (Step::TryRejected, Definite::Rejected) | (_, Definite::Done(_)) => Ok(None),
             (step, Definite::Rejected) => Err(format!("on the way there, {step:?} was rejected")),
         }
     }

@@ -247,7 +247,7 @@ impl OtherMake {
                 None
             }
             (Try, "TRIED") if flaw == Flaw::ResultForgotten => Some(result + 1),
-            (Try, "") | (Try, "TRIED") if state.is_empty() || flaw == Flaw::TryRepeats => {
+            (Try, "" | "TRIED") if state.is_empty() || flaw == Flaw::TryRepeats => {
                 books.frozen += 1;
                 books.tries += 1;
                 let result = if flaw == Flaw::TryRepeats {

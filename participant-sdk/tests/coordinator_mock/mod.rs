@@ -1,6 +1,11 @@
 //! A coordinator that answers as a test tells it to: for the bad days of a network.
 
-#![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::large_enum_variant,
+    reason = "each test uses some of it, and one value at a time"
+)]
 
 use std::{
     net::SocketAddr,
