@@ -33,7 +33,7 @@ const IMPURE: [&str; 14] = [
 /// Features that break or stop a program on purpose.
 const SABOTAGE: [&str; 2] = [
     "tercet-mutation feature \"enabled\"",
-    "feature \"failpoints\"",
+    "tercet-failpoint feature \"enabled\"",
 ];
 
 /// From here on a file probably has more than one subject.
