@@ -1,1 +1,0 @@
-//! Load, floors and comparison

@@ -1,0 +1,200 @@
+//! What was measured, for people and for scripts.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+
+use crate::floor::Floor;
+use crate::initiators::{Run, Settled};
+
+/// CPU time of each process.
+pub(crate) struct Processes {
+    pub(crate) coordinator: Duration,
+    pub(crate) participants: Duration,
+    pub(crate) initiators: Duration,
+}
+
+impl Processes {
+    /// What was used between two looks.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            coordinator: self.coordinator.saturating_sub(before.coordinator),
+            participants: self.participants.saturating_sub(before.participants),
+            initiators: self.initiators.saturating_sub(before.initiators),
+        }
+    }
+}
+
+/// One number of concurrent initiators.
+pub(crate) struct Level {
+    pub(crate) concurrency: usize,
+    pub(crate) run: Run,
+    pub(crate) cpu: Processes,
+}
+
+impl Level {
+    fn per_second(&self) -> f64 {
+        per_second(self.run.committed, self.run.took)
+    }
+
+    fn latency_ms(&self, percentile: f64) -> f64 {
+        Duration::from_micros(self.run.latency.value_at_percentile(percentile)).as_secs_f64() * 1e3
+    }
+
+    /// CPU time a transaction, in microseconds.
+    fn cpu_us(&self, cpu: Duration) -> f64 {
+        cpu.as_secs_f64() * 1e6 / lossy(self.run.committed.max(1))
+    }
+}
+
+/// Everything that was measured.
+pub(crate) struct Report {
+    pub(crate) seconds: u64,
+    pub(crate) payload_bytes: usize,
+    pub(crate) file_system: String,
+    pub(crate) floor: Option<Floor>,
+    pub(crate) levels: Vec<Level>,
+    pub(crate) settled: Settled,
+    pub(crate) calls: String,
+    pub(crate) idle_kib: u64,
+    pub(crate) loaded_kib: u64,
+}
+
+impl Report {
+    /// An error unless everything that was answered as committed is committed.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.settled.all_committed(),
+            "{} transactions were answered as committed, but the coordinator lists {:?} and of a \
+             sample of {} only {} have both actions CONFIRMED",
+            self.settled.begun,
+            self.settled.by_status,
+            self.settled.sample.1,
+            self.settled.sample.0,
+        );
+        Ok(())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let levels: Vec<Value> = self
+            .levels
+            .iter()
+            .map(|level| {
+                json!({
+                    "initiators": level.concurrency,
+                    "committed": level.run.committed,
+                    "seconds": level.run.took.as_secs_f64(),
+                    "per_second": level.per_second(),
+                    "p50_ms": level.latency_ms(50.0),
+                    "p99_ms": level.latency_ms(99.0),
+                    "max_ms": level.latency_ms(100.0),
+                    "cpu_us_per_transaction": {
+                        "coordinator": level.cpu_us(level.cpu.coordinator),
+                        "participants": level.cpu_us(level.cpu.participants),
+                        "initiators": level.cpu_us(level.cpu.initiators),
+                    },
+                })
+            })
+            .collect();
+        json!({
+            "payload_bytes": self.payload_bytes,
+            "file_system": self.file_system,
+            "cpus": cpus(),
+            "floor": self.floor.as_ref().map(Floor::json),
+            "levels": levels,
+            "coordinator_rss_kib": { "idle": self.idle_kib, "loaded": self.loaded_kib },
+            "listed": self.settled.by_status,
+            "begun": self.settled.begun,
+            "all_committed": self.settled.all_committed(),
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "Two-branch TCC transactions through Execute, answered when the decision is durable; no-op\n\
+             participants; SQLite in WAL mode with synchronous=FULL on {}. Coordinator, participants\n\
+             and initiators are three processes on one machine with {} CPUs; {} s a level after a\n\
+             warm-up; payload {} bytes an action; random business ids.\n",
+            self.file_system,
+            cpus(),
+            self.seconds,
+            self.payload_bytes,
+        )?;
+        writeln!(
+            f,
+            "{:>10} {:>12} {:>9} {:>9} {:>9}   CPU us per transaction",
+            "", "", "", "", ""
+        )?;
+        writeln!(
+            f,
+            "{:>10} {:>12} {:>9} {:>9} {:>9}   {:>11} {:>12} {:>10}",
+            "initiators",
+            "committed/s",
+            "p50 ms",
+            "p99 ms",
+            "max ms",
+            "coordinator",
+            "participants",
+            "initiators",
+        )?;
+        for level in &self.levels {
+            writeln!(
+                f,
+                "{:>10} {:>12.0} {:>9.2} {:>9.2} {:>9.2}   {:>11.1} {:>12.1} {:>10.1}",
+                level.concurrency,
+                level.per_second(),
+                level.latency_ms(50.0),
+                level.latency_ms(99.0),
+                level.latency_ms(100.0),
+                level.cpu_us(level.cpu.coordinator),
+                level.cpu_us(level.cpu.participants),
+                level.cpu_us(level.cpu.initiators),
+            )?;
+        }
+        if let Some(floor) = &self.floor {
+            write!(f, "\n{floor}")?;
+        }
+        writeln!(
+            f,
+            "\ncoordinator's memory (VmRSS): {:.1} MiB idle, {:.1} MiB after the load",
+            mib(self.idle_kib),
+            mib(self.loaded_kib),
+        )?;
+        writeln!(
+            f,
+            "afterwards List shows {:?} of {} begun; both actions CONFIRMED in {} of {} looked at",
+            self.settled.by_status,
+            self.settled.begun,
+            self.settled.sample.0,
+            self.settled.sample.1,
+        )?;
+        writeln!(f, "calls that the participants counted: {}", self.calls)
+    }
+}
+
+/// How often something happened a second.
+pub(crate) fn per_second(count: u64, took: Duration) -> f64 {
+    lossy(count) / took.as_secs_f64()
+}
+
+/// A count for a figure that a person reads.
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "figures are rounded to a few digits"
+)]
+fn lossy(count: u64) -> f64 {
+    count as f64
+}
+
+fn mib(kib: u64) -> f64 {
+    lossy(kib) / 1024.0
+}
+
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(0, std::num::NonZero::get)
+}
