@@ -5,7 +5,7 @@
 //! loaded only while there is a way to it and room for its calls; when it can be reached again they
 //! are due at once.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use tercet_mutation::broken;
 
@@ -19,6 +19,9 @@ use crate::{
 
 /// Participants whose waiting rows one poll asks for.
 const PARTICIPANTS_A_POLL: usize = 16;
+
+/// The pause between pages of a backlog, in which what the last page brought takes its places.
+const PACE: Duration = Duration::from_millis(20);
 
 /// Which questions to put to the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +81,7 @@ impl Loader {
         let page = config.page.min(u32::try_from(room).unwrap_or(u32::MAX));
         let mut queries = Vec::new();
         if self.asked.insert(None) {
-            let until = self.until_at_start.take().unwrap_or(now);
+            let until = self.until_at_start.map_or(now, |until| until.max(now));
             queries.push(DueQuery {
                 waiting_for: None,
                 until,
@@ -124,9 +127,15 @@ impl Loader {
         names
     }
 
-    /// What came back. Gives the question for the next page, where nothing of a full page was new:
-    /// all of it is held already.
-    pub fn answered(&mut self, query: &DueQuery, rows: &[Due], new: usize) -> Option<DueQuery> {
+    /// What came back, and how much of it was not held. Gives the question for the next page, where all
+    /// of a full page was held already.
+    pub fn answered(
+        &mut self,
+        now: Timestamp,
+        query: &DueQuery,
+        rows: &[Due],
+        new: usize,
+    ) -> Option<DueQuery> {
         let full = rows.len() >= query.limit as usize;
         if full && new == 0 {
             return Some(DueQuery {
@@ -136,13 +145,13 @@ impl Loader {
         }
         self.asked.remove(&query.waiting_for);
         if full {
-            // There is more, and room was made for this page only: the next poll goes on.
+            self.poll_at = self.poll_at.min(now + PACE);
             return None;
         }
-        if let Some(name) = &query.waiting_for
-            && query.until == Timestamp::MAX
-        {
-            self.reachable_again.remove(name);
+        match &query.waiting_for {
+            None => self.until_at_start = None,
+            Some(name) if query.until == Timestamp::MAX => _ = self.reachable_again.remove(name),
+            Some(_) => {}
         }
         None
     }
@@ -150,8 +159,5 @@ impl Loader {
     /// A question could not be answered.
     pub fn failed(&mut self, query: &DueQuery) {
         self.asked.remove(&query.waiting_for);
-        if query.waiting_for.is_none() {
-            self.until_at_start = Some(self.until_at_start.unwrap_or(query.until).max(query.until));
-        }
     }
 }

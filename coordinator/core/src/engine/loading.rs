@@ -33,7 +33,7 @@ impl Engine {
             room -= 1;
             new += 1;
         }
-        if let Some(query) = self.loader.answered(query, rows, new) {
+        if let Some(query) = self.loader.answered(self.now, query, rows, new) {
             self.outputs.push(Output::Due(query));
         }
     }
