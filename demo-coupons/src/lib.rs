@@ -8,11 +8,15 @@
 //!
 //! Every movement stands in the ledger, and the sums are constraints of the schema.
 
+mod actions;
 mod query;
 pub mod seed;
+mod service;
 pub mod stock;
 
+pub use actions::{IssueCoupon, ReserveCoupon};
 pub use query::Query;
+pub use service::{PARTICIPANT, run, serve};
 
 /// Package `demo.coupons.v1`.
 #[allow(

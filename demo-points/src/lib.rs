@@ -9,10 +9,14 @@
 //! Every movement stands in the ledger, and the sums are constraints of the schema.
 
 pub mod accounts;
+mod actions;
 mod query;
 pub mod seed;
+mod service;
 
+pub use actions::{DeductPoints, FreezePoints};
 pub use query::Query;
+pub use service::{PARTICIPANT, run, serve};
 
 /// Package `demo.points.v1`.
 #[allow(

@@ -130,6 +130,11 @@ impl Faults {
         )
     }
 
+    /// Whether nothing fails.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Throws the dice for one call of `step`: how it is to fail, if it is.
     pub fn draw(&self, step: Step) -> Option<When> {
         self.0

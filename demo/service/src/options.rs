@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Args;
 
 use crate::faults::Fault;
@@ -58,4 +59,16 @@ pub struct Options {
     /// Stop when standard input ends, as it does when the parent process is gone
     #[arg(long, hide = true)]
     pub until_stdin_ends: bool,
+}
+
+impl Options {
+    /// The seed file's text, if there is one.
+    pub fn seed_text(&self) -> anyhow::Result<Option<String>> {
+        let Some(file) = &self.seed else {
+            return Ok(None);
+        };
+        std::fs::read_to_string(file)
+            .map(Some)
+            .with_context(|| format!("cannot read the seed file {}", file.display()))
+    }
 }
