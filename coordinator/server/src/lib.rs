@@ -1,1 +1,2 @@
 //! The binary tercet: carries out what the core decides
+pub mod demo;

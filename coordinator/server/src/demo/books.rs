@@ -86,7 +86,11 @@ impl Sheet {
 
     /// Matches the evidence.
     pub(crate) fn draw(mode: Mode, orders: &Orders, seeds: &Seeds, evidence: &Evidence) -> Self {
-        let books = Books { mode, by_tx: ByTx::of(evidence), evidence };
+        let books = Books {
+            mode,
+            by_tx: ByTx::of(evidence),
+            evidence,
+        };
         let mut sheet = Self::default();
         let mut by_id: BTreeMap<&str, Vec<&Order>> = BTreeMap::new();
         for order in &orders.good {
@@ -102,7 +106,9 @@ impl Sheet {
             sheet.order(&books, id, lines, &known);
         }
         for (id, _) in transactions {
-            sheet.mismatches.push(format!("order {id}: the coordinator has it, the file has not"));
+            sheet.mismatches.push(format!(
+                "order {id}: the coordinator has it, the file has not"
+            ));
         }
         sheet.strangers(evidence);
         sheet.accounts(seeds, evidence);
@@ -118,8 +124,9 @@ impl Sheet {
             _ => {
                 let count = known.len();
                 self.count("unknown", format!("{count} transactions"), 1);
-                self.mismatches
-                    .push(format!("order {id} (line {first}): {count} transactions, not one"));
+                self.mismatches.push(format!(
+                    "order {id} (line {first}): {count} transactions, not one"
+                ));
                 return;
             }
         };
@@ -137,12 +144,17 @@ impl Sheet {
             wrong.extend(books.told(order, tx));
         }
         self.count(ending.outcome, ending.reason, 1);
-        self.count("repeated", "answered with the first".to_owned(), lines.len() - 1);
+        self.count(
+            "repeated",
+            "answered with the first".to_owned(),
+            lines.len() - 1,
+        );
         if wrong.is_empty() {
             self.matched += 1;
         }
         let at = format!("order {id} (line {first}, {})", tx.tx_id);
-        self.mismatches.extend(wrong.into_iter().map(|wrong| format!("{at}: {wrong}")));
+        self.mismatches
+            .extend(wrong.into_iter().map(|wrong| format!("{at}: {wrong}")));
     }
 
     fn count(&mut self, outcome: &'static str, reason: String, orders: usize) {
@@ -153,14 +165,27 @@ impl Sheet {
 
     /// Movements that no transaction asked for.
     fn strangers(&mut self, evidence: &Evidence) {
-        let known: BTreeSet<&str> =
-            evidence.transactions.iter().map(|tx| tx.tx_id.as_str()).collect();
-        let points = evidence.points_ledger.iter().map(|entry| ("points ledger", &entry.tx_id));
-        let coupons = evidence.coupons_ledger.iter().map(|entry| ("coupons ledger", &entry.tx_id));
-        let held = evidence.coupons.iter().map(|coupon| ("coupons", &coupon.tx_id));
+        let known: BTreeSet<&str> = evidence
+            .transactions
+            .iter()
+            .map(|tx| tx.tx_id.as_str())
+            .collect();
+        let points = evidence
+            .points_ledger
+            .iter()
+            .map(|entry| ("points ledger", &entry.tx_id));
+        let coupons = evidence
+            .coupons_ledger
+            .iter()
+            .map(|entry| ("coupons ledger", &entry.tx_id));
+        let held = evidence
+            .coupons
+            .iter()
+            .map(|coupon| ("coupons", &coupon.tx_id));
         for (book, tx_id) in points.chain(coupons).chain(held) {
             if !known.contains(tx_id.as_str()) {
-                self.mismatches.push(format!("{book}: unknown transaction {tx_id}"));
+                self.mismatches
+                    .push(format!("{book}: unknown transaction {tx_id}"));
             }
         }
     }
@@ -181,8 +206,11 @@ impl Sheet {
             *frozen.entry(&entry.user).or_default() += of_frozen;
             *spent.entry(&entry.user).or_default() += of_spent;
         }
-        let found: BTreeMap<&str, &points::Account> =
-            evidence.accounts.iter().map(|account| (account.user.as_str(), account)).collect();
+        let found: BTreeMap<&str, &points::Account> = evidence
+            .accounts
+            .iter()
+            .map(|account| (account.user.as_str(), account))
+            .collect();
         for opening in &seeds.points.accounts {
             let user = opening.user.as_str();
             let Some(account) = found.get(user) else {
@@ -191,15 +219,33 @@ impl Sheet {
             };
             let frozen = frozen.get(user).copied().unwrap_or_default();
             let spent = spent.get(user).copied().unwrap_or_default();
-            let book = [opening.points, opening.points - frozen - spent, frozen, spent];
-            let real = [account.opening, account.available, account.frozen, account.spent];
-            self.compare(&format!("account {user}"), ["available", "frozen", "spent"], book, real);
+            let book = [
+                opening.points,
+                opening.points - frozen - spent,
+                frozen,
+                spent,
+            ];
+            let real = [
+                account.opening,
+                account.available,
+                account.frozen,
+                account.spent,
+            ];
+            self.compare(
+                &format!("account {user}"),
+                ["available", "frozen", "spent"],
+                book,
+                real,
+            );
             self.points.add(real);
         }
         if self.points.taken != self.points.expected {
-            let Sums { taken, expected, .. } = self.points;
-            self.mismatches
-                .push(format!("points: {taken} are spent, the committed orders cost {expected}"));
+            let Sums {
+                taken, expected, ..
+            } = self.points;
+            self.mismatches.push(format!(
+                "points: {taken} are spent, the committed orders cost {expected}"
+            ));
         }
     }
 
@@ -219,8 +265,11 @@ impl Sheet {
             *reserved.entry(&entry.coupon).or_default() += of_reserved;
             *issued.entry(&entry.coupon).or_default() += of_issued;
         }
-        let found: BTreeMap<&str, &coupons::Stock> =
-            evidence.stocks.iter().map(|stock| (stock.kind.as_str(), stock)).collect();
+        let found: BTreeMap<&str, &coupons::Stock> = evidence
+            .stocks
+            .iter()
+            .map(|stock| (stock.kind.as_str(), stock))
+            .collect();
         for opening in &seeds.coupons.coupons {
             let kind = opening.kind.as_str();
             let Some(stock) = found.get(kind) else {
@@ -229,31 +278,48 @@ impl Sheet {
             };
             let reserved = reserved.get(kind).copied().unwrap_or_default();
             let issued = issued.get(kind).copied().unwrap_or_default();
-            let book = [opening.stock, opening.stock - reserved - issued, reserved, issued];
+            let book = [
+                opening.stock,
+                opening.stock - reserved - issued,
+                reserved,
+                issued,
+            ];
             let real = [stock.opening, stock.available, stock.reserved, stock.issued];
-            self.compare(&format!("coupon {kind}"), ["available", "reserved", "issued"], book, real);
+            self.compare(
+                &format!("coupon {kind}"),
+                ["available", "reserved", "issued"],
+                book,
+                real,
+            );
             self.coupons.add(real);
         }
-        let Sums { taken, expected, .. } = self.coupons;
+        let Sums {
+            taken, expected, ..
+        } = self.coupons;
         if taken != expected {
-            self.mismatches
-                .push(format!("coupons: {taken} are issued, {expected} orders are committed"));
+            self.mismatches.push(format!(
+                "coupons: {taken} are issued, {expected} orders are committed"
+            ));
         }
     }
 
     /// One account or stock: opening and three places, by the books and as it is.
     fn compare(&mut self, what: &str, places: [&str; 3], book: [i64; 4], real: [i64; 4]) {
         if book[0] != real[0] {
-            self.mismatches
-                .push(format!("{what}: opened with {}, the seed says {}", real[0], book[0]));
+            self.mismatches.push(format!(
+                "{what}: opened with {}, the seed says {}",
+                real[0], book[0]
+            ));
         }
         for (place, (book, real)) in places.iter().zip(book[1..].iter().zip(&real[1..])) {
             if book != real {
-                self.mismatches.push(format!("{what}: {real} {place}, the ledger says {book}"));
+                self.mismatches
+                    .push(format!("{what}: {real} {place}, the ledger says {book}"));
             }
         }
         if real[2] != 0 {
-            self.mismatches.push(format!("{what}: {} still {}", real[2], places[1]));
+            self.mismatches
+                .push(format!("{what}: {} still {}", real[2], places[1]));
         }
     }
 }
@@ -331,12 +397,23 @@ impl Books<'_> {
         committed: bool,
         request: &points::TakePoints,
     ) -> Vec<String> {
-        let entries = self.by_tx.points.get(tx_id).map(Vec::as_slice).unwrap_or_default();
-        let words: Vec<&str> =
-            entries.iter().map(|entry| short(entry.kind().as_str_name())).collect();
+        let entries = self
+            .by_tx
+            .points
+            .get(tx_id)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let words: Vec<&str> = entries
+            .iter()
+            .map(|entry| short(entry.kind().as_str_name()))
+            .collect();
         let mut wrong = Vec::new();
-        if !expected(self.mode, committed, ["FREEZE", "SPEND", "RELEASE", "DEDUCT", "REFUND"])
-            .contains(&words)
+        if !expected(
+            self.mode,
+            committed,
+            ["FREEZE", "SPEND", "RELEASE", "DEDUCT", "REFUND"],
+        )
+        .contains(&words)
         {
             wrong.push(unexpected("points ledger", committed, &words));
         }
@@ -358,16 +435,32 @@ impl Books<'_> {
         committed: bool,
         request: &coupons::TakeCoupon,
     ) -> Vec<String> {
-        let entries = self.by_tx.coupons_ledger.get(tx_id).map(Vec::as_slice).unwrap_or_default();
-        let words: Vec<&str> =
-            entries.iter().map(|entry| short(entry.kind().as_str_name())).collect();
+        let entries = self
+            .by_tx
+            .coupons_ledger
+            .get(tx_id)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let words: Vec<&str> = entries
+            .iter()
+            .map(|entry| short(entry.kind().as_str_name()))
+            .collect();
         let mut wrong = Vec::new();
-        if !expected(self.mode, committed, ["RESERVE", "ISSUE", "RELEASE", "GRANT", "REVOKE"])
-            .contains(&words)
+        if !expected(
+            self.mode,
+            committed,
+            ["RESERVE", "ISSUE", "RELEASE", "GRANT", "REVOKE"],
+        )
+        .contains(&words)
         {
             wrong.push(unexpected("coupons ledger", committed, &words));
         }
-        let held = self.by_tx.coupons.get(tx_id).map(Vec::as_slice).unwrap_or_default();
+        let held = self
+            .by_tx
+            .coupons
+            .get(tx_id)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         if held.len() != usize::from(committed) {
             let (count, due) = (held.len(), usize::from(committed));
             wrong.push(format!("coupons: {count} exist, there must be {due}"));
@@ -397,8 +490,18 @@ impl Books<'_> {
             Some(Answer::Decided { committed, .. }) => {
                 let stands = tx.biz_status() == BizStatus::Success;
                 (*committed != stands).then(|| {
-                    let words = |committed| if committed { "committed" } else { "rolled back" };
-                    format!("line {line} was answered {}, it is {}", words(*committed), words(stands))
+                    let words = |committed| {
+                        if committed {
+                            "committed"
+                        } else {
+                            "rolled back"
+                        }
+                    };
+                    format!(
+                        "line {line} was answered {}, it is {}",
+                        words(*committed),
+                        words(stands)
+                    )
                 })
             }
         }
@@ -425,13 +528,25 @@ fn expected(
 }
 
 fn unexpected(book: &str, committed: bool, words: &[&str]) -> String {
-    let decision = if committed { "committed" } else { "rolled back" };
-    let found = if words.is_empty() { "nothing".to_owned() } else { words.join(", ") };
+    let decision = if committed {
+        "committed"
+    } else {
+        "rolled back"
+    };
+    let found = if words.is_empty() {
+        "nothing".to_owned()
+    } else {
+        words.join(", ")
+    };
     format!("{book}: {found}, though it is {decision}")
 }
 
 fn action<'a>(tx: &'a Transaction, name: &str) -> Option<&'a ActionView> {
-    tx.actions.iter().find(|view| view.action.as_ref().is_some_and(|action| action.name == name))
+    tx.actions.iter().find(|view| {
+        view.action
+            .as_ref()
+            .is_some_and(|action| action.name == name)
+    })
 }
 
 fn points_request(tx: &Transaction) -> Option<points::TakePoints> {
@@ -447,7 +562,11 @@ fn coupon_request(tx: &Transaction) -> Option<coupons::TakeCoupon> {
 impl std::fmt::Display for Ending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.outcome)?;
-        if self.reason.is_empty() { Ok(()) } else { write!(f, ", {}", self.reason) }
+        if self.reason.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ", {}", self.reason)
+        }
     }
 }
 
@@ -455,13 +574,24 @@ impl std::fmt::Display for Ending {
 fn ending(tx: &Transaction) -> Ending {
     let committed = tx.biz_status() == BizStatus::Success;
     match tx.status() {
-        TxStatus::Success if committed => {
-            Ending { outcome: "committed", reason: String::new() }
-        }
-        TxStatus::Success => Ending { outcome: "rolled back", reason: cause(tx) },
+        TxStatus::Success if committed => Ending {
+            outcome: "committed",
+            reason: String::new(),
+        },
+        TxStatus::Success => Ending {
+            outcome: "rolled back",
+            reason: cause(tx),
+        },
         TxStatus::Failure => {
-            let doing = if committed { "while confirming" } else { "while cancelling" };
-            Ending { outcome: "parked", reason: doing.to_owned() }
+            let doing = if committed {
+                "while confirming"
+            } else {
+                "while cancelling"
+            };
+            Ending {
+                outcome: "parked",
+                reason: doing.to_owned(),
+            }
         }
         TxStatus::ProcessWaiting | TxStatus::Processing | TxStatus::Unspecified => {
             let doing = match tx.biz_status() {
@@ -469,7 +599,10 @@ fn ending(tx: &Transaction) -> Ending {
                 BizStatus::Failure => "cancelling",
                 _ => "trying",
             };
-            Ending { outcome: "unfinished", reason: doing.to_owned() }
+            Ending {
+                outcome: "unfinished",
+                reason: doing.to_owned(),
+            }
         }
     }
 }
@@ -481,7 +614,9 @@ fn cause(tx: &Transaction) -> String {
         CauseKind::Deadline => "out of time".to_owned(),
         other => {
             let name = other.as_str_name();
-            name.strip_prefix("CAUSE_KIND_").unwrap_or(name).to_lowercase()
+            name.strip_prefix("CAUSE_KIND_")
+                .unwrap_or(name)
+                .to_lowercase()
         }
     }
 }

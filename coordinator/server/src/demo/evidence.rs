@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use demo_coupons::proto::coupons_client::CouponsClient;
 use demo_coupons::proto as coupons;
+use demo_coupons::proto::coupons_client::CouponsClient;
 use demo_points::proto as points;
 use demo_points::proto::points_client::PointsClient;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -94,7 +94,10 @@ async fn transactions(mut client: CoordinatorClient<Channel>) -> anyhow::Result<
         .map(|tx_id| {
             let mut client = client.clone();
             async move {
-                let request = GetRequest { tx_id, ..GetRequest::default() };
+                let request = GetRequest {
+                    tx_id,
+                    ..GetRequest::default()
+                };
                 anyhow::Ok(client.get(request).await?.into_inner())
             }
         })

@@ -1,8 +1,6 @@
 //! The orders' file, read line by line: what is wrong with a line is said with its number, and the
 //! rest runs.
 
-use std::collections::BTreeSet;
-
 use demo_points::accounts::MAX_POINTS;
 use demo_service::check_name;
 use serde::Serialize;
@@ -54,7 +52,10 @@ pub(crate) struct Orders {
 impl Orders {
     /// Reads a file. Only one that is no orders' file at all is an error.
     pub(crate) fn read(bytes: &[u8], seeds: &Seeds) -> Result<Self, String> {
-        let mut lines = bytes.split(|byte| *byte == b'\n').map(without_return).enumerate();
+        let mut lines = bytes
+            .split(|byte| *byte == b'\n')
+            .map(without_return)
+            .enumerate();
         let header = lines.next().and_then(|(_, first)| fields(first).ok());
         if header.as_deref() != Some(&HEADER.map(str::to_owned)) {
             return Err(format!("line 1 is not the header {:?}", HEADER.join(",")));
@@ -75,11 +76,6 @@ impl Orders {
         }
         Ok(orders)
     }
-
-    /// How many different orders there are; the other lines repeat one.
-    pub(crate) fn distinct(&self) -> usize {
-        self.good.iter().map(|order| &order.id).collect::<BTreeSet<_>>().len()
-    }
 }
 
 fn without_return(line: &[u8]) -> &[u8] {
@@ -91,10 +87,15 @@ fn without_return(line: &[u8]) -> &[u8] {
 fn fields(line: &[u8]) -> Result<Vec<String>, String> {
     if line.len() > MAX_LINE_BYTES {
         let len = line.len();
-        return Err(format!("the line has {len} bytes, at most {MAX_LINE_BYTES} are allowed"));
+        return Err(format!(
+            "the line has {len} bytes, at most {MAX_LINE_BYTES} are allowed"
+        ));
     }
     let text = std::str::from_utf8(line).map_err(|error| {
-        format!("the line is not UTF-8 from its byte {} on", error.valid_up_to() + 1)
+        format!(
+            "the line is not UTF-8 from its byte {} on",
+            error.valid_up_to() + 1
+        )
     })?;
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -111,7 +112,10 @@ fn order(line: usize, bytes: &[u8], seeds: &Seeds) -> Result<Order, String> {
     let fields = fields(bytes)?;
     let [id, user, points, coupon] = fields.as_slice() else {
         let (found, expected) = (fields.len(), HEADER.len());
-        return Err(format!("{found} fields, expected {expected}: {}", HEADER.join(",")));
+        return Err(format!(
+            "{found} fields, expected {expected}: {}",
+            HEADER.join(",")
+        ));
     };
     if fields == HEADER {
         return Err("the header again".to_owned());
@@ -119,18 +123,35 @@ fn order(line: usize, bytes: &[u8], seeds: &Seeds) -> Result<Order, String> {
     check_name("order_id", id)?;
     check_name("user", user)?;
     check_name("coupon", coupon)?;
-    if !seeds.points.accounts.iter().any(|account| account.user == *user) {
+    if !seeds
+        .points
+        .accounts
+        .iter()
+        .any(|account| account.user == *user)
+    {
         return Err(format!("unknown user {}", quoted(user)));
     }
-    if !seeds.coupons.coupons.iter().any(|kind| kind.kind == *coupon) {
+    if !seeds
+        .coupons
+        .coupons
+        .iter()
+        .any(|kind| kind.kind == *coupon)
+    {
         return Err(format!("unknown kind of coupon {}", quoted(coupon)));
     }
-    let points: i64 =
-        points.parse().map_err(|_| format!("points is {}, no whole number", quoted(points)))?;
+    let points: i64 = points
+        .parse()
+        .map_err(|_| format!("points is {}, no whole number", quoted(points)))?;
     if !(1..=MAX_POINTS).contains(&points) {
         return Err(format!("points is {points}, it must be 1 to {MAX_POINTS}"));
     }
-    Ok(Order { line, id: id.clone(), user: user.clone(), points, coupon: coupon.clone() })
+    Ok(Order {
+        line,
+        id: id.clone(),
+        user: user.clone(),
+        points,
+        coupon: coupon.clone(),
+    })
 }
 
 fn quoted(text: &str) -> String {
@@ -182,17 +203,20 @@ mod tests {
         let cases: [(&[u8], &str); 14] = [
             (b"o-1,bob,5,tea", "unknown user \"bob\""),
             (b"o-1,ann,5,gin", "unknown kind of coupon \"gin\""),
-            (b"o-1,ann,-5,tea", "points is -5, it must be 1 to 1000000000"),
+            (
+                b"o-1,ann,-5,tea",
+                "points is -5, it must be 1 to 1000000000",
+            ),
             (b"o-1,ann,0,tea", "points is 0,"),
             (b"o-1,ann,99999999999999999999,tea", "no whole number"),
             (b"o-1,ann,1.5,tea", "points is \"1.5\", no whole number"),
-            (b"o-1,ann,5", "3 fields, expected 4"),
-            (b"o-1,ann,5,tea,more", "5 fields, expected 4"),
-            (b"\"o-1,ann,5,tea", "1 fields, expected 4"),
+            (b"o-1,ann,5", "3 field(s), expected 4"),
+            (b"o-1,ann,5,tea,more", "5 field(s), expected 4"),
+            (b"\"o-1,ann,5,tea", "1 field(s), expected 4"),
             (b",ann,5,tea", "order_id is empty"),
             (b"order_id,user,points,coupon", "the header again"),
             (b"o-1,a\xffn,5,tea", "not UTF-8 from its byte 6 on"),
-            (long.as_bytes(), "4 fields"),
+            (long.as_bytes(), "1 field(s)"),
             (long_name.as_bytes(), "order_id has 129 bytes"),
         ];
         for (line, reason) in cases {
@@ -202,10 +226,18 @@ mod tests {
             assert_eq!(orders.good.len(), 1, "{reason}");
             assert_eq!(orders.bad.len(), 1, "{reason}");
             assert_eq!(orders.bad[0].line, 2);
-            assert!(orders.bad[0].reason.contains(reason), "{:?}: {reason}", orders.bad);
+            assert!(
+                orders.bad[0].reason.contains(reason),
+                "{:?}: {reason}",
+                orders.bad
+            );
         }
         let huge = format!("{long}y\no-2,ann,5,tea");
-        assert!(read(huge.as_bytes()).bad[0].reason.contains("has 1025 bytes, at most 1024"));
+        assert!(
+            read(huge.as_bytes()).bad[0]
+                .reason
+                .contains("has 1025 bytes, at most 1024")
+        );
     }
 
     #[test]

@@ -12,7 +12,10 @@ pub(crate) struct Seeds {
 impl Seeds {
     /// Reads a seed file; the error names everything that is wrong with it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        match (demo_points::seed::Seed::parse(text), demo_coupons::seed::Seed::parse(text)) {
+        match (
+            demo_points::seed::Seed::parse(text),
+            demo_coupons::seed::Seed::parse(text),
+        ) {
             (Ok(points), Ok(coupons)) => Ok(Self { points, coupons }),
             (Err(points), Err(coupons)) if points != coupons => Err(format!("{points}; {coupons}")),
             (Err(wrong), _) | (_, Err(wrong)) => Err(wrong),

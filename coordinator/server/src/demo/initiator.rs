@@ -1,0 +1,154 @@
+//! The process that feeds the orders: an initiator as anybody would write one.
+//!
+//! It keeps nothing. Killed and run again, it hands over every order once more, and `unique_business`
+//! answers those that were there already.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::{StreamExt, TryStreamExt, stream};
+use tercet_sdk::initiator::{Action, Client, Decision, Error, Outcome, RetryPolicy, Wait};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::args::{InitiatorArgs, Mode, Pace};
+use super::event::{Answer, Event};
+use super::orders::{Order, Orders};
+use super::seeds::Seeds;
+use super::{BUSINESS_TYPE, COUPON_ACTION, POINTS_ACTION};
+
+/// The first pause before a service is asked again; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest pause before a service is asked again.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How often the end of somebody else's transaction is asked for.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Feeds every order of the file, and tells each step on standard output.
+pub(crate) async fn run(args: InitiatorArgs) -> anyhow::Result<()> {
+    let seed = std::fs::read_to_string(&args.seed).context("cannot read the seed file")?;
+    let seeds = Seeds::parse(&seed).map_err(anyhow::Error::msg)?;
+    let orders = std::fs::read(&args.orders).context("cannot read the orders")?;
+    let orders = Orders::read(&orders, &seeds).map_err(anyhow::Error::msg)?;
+    tokio::select! {
+        ended = feed(&args, orders.good) => ended,
+        stopped = demo_service::stopped(true) => stopped.context("cannot wait for signals"),
+    }
+}
+
+async fn feed(args: &InitiatorArgs, orders: Vec<Order>) -> anyhow::Result<()> {
+    let client = Client::builder()
+        .address(&args.coordinator)
+        .answer_within(args.pace.patience_ms)
+        .connect()
+        .await?;
+    let client = &client;
+    stream::iter(orders)
+        .map(anyhow::Ok)
+        .try_for_each_concurrent(usize::from(args.pace.concurrency), |order| async move {
+            let line = order.line;
+            tell(&Event::Sent { line })?;
+            let answer = match exchange(client, args.mode, &args.pace, &order).await {
+                Ok(answer) => answer,
+                Err(error) => Answer::Failed {
+                    error: error.to_string(),
+                },
+            };
+            tell(&Event::Answered { line, answer })
+        })
+        .await?;
+    tell(&Event::Done)
+}
+
+fn tell(event: &Event) -> anyhow::Result<()> {
+    let mut line = serde_json::to_vec(event)?;
+    line.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(&line)?;
+    Ok(out.flush()?)
+}
+
+/// Exchanges points for a coupon, and waits for the end.
+async fn exchange(
+    client: &Client,
+    mode: Mode,
+    pace: &Pace,
+    order: &Order,
+) -> Result<Answer, Error> {
+    let [points, coupon] = actions(mode, order);
+    let outcome = client
+        .execute(BUSINESS_TYPE, &order.id)
+        .unique_business()
+        .action(points.retry(policy(pace)))
+        .action(coupon.retry(policy(pace)))
+        .timeout(pace.phase_one_ms)
+        .wait(Wait::Completed)
+        .send()
+        .await?;
+    let repeated = outcome.is_repeated();
+    let outcome = end(client, outcome, pace.patience_ms).await?;
+    Ok(match outcome.decision() {
+        Some(decision) => Answer::Decided {
+            tx_id: outcome.tx_id().to_string(),
+            committed: decision == Decision::Success,
+            repeated,
+        },
+        None => Answer::Failed {
+            error: format!("transaction {} is not decided in time", outcome.tx_id()),
+        },
+    })
+}
+
+fn actions(mode: Mode, order: &Order) -> [Action; 2] {
+    let points = demo_points::proto::TakePoints {
+        user: order.user.clone(),
+        points: order.points,
+        order_id: order.id.clone(),
+    };
+    let coupon = demo_coupons::proto::TakeCoupon {
+        user: order.user.clone(),
+        kind: order.coupon.clone(),
+        order_id: order.id.clone(),
+    };
+    let [by_points, by_coupons] = [demo_points::PARTICIPANT, demo_coupons::PARTICIPANT];
+    let [points_action, coupon_action] = match mode {
+        Mode::Tcc => [
+            Action::tcc(POINTS_ACTION, by_points).handler("freeze-points"),
+            Action::tcc(COUPON_ACTION, by_coupons).handler("reserve-coupon"),
+        ],
+        // What is really done at once is done in order: a coupon only for points that are paid.
+        Mode::Compensate => [
+            Action::compensate(POINTS_ACTION, by_points).handler("deduct-points"),
+            Action::compensate(COUPON_ACTION, by_coupons)
+                .handler("issue-coupon")
+                .after([POINTS_ACTION]),
+        ],
+    };
+    [
+        points_action.payload(&points),
+        coupon_action.payload(&coupon),
+    ]
+}
+
+fn policy(pace: &Pace) -> RetryPolicy {
+    RetryPolicy::new()
+        .first_delay(FIRST_PAUSE)
+        .max_delay(LONGEST_PAUSE)
+        .max_attempts(pace.max_attempts)
+        .call_timeout(pace.call_timeout_ms)
+}
+
+/// Waits for the end of a transaction that an earlier order began: its answer may come before.
+async fn end(client: &Client, mut outcome: Outcome, patience: Duration) -> Result<Outcome, Error> {
+    let started = Instant::now();
+    let tx_id: Uuid = outcome.tx_id();
+    while !outcome.is_finished()
+        && !matches!(outcome, Outcome::Parked { .. })
+        && started.elapsed() < patience
+    {
+        tokio::time::sleep(POLL).await;
+        outcome = client.outcome(tx_id).await?;
+    }
+    Ok(outcome)
+}

@@ -1,0 +1,169 @@
+//! `tercet demo`: the exchange of points for coupons, for real.
+//!
+//! Coordinator, points service, coupons service and initiator run as processes of their own; orders
+//! are fed, calls are made to fail and processes are killed as the command line asks; then every order
+//! is looked up in all three books.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `args` | the command lines |
+//! | `script`, `orders`, `seeds` | what is played; bad input |
+//! | `process`, `stage` | the four processes |
+//! | `initiator`, `event` | the process that feeds, and what it tells |
+//! | `feed`, `progress` | the middle of it: counting, killing, showing |
+//! | `evidence`, `books`, `report` | the end of it: reading, matching, telling |
+
+mod args;
+mod books;
+mod event;
+mod evidence;
+mod feed;
+mod initiator;
+mod orders;
+mod process;
+mod progress;
+mod report;
+mod script;
+mod seeds;
+mod stage;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+
+pub use args::{DemoArgs, DemoService, InitiatorArgs, Mode, Pace, Role};
+
+use books::Sheet;
+use report::{EndingCount, Report};
+use script::{Folder, Script};
+use stage::Stage;
+
+/// The business type of every transaction of the demo.
+const BUSINESS_TYPE: &str = "points_for_coupon";
+/// The action that takes points.
+const POINTS_ACTION: &str = "points";
+/// The action that gives a coupon.
+const COUPON_ACTION: &str = "coupon";
+
+/// The exit code where a file or an option is wrong and nothing was started.
+const BAD_INPUT: u8 = 2;
+
+/// Runs the demo. The exit code is 0 only if every order reached its end and the books balance.
+pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+    let (script, folder) = match prepare(&args) {
+        Ok(ready) => ready,
+        Err(error) => return failed(&args, &error, BAD_INPUT),
+    };
+    let played = tokio::select! {
+        played = play(&args, &script, &folder) => played,
+        interrupted = interrupted() => interrupted,
+    };
+    match played {
+        Ok(mut report) => {
+            report.data_dir = folder.close(report.ok);
+            print(&args, &report)?;
+            Ok(if report.ok {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+        Err(error) => {
+            let error = match folder.close(false) {
+                Some(path) => error.context(format!("the demo broke off; see {}", path.display())),
+                None => error,
+            };
+            failed(&args, &error, 1)
+        }
+    }
+}
+
+/// Runs one of the demo's processes.
+pub async fn run_service(service: DemoService) -> anyhow::Result<()> {
+    match service {
+        DemoService::Points(options) => demo_points::run(&options).await,
+        DemoService::Coupons(options) => demo_coupons::run(&options).await,
+        DemoService::Initiator(args) => initiator::run(args).await,
+    }
+}
+
+fn prepare(args: &DemoArgs) -> anyhow::Result<(Script, Folder)> {
+    let script = Script::read(args)?;
+    let folder = Folder::make(args, &script)?;
+    Ok((script, folder))
+}
+
+async fn interrupted() -> anyhow::Result<Report> {
+    demo_service::stopped(false)
+        .await
+        .context("cannot wait for signals")?;
+    bail!("interrupted; its processes are stopped")
+}
+
+async fn play(args: &DemoArgs, script: &Script, folder: &Folder) -> anyhow::Result<Report> {
+    let mut stage = Stage::set(args, folder).await?;
+    let started = Instant::now();
+    let fed = feed::feed(&mut stage, args, script.orders.good.len()).await?;
+    let feed_ms = started.elapsed().as_millis();
+    let addresses = stage.addresses.clone();
+    let mut evidence = tokio::select! {
+        evidence = read(args, &addresses) => evidence?,
+        death = stage.death() => return Err(death),
+    };
+    evidence.answers = fed.answers;
+    stage.clear().await?;
+    let sheet = Sheet::draw(args.mode, &script.orders, &script.seeds, &evidence);
+    let balances = sheet.balances();
+    Ok(Report {
+        ok: balances && sheet.ended == sheet.orders,
+        mode: args.mode,
+        lines: script.orders.good.len(),
+        bad_orders: script.orders.bad.clone(),
+        endings: endings(&sheet),
+        balances,
+        sheet,
+        faults: args.fail.iter().map(ToString::to_string).collect(),
+        kills: fed.kills,
+        feed_ms,
+        data_dir: None,
+    })
+}
+
+async fn read(args: &DemoArgs, at: &evidence::Addresses) -> anyhow::Result<books::Evidence> {
+    evidence::settled(at, args.pace.patience_ms)
+        .await
+        .context("the coordinator does not answer")?;
+    evidence::read(at).await
+}
+
+fn endings(sheet: &Sheet) -> Vec<EndingCount> {
+    let count = |(ending, orders): (&books::Ending, &usize)| EndingCount {
+        outcome: ending.outcome,
+        reason: ending.reason.clone(),
+        orders: *orders,
+    };
+    sheet.endings.iter().map(count).collect()
+}
+
+fn print(args: &DemoArgs, report: &Report) -> anyhow::Result<()> {
+    let text = if args.json {
+        serde_json::to_string(report)? + "\n"
+    } else {
+        report.text()
+    };
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot print the result")
+}
+
+/// Says why there is no result, for scripts too.
+fn failed(args: &DemoArgs, error: &anyhow::Error, code: u8) -> anyhow::Result<ExitCode> {
+    if args.json {
+        let object = serde_json::json!({ "ok": false, "error": format!("{error:#}") });
+        writeln!(std::io::stdout(), "{object}").context("cannot print the result")?;
+    }
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    Ok(ExitCode::from(code))
+}

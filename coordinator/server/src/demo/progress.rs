@@ -1,0 +1,78 @@
+//! How far the feed is, on standard error: one line that is rewritten on a terminal, else a line now
+//! and then.
+
+use std::io::{IsTerminal, Write, stderr};
+
+use super::feed::Tally;
+
+/// Lines printed where there is no terminal.
+const PLAIN_LINES: usize = 4;
+/// Orders between two rewritings of a terminal's line.
+const TERMINAL_STEP: usize = 5;
+
+/// Shows how far the feed is.
+pub(crate) struct Progress {
+    orders: usize,
+    terminal: bool,
+    shown: Option<usize>,
+}
+
+impl Progress {
+    pub(crate) fn new(orders: usize) -> Self {
+        Self {
+            orders,
+            terminal: stderr().is_terminal(),
+            shown: None,
+        }
+    }
+
+    /// Shows it if enough has changed.
+    pub(crate) fn show(&mut self, tally: &Tally) {
+        let step = if self.terminal {
+            TERMINAL_STEP
+        } else {
+            self.orders.div_ceil(PLAIN_LINES).max(1)
+        };
+        let (committed, rolled_back, failed) = tally.decided();
+        let part = (committed + rolled_back + failed) / step;
+        if self.shown != Some(part) {
+            self.shown = Some(part);
+            self.print(tally);
+        }
+    }
+
+    /// Says a sentence on a line of its own.
+    pub(crate) fn say(&self, sentence: &str) {
+        let clear = if self.terminal { "\r\x1b[2K" } else { "" };
+        // Progress that nobody can see is no reason to fail.
+        let _ = writeln!(stderr(), "{clear}{sentence}");
+    }
+
+    /// Shows the last state.
+    pub(crate) fn end(&self, tally: &Tally) {
+        self.print(tally);
+        if self.terminal {
+            let _ = writeln!(stderr());
+        }
+    }
+
+    fn print(&self, tally: &Tally) {
+        let (committed, rolled_back, failed) = tally.decided();
+        let failed = if failed > 0 {
+            format!(", {failed} without an answer")
+        } else {
+            String::new()
+        };
+        let text = format!(
+            "{} of {} orders sent, {} in flight, {committed} committed, {rolled_back} rolled back{failed}",
+            tally.sent(),
+            self.orders,
+            tally.in_flight(),
+        );
+        let _ = if self.terminal {
+            write!(stderr(), "\r\x1b[2K{text}").and_then(|()| stderr().flush())
+        } else {
+            writeln!(stderr(), "{text}")
+        };
+    }
+}
