@@ -25,6 +25,7 @@ impl Query {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
 fn failed(error: sqlx::Error) -> Status {
     tracing::error!(%error, "a query failed");
     Status::internal("the coupons database failed; the service's log says why")

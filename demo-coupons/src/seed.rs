@@ -35,7 +35,7 @@ impl Seed {
     pub fn parse(text: &str) -> Result<Self, String> {
         let seed: Self = parse_seed(text)?;
         let mut wrong = Vec::new();
-        let mut seen = BTreeSet::new();
+        let mut names = BTreeSet::new();
         for Opening {
             kind,
             stock,
@@ -55,7 +55,7 @@ impl Seed {
                     "coupon {kind:?} has {per_user} per user, not 1 to {MAX_STOCK}"
                 ));
             }
-            if !seen.insert(kind) {
+            if !names.insert(kind) {
                 wrong.push(format!("coupon {kind:?} is there twice"));
             }
         }

@@ -32,7 +32,7 @@ impl Seed {
     pub fn parse(text: &str) -> Result<Self, String> {
         let seed: Self = parse_seed(text)?;
         let mut wrong = Vec::new();
-        let mut seen = BTreeSet::new();
+        let mut users = BTreeSet::new();
         for Opening { user, points } in &seed.accounts {
             if let Err(error) = check_name("account.user", user) {
                 wrong.push(error);
@@ -42,7 +42,7 @@ impl Seed {
                     "account {user:?} has {points} points, not 0 to {MAX_POINTS}"
                 ));
             }
-            if !seen.insert(user) {
+            if !users.insert(user) {
                 wrong.push(format!("account {user:?} is there twice"));
             }
         }

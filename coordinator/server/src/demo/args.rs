@@ -15,8 +15,13 @@ pub struct DemoArgs {
     #[arg(long, value_enum, default_value_t = Mode::Tcc)]
     pub mode: Mode,
 
-    /// The orders (CSV: order_id,user,points,coupon); without it those that come with the program
-    #[arg(long, value_name = "FILE")]
+    /// The orders; without it those that come with the program
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The orders (CSV: order_id,user,points,coupon); without it those that come with the \
+                program. A line that is no order is reported, and the rest runs"
+    )]
     pub orders: Option<PathBuf>,
 
     /// The opening balances and the coupons (TOML); without it those that come with the program

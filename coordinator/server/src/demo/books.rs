@@ -119,16 +119,13 @@ impl Sheet {
     /// One order: exactly one transaction, and every book agrees with it.
     fn order(&mut self, books: &Books<'_>, id: &str, lines: &[&Order], known: &[&Transaction]) {
         let first = lines[0].line;
-        let tx = match known {
-            [tx] => *tx,
-            _ => {
-                let count = known.len();
-                self.count("unknown", format!("{count} transactions"), 1);
-                self.mismatches.push(format!(
-                    "order {id} (line {first}): {count} transactions, not one"
-                ));
-                return;
-            }
+        let [tx] = known else {
+            let count = known.len();
+            self.count("unknown", format!("{count} transactions"), 1);
+            self.mismatches.push(format!(
+                "order {id} (line {first}): {count} transactions, not one"
+            ));
+            return;
         };
         let ending = ending(tx);
         let committed = tx.biz_status() == BizStatus::Success;

@@ -113,7 +113,7 @@ fn order(line: usize, bytes: &[u8], seeds: &Seeds) -> Result<Order, String> {
     let [id, user, points, coupon] = fields.as_slice() else {
         let (found, expected) = (fields.len(), HEADER.len());
         return Err(format!(
-            "{found} fields, expected {expected}: {}",
+            "{found} field(s), expected {expected}: {}",
             HEADER.join(",")
         ));
     };

@@ -114,23 +114,19 @@ impl Process {
     /// Asks it to stop by ending its standard input; kills it if it does not.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         drop(self.child.stdin.take());
-        match timeout(STOP, self.child.wait()).await {
-            Ok(ended) => {
-                let status = ended?;
-                if status.success() {
-                    Ok(())
-                } else {
-                    Err(self.ended(status))
-                }
-            }
-            Err(_) => {
-                self.kill().await?;
-                Err(anyhow!(
-                    "the {} did not stop within {STOP:?}{}",
-                    self.role.name(),
-                    self.tail()
-                ))
-            }
+        let Ok(ended) = timeout(STOP, self.child.wait()).await else {
+            self.kill().await?;
+            bail!(
+                "the {} did not stop within {STOP:?}{}",
+                self.role.name(),
+                self.tail()
+            );
+        };
+        let status = ended?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(self.ended(status))
         }
     }
 
