@@ -7,7 +7,7 @@ use tercet_core::{
     id::TxId,
     model::{
         Action, ActionSpec, ActionStatus, Begun, Cause, Decision, Driver, Live, Mode, Outcome,
-        Owner, Phase, RetryPolicy, Sent, Transaction, TxSpec,
+        Owner, Phase, RetryPolicy, Transaction, TxSpec,
     },
     row::{ActionInfoRow, TxRow},
     time::Timestamp,
@@ -99,14 +99,7 @@ pub fn action(name: &str, participant: &str) -> Action {
         attempts: Vec::new(),
         version: 1,
         finished_at: None,
-        live: Live {
-            sent: Sent::Perhaps,
-            permit: false,
-            not_before: Timestamp::default(),
-            tries: 0,
-            rejections: 0,
-            dirty: false,
-        },
+        live: Live::new(),
     }
 }
 
