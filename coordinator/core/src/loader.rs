@@ -5,7 +5,10 @@
 //! loaded only while there is a way to it and room for its calls; when it can be reached again they
 //! are due at once.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tercet_mutation::broken;
 
@@ -29,8 +32,9 @@ pub struct Loader {
     poll_at: Timestamp,
     /// At the start, rows that an earlier incarnation had in hand are taken before their lease ends.
     until_at_start: Option<Timestamp>,
-    /// Participants that can be reached again.
-    reachable_again: BTreeSet<Name>,
+    /// Participants that can be reached again, and how far their rows have been gone through: once, so
+    /// that a call that fails again waits as long as its back-off says.
+    reachable_again: BTreeMap<Name, Option<Due>>,
     /// Questions that are not answered yet.
     asked: BTreeSet<Option<Name>>,
     /// Where the round of participants stands.
@@ -43,7 +47,7 @@ impl Loader {
         Self {
             poll_at: now,
             until_at_start: Some(now + config.lease),
-            reachable_again: BTreeSet::new(),
+            reachable_again: BTreeMap::new(),
             asked: BTreeSet::new(),
             last: None,
         }
@@ -56,7 +60,7 @@ impl Loader {
 
     /// A participant can be reached again: what waits for it is due at once.
     pub fn reachable_again(&mut self, name: &Name, now: Timestamp) {
-        self.reachable_again.insert(name.clone());
+        self.reachable_again.insert(name.clone(), None);
         self.poll_at = now;
     }
 
@@ -94,17 +98,15 @@ impl Loader {
             if free == 0 || !self.asked.insert(Some(name.clone())) {
                 continue;
             }
-            let until = if self.reachable_again.contains(&name) {
-                Timestamp::MAX
-            } else {
-                now
+            let (until, after) = match self.reachable_again.get(&name) {
+                Some(after) => (Timestamp::MAX, *after),
+                None => (now, None),
             };
-            let limit = page.min(free);
             queries.push(DueQuery {
                 waiting_for: Some(name),
                 until,
-                after: None,
-                limit,
+                after,
+                limit: page.min(free),
             });
         }
         queries
@@ -144,14 +146,21 @@ impl Loader {
             });
         }
         self.asked.remove(&query.waiting_for);
+        let again = query
+            .waiting_for
+            .as_ref()
+            .filter(|_| query.until == Timestamp::MAX);
         if full {
             self.poll_at = self.poll_at.min(now + PACE);
+            if let Some(after) = again.and_then(|name| self.reachable_again.get_mut(name)) {
+                *after = rows.last().copied();
+            }
             return None;
         }
-        match &query.waiting_for {
-            None => self.until_at_start = None,
-            Some(name) if query.until == Timestamp::MAX => _ = self.reachable_again.remove(name),
-            Some(_) => {}
+        match (&query.waiting_for, again) {
+            (None, _) => self.until_at_start = None,
+            (_, Some(name)) => _ = self.reachable_again.remove(name),
+            (Some(_), None) => {}
         }
         None
     }
