@@ -1,1 +1,3 @@
-//! Scenarios, simulation and crash tests across the crates
+//! Scenarios, simulation and crash tests across the crates.
+
+pub mod sim;

@@ -1,0 +1,62 @@
+//! Chance from a seed: the only source of it in a simulated world.
+
+use std::time::Duration;
+
+/// A stream of numbers that its seed determines (`SplitMix64`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Dice {
+    state: u64,
+}
+
+impl Dice {
+    /// Dice that roll the same numbers for the same seed.
+    pub fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    /// The next number.
+    pub fn roll(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Dice of their own, so that what one part rolls does not move another part's rolls.
+    pub fn fork(&mut self) -> Self {
+        Self::new(self.roll())
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.roll() % bound
+    }
+
+    /// A number from `low` to `high`, both included.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high - low + 1)
+    }
+
+    /// True in `per_mille` of 1,000 rolls.
+    pub fn chance(&mut self, per_mille: u32) -> bool {
+        self.below(1_000) < u64::from(per_mille)
+    }
+
+    /// One of these; there is at least one.
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        let at = self.below(of.len() as u64);
+        &of[usize::try_from(at).unwrap_or(0)]
+    }
+
+    /// A time span between these.
+    pub fn span(&mut self, low: Duration, high: Duration) -> Duration {
+        let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.between(micros(low), micros(high)))
+    }
+
+    /// A time span of so many milliseconds, to the microsecond.
+    pub fn millis(&mut self, low: u64, high: u64) -> Duration {
+        Duration::from_micros(self.between(low * 1_000, high * 1_000))
+    }
+}

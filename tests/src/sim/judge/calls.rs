@@ -1,0 +1,197 @@
+//! What every call that leaves the coordinator keeps.
+
+use tercet_barrier::RowState;
+use tercet_core::{
+    engine::Call,
+    model::{ActionStatus, Mode, Operation, Outcome},
+};
+
+use super::{Finding, Scene, Seen, is_executed};
+use crate::sim::tables::{ActionLine, Row};
+
+/// One call.
+pub struct Case<'a> {
+    /// The incarnation that sends it.
+    pub epoch: u64,
+    /// The call.
+    pub call: &'a Call,
+    /// The row as it is durable.
+    pub row: Option<&'a Row>,
+    /// What was seen, this call included.
+    pub seen: &'a Seen,
+    /// What really is.
+    pub scene: Scene<'a>,
+}
+
+/// Every invariant of a call.
+pub const INVARIANTS: &[(&str, fn(&Case<'_>) -> Finding)] = &[
+    ("an action is durable before its call leaves", durable),
+    ("I2 no Confirm without a durable SUCCESS, no Cancel without a durable FAILURE", decided),
+    ("a mode has only its operations", mode),
+    ("only Execute makes Tries, and none after its decision", tries),
+    ("Try and Confirm follow `after`, Cancel goes against it", order),
+    ("results handed on are those that were returned", results),
+    ("I13 attempts never exceed their limit", attempts),
+];
+
+impl Case<'_> {
+    fn line(&self, name: &str) -> Option<&ActionLine> {
+        let lines = self.row.map_or(&[][..], |row| &row.actions[..]);
+        lines.iter().find(|line| &*line.spec.name == name)
+    }
+
+    fn state(&self, line: &ActionLine) -> Option<RowState> {
+        let entry = self.scene.entry(self.call.tx, &line.spec)?;
+        entry.row.as_ref().map(|row| row.state)
+    }
+}
+
+fn durable(case: &Case<'_>) -> Finding {
+    match case.line(&case.call.action.name) {
+        Some(line) if line.spec == case.call.action => Ok(()),
+        _ => Err(format!(
+            "{} {} leaves, no such row is durable",
+            case.call.operation, case.call.action.name
+        )),
+    }
+}
+
+fn decided(case: &Case<'_>) -> Finding {
+    let stands = case
+        .row
+        .and_then(|row| row.head.phase.decision())
+        .map(|decision| decision.outcome);
+    let needs = match case.call.operation {
+        Operation::Try => return Ok(()),
+        Operation::Confirm => Outcome::Success,
+        Operation::Cancel => Outcome::Failure,
+    };
+    if stands == Some(needs) {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} of {} leaves while {stands:?} is durable",
+            case.call.operation, case.call.action.name
+        ))
+    }
+}
+
+fn mode(case: &Case<'_>) -> Finding {
+    match (case.call.action.mode, case.call.operation) {
+        (Mode::Deliver, Operation::Try | Operation::Cancel)
+        | (Mode::Compensate, Operation::Confirm) => Err(format!(
+            "{} for {}",
+            case.call.operation, case.call.action.mode
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn tries(case: &Case<'_>) -> Finding {
+    if case.call.operation != Operation::Try {
+        return Ok(());
+    }
+    if !case.row.is_some_and(is_executed) {
+        return Err("a Try for an initiator that makes its own".into());
+    }
+    if case.seen.told == Some(case.epoch) {
+        return Err(format!(
+            "a Try of {} leaves after the decision",
+            case.call.action.name
+        ));
+    }
+    Ok(())
+}
+
+fn order(case: &Case<'_>) -> Finding {
+    let name = &case.call.action.name;
+    let operation = case.call.operation;
+    let lines = case.row.map_or(&[][..], |row| &row.actions[..]);
+    for line in lines {
+        let before = match operation {
+            Operation::Try | Operation::Confirm => case.call.action.after.contains(&line.spec.name),
+            Operation::Cancel => line.spec.after.contains(name),
+        };
+        if before && !is_done(case, line, operation) {
+            return Err(format!(
+                "{operation} of {name} leaves while {} is {} and its participant has {:?}",
+                line.spec.name,
+                line.row.status,
+                case.state(line)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an action that comes before is where the operation wants it.
+fn is_done(case: &Case<'_>, line: &ActionLine, operation: Operation) -> bool {
+    let state = case.state(line);
+    let ended = matches!(
+        line.row.status,
+        ActionStatus::Confirmed | ActionStatus::Cancelled
+    );
+    match (operation, line.spec.mode) {
+        (Operation::Try, Mode::Deliver)
+        | (Operation::Confirm, Mode::Compensate)
+        | (Operation::Cancel, Mode::Deliver) => true,
+        (Operation::Try, _) => state == Some(RowState::Tried),
+        (Operation::Confirm, _) => ended || state == Some(RowState::Confirmed),
+        (Operation::Cancel, _) => {
+            ended || matches!(state, Some(RowState::Cancelled | RowState::Rejected))
+        }
+    }
+}
+
+fn results(case: &Case<'_>) -> Finding {
+    let call = case.call;
+    for (name, result) in &call.results {
+        let Some(line) = case.line(name) else {
+            return Err(format!("the result of {name}, which is not there"));
+        };
+        let entry = case.scene.entry(call.tx, &line.spec);
+        let stored = entry.and_then(|entry| entry.row.as_ref());
+        let returned = stored.map_or(&[][..], |row| &row.result[..]);
+        // A Try of the initiator tells its result to the initiator alone.
+        if result[..] != *returned && !result.is_empty() {
+            return Err(format!(
+                "{name} returned {returned:?}, {result:?} is handed on"
+            ));
+        }
+        if call.operation == Operation::Try && result[..] != *returned {
+            return Err(format!("{name} returned {returned:?}, nothing is handed on"));
+        }
+    }
+    let wanted = if call.operation == Operation::Try && call.action.wants_results {
+        &call.action.after[..]
+    } else {
+        &[][..]
+    };
+    let missing = wanted.iter().find(|name| {
+        let has_try = case
+            .line(name)
+            .is_some_and(|line| line.spec.mode != Mode::Deliver);
+        has_try && !call.results.iter().any(|(given, _)| given == *name)
+    });
+    match missing {
+        Some(name) => Err(format!("the result of {name} is not handed on")),
+        None => Ok(()),
+    }
+}
+
+fn attempts(case: &Case<'_>) -> Finding {
+    let max = case.call.action.retry.max_attempts;
+    let sent = case
+        .seen
+        .actions
+        .get(&case.call.action.name)
+        .map_or(0, |seen| seen.finishing);
+    if case.call.operation == Operation::Try || sent <= max {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} of {} leaves for the {sent}th time, {max} are allowed",
+            case.call.operation, case.call.action.name
+        ))
+    }
+}

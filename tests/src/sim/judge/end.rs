@@ -1,0 +1,100 @@
+//! What every transaction keeps once faults have ended and time has passed.
+
+use tercet_barrier::RowState;
+use tercet_core::{
+    id::TxId,
+    model::{ActionStatus, Cause, Mode, Outcome, TxStatus},
+};
+
+use super::{Finding, Scene};
+use crate::sim::tables::{ActionLine, Row};
+
+/// One transaction.
+pub struct Case<'a> {
+    /// The transaction.
+    pub id: TxId,
+    /// Its row.
+    pub row: &'a Row,
+    /// An operator ended actions of it by hand.
+    pub resolved: bool,
+    /// What really is.
+    pub scene: Scene<'a>,
+}
+
+/// Every invariant of the end.
+pub const INVARIANTS: &[(&str, fn(&Case<'_>) -> Finding)] = &[
+    ("I7 nothing stays unfinished", finished),
+    ("a parked transaction says why", parked),
+    ("I5 every share has taken effect, or none", conserved),
+];
+
+fn finished(case: &Case<'_>) -> Finding {
+    if case.row.head.phase.is_settled() {
+        return Ok(());
+    }
+    let head = &case.row.head;
+    let actions: Vec<String> = case
+        .row
+        .actions
+        .iter()
+        .map(|line| format!("{} {}", line.spec.name, line.row.status))
+        .collect();
+    Err(format!(
+        "it is {}/{} at version {}, waits for {:?}, next attempt {:?} ago; {}",
+        head.phase.status(),
+        head.phase.biz_status(),
+        head.version,
+        head.waiting_for,
+        head.next_attempt_at
+            .map(|at| case.scene.now.since(at)),
+        actions.join(", ")
+    ))
+}
+
+fn parked(case: &Case<'_>) -> Finding {
+    let failed = |line: &&ActionLine| line.row.status == ActionStatus::Failed;
+    let mut failed = case.row.actions.iter().filter(failed).peekable();
+    if case.row.head.phase.status() != TxStatus::Failure {
+        return Ok(());
+    }
+    if failed.peek().is_none() {
+        return Err("it is parked and no action is FAILED".into());
+    }
+    match failed.find(|line| line.row.last_error.is_empty()) {
+        Some(line) => Err(format!("{} is FAILED without an error", line.spec.name)),
+        None => Ok(()),
+    }
+}
+
+fn conserved(case: &Case<'_>) -> Finding {
+    let Some(decision) = case.row.head.phase.decision() else {
+        return Ok(());
+    };
+    let by_a_person = case.resolved || matches!(decision.cause, Cause::Operator { .. });
+    if case.row.head.phase.status() != TxStatus::Success || by_a_person {
+        return Ok(());
+    }
+    for line in &case.row.actions {
+        let entry = case.scene.entry(case.id, &line.spec);
+        let effects = entry.map(|entry| entry.effects).unwrap_or_default();
+        let state = entry
+            .and_then(|entry| entry.row.as_ref())
+            .map(|row| row.state);
+        let holds = match (decision.outcome, line.spec.mode) {
+            (Outcome::Success, Mode::Compensate) => {
+                state == Some(RowState::Tried) && effects.tried == 1
+            }
+            (Outcome::Success, _) => effects.confirmed == 1,
+            (Outcome::Failure, _) => {
+                !effects.open() && effects.confirmed == 0 && state != Some(RowState::Tried)
+            }
+        };
+        if !holds {
+            return Err(format!(
+                "{} is decided; {} ({}) has {effects:?} and its row is {state:?}",
+                decision.outcome, line.spec.name, line.spec.mode
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,331 @@
+//! What every change of a row of `tx_info` keeps.
+
+use tercet_barrier::{RowState, initiator::Truth};
+use tercet_core::{
+    id::TxId,
+    model::{ActionStatus, Cause, Mode, Outcome, Phase, TxStatus},
+};
+
+use super::{Finding, Scene, Seen, is_executed};
+use crate::sim::tables::{ActionLine, Row};
+
+/// One change.
+pub struct Case<'a> {
+    /// The transaction.
+    pub id: TxId,
+    /// The row before; `None`: it is new.
+    pub before: Option<&'a Row>,
+    /// The row now.
+    pub after: &'a Row,
+    /// An operator's command came with it.
+    pub by_operator: bool,
+    /// What was seen until now.
+    pub seen: &'a Seen,
+    /// What really is.
+    pub scene: Scene<'a>,
+}
+
+/// Every invariant of a change.
+pub const INVARIANTS: &[(&str, fn(&Case<'_>) -> Finding)] = &[
+    ("I10 the fence: every change is the version + 1", version),
+    ("I1 the decision never changes", decision),
+    ("statuses change as the table says", statuses),
+    ("actions are kept", actions_kept),
+    ("every unfinished row has a time", next_attempt),
+    ("DEADLINE is never decided before the deadline", deadline),
+    ("SUCCESS needs every Try OK", success),
+    ("REJECTED means that a Try was rejected", rejected),
+    ("the initiator's row and the decision agree", truth),
+    ("a final action is where its participant is", claims),
+    (
+        "every action whose Try may have taken effect is cancelled",
+        cancelled,
+    ),
+    ("I6 what was refused never takes effect", refused),
+    ("I6 what was acknowledged stands", acknowledged),
+];
+
+impl Case<'_> {
+    fn outcome(&self) -> Option<Outcome> {
+        Some(self.after.head.phase.decision()?.outcome)
+    }
+
+    /// The cause, if this very change is the decision.
+    fn decided_now(&self) -> Option<(Outcome, &Cause)> {
+        let before = self.before.and_then(|row| row.head.phase.decision());
+        let decision = self.after.head.phase.decision()?;
+        before
+            .is_none()
+            .then_some((decision.outcome, &decision.cause))
+    }
+
+    fn state(&self, line: &ActionLine) -> Option<RowState> {
+        let entry = self.scene.entry(self.id, &line.spec)?;
+        entry.row.as_ref().map(|row| row.state)
+    }
+
+    fn was(&self, line: &ActionLine) -> Option<ActionStatus> {
+        let before = self.before?;
+        let found = before
+            .actions
+            .iter()
+            .find(|other| other.spec.name == line.spec.name);
+        found.map(|line| line.row.status)
+    }
+
+    fn by_a_person(&self) -> bool {
+        let operator = self
+            .after
+            .head
+            .phase
+            .decision()
+            .is_some_and(|decision| matches!(decision.cause, Cause::Operator { .. }));
+        operator || self.seen.resolved || self.by_operator
+    }
+}
+
+fn version(case: &Case<'_>) -> Finding {
+    let before = case.before.map_or(0, |row| row.head.version);
+    let after = case.after.head.version;
+    if after == before + 1 && after as usize == case.seen.phases.len() + 1 {
+        Ok(())
+    } else {
+        Err(format!(
+            "version {before} became {after} after {} writes, by {}",
+            case.seen.phases.len(),
+            case.after.head.owner
+        ))
+    }
+}
+
+fn decision(case: &Case<'_>) -> Finding {
+    let before = case.before.and_then(|row| row.head.phase.decision());
+    let after = case.after.head.phase.decision();
+    match before {
+        Some(_) if before != after => Err(format!("{before:?} became {after:?}")),
+        _ => Ok(()),
+    }
+}
+
+fn statuses(case: &Case<'_>) -> Finding {
+    let after = case.after.head.phase.status();
+    let Some(before) = case.before.map(|row| row.head.phase.status()) else {
+        return Ok(());
+    };
+    let legal = match (before, after) {
+        (TxStatus::ProcessWaiting, _)
+        | (TxStatus::Processing, TxStatus::Processing | TxStatus::Success | TxStatus::Failure) => {
+            true
+        }
+        (TxStatus::Failure, _) => case.by_operator && after != TxStatus::ProcessWaiting,
+        _ => false,
+    };
+    let went_back = matches!(
+        (case.before.map(|row| &row.head.phase), &case.after.head.phase),
+        (Some(Phase::AskingBack { .. }), Phase::Trying)
+    );
+    if legal && !went_back {
+        Ok(())
+    } else {
+        Err(format!("{before} became {after}"))
+    }
+}
+
+fn actions_kept(case: &Case<'_>) -> Finding {
+    let before = case.before.map_or(&[][..], |row| &row.actions[..]);
+    for (place, line) in before.iter().enumerate() {
+        let after = case.after.actions.get(place);
+        if after.is_none_or(|after| after.spec != line.spec) {
+            return Err(format!("action {} is gone or another", line.spec.name));
+        }
+    }
+    let decided = case
+        .before
+        .is_some_and(|row| row.head.phase.decision().is_some());
+    if decided && case.after.actions.len() > before.len() {
+        return Err("an action was added after the decision".into());
+    }
+    Ok(())
+}
+
+fn next_attempt(case: &Case<'_>) -> Finding {
+    let head = &case.after.head;
+    if head.next_attempt_at.is_none() == head.phase.is_settled() {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} with next_attempt_at {:?}",
+            head.phase.status(),
+            head.next_attempt_at
+        ))
+    }
+}
+
+fn deadline(case: &Case<'_>) -> Finding {
+    let early = case.scene.now < case.after.spec.deadline;
+    let asked = matches!(case.after.head.phase, Phase::AskingBack { .. });
+    let judged = matches!(
+        case.decided_now(),
+        Some((_, Cause::Deadline | Cause::CheckBack { .. }))
+    );
+    if early && (asked || judged) {
+        return Err(format!(
+            "the deadline is {:?} away",
+            case.after.spec.deadline.since(case.scene.now)
+        ));
+    }
+    Ok(())
+}
+
+fn success(case: &Case<'_>) -> Finding {
+    if !is_executed(case.after) || !matches!(case.decided_now(), Some((Outcome::Success, _))) {
+        return Ok(());
+    }
+    for line in &case.after.actions {
+        let tried = case.state(line) == Some(RowState::Tried);
+        if line.spec.mode != Mode::Deliver && !tried {
+            return Err(format!(
+                "{}'s participant has {:?}",
+                line.spec.name,
+                case.state(line)
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn rejected(case: &Case<'_>) -> Finding {
+    let Some((Outcome::Failure, Cause::Rejected { action, .. })) = case.decided_now() else {
+        return Ok(());
+    };
+    let line = case
+        .after
+        .actions
+        .iter()
+        .find(|line| line.spec.name == *action);
+    match line.map(|line| case.state(line)) {
+        Some(Some(RowState::Rejected | RowState::Cancelled)) => Ok(()),
+        other => Err(format!("{action}'s participant has {other:?}")),
+    }
+}
+
+fn truth(case: &Case<'_>) -> Finding {
+    let Some(check_back) = &case.after.spec.check_back else {
+        return Ok(());
+    };
+    let Some((outcome, cause)) = case.decided_now() else {
+        return Ok(());
+    };
+    let given_up = check_back.max_attempts.is_some() && outcome == Outcome::Failure;
+    let bound = match cause {
+        Cause::CheckBack { .. } => !given_up,
+        Cause::Initiator { .. } | Cause::Aborted { .. } => true,
+        _ => false,
+    };
+    let shop = case.scene.books.get(&check_back.participant);
+    let row = shop.and_then(|books| books.truth(case.id));
+    let expected = match outcome {
+        Outcome::Success => Truth::Success,
+        Outcome::Failure => Truth::Failure,
+    };
+    if !bound || row == Some(expected) {
+        Ok(())
+    } else {
+        Err(format!("{outcome} is decided, its row says {row:?}"))
+    }
+}
+
+fn claims(case: &Case<'_>) -> Finding {
+    if case.by_a_person() {
+        return Ok(());
+    }
+    for line in &case.after.actions {
+        if case.was(line) == Some(line.row.status) {
+            continue;
+        }
+        let state = case.state(line);
+        let mode = line.spec.mode;
+        let agrees = match line.row.status {
+            ActionStatus::Confirmed => mode == Mode::Compensate || state == Some(RowState::Confirmed),
+            ActionStatus::Cancelled => !matches!(
+                state,
+                Some(RowState::Tried | RowState::Trying | RowState::Confirmed)
+            ),
+            ActionStatus::Tried if is_executed(case.after) => state.is_some(),
+            ActionStatus::Rejected => {
+                matches!(state, Some(RowState::Rejected | RowState::Cancelled))
+            }
+            _ => true,
+        };
+        if !agrees {
+            return Err(format!(
+                "{} is {}, its participant has {state:?}",
+                line.spec.name, line.row.status
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a Cancel was answered, or none was needed.
+fn cancelled(case: &Case<'_>) -> Finding {
+    if case.outcome() != Some(Outcome::Failure) || case.by_a_person() {
+        return Ok(());
+    }
+    let finished = case.after.head.phase.status() == TxStatus::Success;
+    for line in &case.after.actions {
+        let over = line.row.status == ActionStatus::Cancelled || finished;
+        if line.spec.mode == Mode::Deliver || !over {
+            continue;
+        }
+        let answered = case
+            .scene
+            .entry(case.id, &line.spec)
+            .is_some_and(|entry| entry.cancel_answered);
+        let tries = case
+            .seen
+            .actions
+            .get(&line.spec.name)
+            .map_or(0, |seen| seen.tries);
+        let known = is_executed(case.after)
+            && match line.row.status {
+                ActionStatus::Rejected => tries == 1,
+                _ => tries == 0,
+            };
+        if !answered && !known {
+            return Err(format!(
+                "{} is {} after {tries} Tries and no Cancel",
+                line.spec.name, line.row.status
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn refused(case: &Case<'_>) -> Finding {
+    if case.before.is_none() && case.seen.refused_begin {
+        return Err("its begin was refused and it begins".into());
+    }
+    let outcome = case.decided_now().map(|(outcome, _)| outcome);
+    if let Some(outcome) = outcome.filter(|outcome| case.seen.refused_outcomes.contains(outcome)) {
+        return Err(format!("{outcome} was refused and stands"));
+    }
+    let names = case.after.actions.iter().map(|line| &line.spec.name);
+    match names.into_iter().find(|name| case.seen.refused.contains(*name)) {
+        Some(name) => Err(format!("action {name} was refused and is there")),
+        None => Ok(()),
+    }
+}
+
+fn acknowledged(case: &Case<'_>) -> Finding {
+    let there = |name: &_| {
+        case.after
+            .actions
+            .iter()
+            .any(|line| line.spec.name == *name)
+    };
+    match case.seen.acknowledged.iter().find(|name| !there(*name)) {
+        Some(name) => Err(format!("action {name} was acknowledged and is not there")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,137 @@
+//! The coordinator's process: the shipped engine and lane, driven as the server drives them, and
+//! what only the process knows (streams, callers, calls under way).
+
+use std::collections::BTreeMap;
+
+use tercet_core::{
+    engine::{
+        Engine,
+        Call, EngineConfig, Input, Output, Route,
+    },
+    id::{CallId, CallerId, StreamId, TxId},
+    lane::{Lane, LaneCommand, LaneConfig},
+    model::{Name, Owner},
+    time::Timestamp,
+};
+
+/// Who waits behind a caller's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// The transaction's place in the plan.
+    pub client: usize,
+    /// The request's number at the client.
+    pub ticket: u64,
+    /// The transaction that the request is for.
+    pub tx: TxId,
+}
+
+/// Where a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamEnd {
+    /// The participant's place in the plan.
+    pub service: usize,
+    /// Which of its lives opened it.
+    pub life: u32,
+}
+
+/// One incarnation of the coordinator.
+#[derive(Debug)]
+pub struct Process {
+    /// Its name and epoch.
+    pub owner: Owner,
+    /// The shipped engine.
+    pub engine: Engine,
+    /// The shipped lane.
+    pub lane: Lane,
+    /// Streams that it takes for open.
+    pub streams: BTreeMap<StreamId, StreamEnd>,
+    /// Calls to addresses that are under way.
+    pub direct: BTreeMap<CallId, DirectCall>,
+    /// Callers that wait.
+    pub callers: BTreeMap<CallerId, Waiter>,
+    /// The engine's present; it never goes back.
+    pub now: Timestamp,
+    /// When it is to be woken.
+    pub wakes: Option<Timestamp>,
+    /// It stands still until then.
+    pub paused_until: Timestamp,
+    next_stream: u64,
+    next_caller: u64,
+}
+
+/// A call to an address, or a question to one.
+#[derive(Clone, Debug)]
+pub enum DirectCall {
+    /// A call.
+    Call(Box<Call>),
+}
+
+impl Process {
+    /// A process that has just started.
+    pub fn start(config: EngineConfig, epoch: u64, seed: u64, now: Timestamp) -> Self {
+        let owner = Owner {
+            node: Name::from("node-1"),
+            epoch,
+        };
+        Self {
+            engine: Engine::new(config, owner.clone(), seed, now),
+            lane: Lane::new(LaneConfig::default(), owner.clone()),
+            owner,
+            streams: BTreeMap::new(),
+            direct: BTreeMap::new(),
+            callers: BTreeMap::new(),
+            now,
+            wakes: None,
+            paused_until: now,
+            next_stream: 0,
+            next_caller: 0,
+        }
+    }
+
+    /// Tells the engine.
+    pub fn handle(&mut self, input: Input) {
+        self.engine.handle(self.now, input);
+    }
+
+    /// What the engine wants done; its writes have gone to the lane.
+    pub fn outputs(&mut self) -> Vec<Output> {
+        self.engine.drain()
+    }
+
+    /// The lane's next command.
+    pub fn command(&mut self) -> Option<LaneCommand> {
+        self.lane.next(self.now)
+    }
+
+    /// When the engine or the lane wants to be woken.
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        match (self.engine.next_wakeup(), self.lane.next_wakeup()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// A number for a new stream.
+    pub fn open_stream(&mut self, end: StreamEnd) -> StreamId {
+        self.next_stream += 1;
+        let id = StreamId(self.next_stream);
+        self.streams.insert(id, end);
+        id
+    }
+
+    /// A number for a new caller.
+    pub fn open_caller(&mut self, waiter: Waiter) -> CallerId {
+        self.next_caller += 1;
+        let id = CallerId(self.next_caller);
+        self.callers.insert(id, waiter);
+        id
+    }
+
+    /// The participant at the other end of a route.
+    pub fn end_of(&self, route: Route) -> Option<StreamEnd> {
+        match route {
+            Route::Stream(stream) => self.streams.get(&stream).copied(),
+            Route::Direct => None,
+        }
+    }
+}

@@ -1,0 +1,524 @@
+//! The coordinator's process in a world: how it starts and dies, what is fed to it, and how its
+//! outputs are carried out.
+
+use std::sync::Arc;
+
+use tercet_core::{
+    engine::{Answer, AskBack, Call, CallOutcome, CheckBackAnswer, Input, Output, Request, Route},
+    id::{CallId, StreamId},
+    lane::{LaneCommand, LaneResult},
+    write::{ApplyFailure, Write},
+};
+
+use super::{Event, FromStore, Letter, World};
+use crate::sim::{
+    faults::Fault,
+    judge::{Asked, Scene},
+    process::{Process, Waiter},
+    sessions::{Ending, Progress, SessionId},
+};
+
+impl World {
+    pub(super) fn start(&mut self) {
+        self.epoch += 1;
+        let seed = self.dice.roll();
+        let epoch = self.epoch;
+        self.note(None, || format!("coordinator starts, epoch {epoch}"));
+        let now = self.engine_time();
+        self.process = Some(Process::start(self.config.clone(), epoch, seed, now));
+        for place in 0..self.plan.services.len() {
+            let service = &self.plan.services[place];
+            let (name, reach) = (service.name.clone(), service.reach);
+            self.feed(Input::Participant { name, reach });
+        }
+        self.pump();
+    }
+
+    fn engine_time(&self) -> tercet_core::time::Timestamp {
+        self.now - self.lag
+    }
+
+    /// Everything in memory is lost, every connection breaks.
+    pub(super) fn crash(&mut self) {
+        if self.process.take().is_none() {
+            return;
+        }
+        self.note(None, || "coordinator dies".into());
+        self.database.orphan(&mut self.dice);
+        for service in 0..self.services.len() {
+            self.lose_streams(service);
+        }
+        let wait = self.dice.millis(20, 3_000);
+        self.after(wait, Event::Start);
+    }
+
+    /// Whether the coordinator stands still; what is for it waits.
+    fn is_paused(&self) -> bool {
+        self.process
+            .as_ref()
+            .is_some_and(|process| process.paused_until > self.now)
+    }
+
+    fn postpone(&mut self, event: Event) {
+        let until = self.process.as_ref().map(|process| process.paused_until);
+        self.at(until.unwrap_or(self.now), event);
+    }
+
+    /// Tells the engine, and does what it wants done.
+    fn tell(&mut self, input: Input) {
+        self.feed(input);
+        self.pump();
+        if self.faults.strikes(Fault::CoordinatorCrash) {
+            self.crash();
+        } else if self.faults.strikes(Fault::CoordinatorPause) {
+            let pause = self.dice.millis(500, 8_000);
+            self.note(None, || format!("coordinator stands still for {pause:?}"));
+            if let Some(process) = &mut self.process {
+                process.paused_until = self.now + pause;
+            }
+        }
+        if self.faults.strikes(Fault::ClockSkew) {
+            self.lag = self.dice.millis(0, 2_000);
+            let lag = self.lag;
+            self.note(None, || format!("coordinator's clock is {lag:?} behind"));
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        let now = self.engine_time();
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        process.now = process.now.max(now);
+        self.coverage.note(&self.database.tables, &input);
+        process.handle(input);
+    }
+
+    fn pump(&mut self) {
+        loop {
+            let Some(process) = &mut self.process else {
+                return;
+            };
+            let outputs = process.outputs();
+            let idle = outputs.is_empty();
+            for output in outputs {
+                self.carry_out(output);
+            }
+            let command = self.process.as_mut().and_then(Process::command);
+            match command {
+                Some(command) => self.submit(command),
+                None if idle => break,
+                None => {}
+            }
+        }
+        self.check_memory();
+        self.set_alarm();
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let epoch = process.owner.epoch;
+        match output {
+            Output::Write(write) => {
+                let id = write.id;
+                process.lane.push(process.now, *write);
+                let lane = process.lane.len();
+                self.note(Some(id), || format!("write joins {lane} in the lane"));
+            }
+            Output::Call(call) => self.call_leaves(epoch, call),
+            Output::AskBack(question) => self.question_leaves(epoch, question),
+            Output::Reply(caller, result) => {
+                if let Some(waiter) = process.callers.remove(&caller) {
+                    self.reply_leaves(&waiter, result);
+                }
+            }
+            Output::Load(ids) => {
+                let wait = self.dice.millis(0, 5);
+                let answer = if self.faults.strikes(Fault::ReadFailed) {
+                    FromStore::ReadFailed(ids, None)
+                } else {
+                    FromStore::Loaded(self.database.tables.load(&ids))
+                };
+                self.after(wait, Event::FromStore(epoch, Box::new(answer)));
+            }
+            Output::Due(query) => {
+                let wait = self.dice.millis(0, 5);
+                let answer = if self.faults.strikes(Fault::ReadFailed) {
+                    FromStore::ReadFailed(Vec::new(), Some(query))
+                } else {
+                    let due = self.database.tables.due(&query);
+                    FromStore::Due(query, due)
+                };
+                self.after(wait, Event::FromStore(epoch, Box::new(answer)));
+            }
+            Output::Illegal(illegal) => {
+                let what = illegal.to_string();
+                let invariant = "no write leaves an illegal row";
+                self.judge.accuse(invariant, Some(illegal.id), what);
+            }
+        }
+    }
+
+    fn call_leaves(&mut self, epoch: u64, call: Call) {
+        self.note(Some(call.tx), || {
+            let (operation, name) = (call.operation, &call.action.name);
+            let (number, route, to) = (call.id.0, call.route, &call.action.participant);
+            let attempt = call.attempt;
+            format!("{operation} of {name} leaves to {to} ({route:?}, call {number}, attempt {attempt})")
+        });
+        let scene = Scene {
+            now: self.now,
+            tables: &self.database.tables,
+            books: &self.books,
+        };
+        self.judge.called(epoch, &call, &scene);
+        if call.route == Route::Direct {
+            if let Some(process) = &mut self.process {
+                process.direct.insert(call.id, call.clone());
+            }
+            self.after(call.timeout, Event::CallTimesOut(epoch, call.id));
+        }
+        let call = Box::new(call);
+        self.send(Letter::Call { epoch, call });
+    }
+
+    fn question_leaves(&mut self, epoch: u64, question: AskBack) {
+        self.note(Some(question.tx), || {
+            format!("check-back leaves to {} (call {})", question.participant, question.id.0)
+        });
+        let question = Box::new(question);
+        self.send(Letter::AskBack { epoch, question });
+    }
+
+    fn reply_leaves(
+        &mut self,
+        waiter: &Waiter,
+        result: Result<tercet_core::engine::Reply, tercet_core::refusal::Refusal>,
+    ) {
+        self.note(Some(waiter.tx), || match &result {
+            Ok(reply) => format!(
+                "{:?} is answered: {}/{} at version {}",
+                waiter.asked,
+                reply.transaction.phase.status(),
+                reply.transaction.phase.biz_status(),
+                reply.transaction.version
+            ),
+            Err(refusal) => format!("{:?} is refused: {refusal}", waiter.asked),
+        });
+        let scene = Scene {
+            now: self.now,
+            tables: &self.database.tables,
+            books: &self.books,
+        };
+        self.judge.replied(waiter.tx, &waiter.asked, &result, &scene);
+        if let Some(client) = waiter.client {
+            let ticket = waiter.ticket;
+            self.send(Letter::Reply {
+                client,
+                ticket,
+                result,
+            });
+        }
+    }
+
+    fn submit(&mut self, command: LaneCommand) {
+        let epoch = self.epoch;
+        match command {
+            LaneCommand::Standing(batch) => {
+                let wait = self.dice.millis(0, 3);
+                let standing = if self.faults.strikes(Fault::ReadFailed) {
+                    Err(ApplyFailure::NotApplied)
+                } else {
+                    Ok(self.database.tables.standing(&batch))
+                };
+                let answer = FromStore::Lane(LaneResult::Standing(standing));
+                self.after(wait, Event::FromStore(epoch, Box::new(answer)));
+            }
+            LaneCommand::Apply(batch) => self.apply(epoch, batch),
+        }
+    }
+
+    /// A commit goes to the database; what becomes of it is a matter of faults.
+    fn apply(&mut self, epoch: u64, batch: Arc<Vec<Write>>) {
+        let mut starts = self.dice.millis(0, 2);
+        let mut stays = self.dice.millis(0, 2);
+        let strikes = |fault: Fault, faults: &mut crate::sim::faults::Faults| faults.strikes(fault);
+        let mut told = None;
+        let mut ending = Some(Ending::Applied);
+        let mut word = "";
+        if strikes(Fault::CommitNotApplied, &mut self.faults) {
+            (ending, told, word) = (None, Some(ApplyFailure::NotApplied), "is not applied");
+        } else if strikes(Fault::CommitLostBefore, &mut self.faults) {
+            (ending, told, word) = (None, Some(ApplyFailure::Unknown), "is lost before");
+        } else if strikes(Fault::CommitLostAfter, &mut self.faults) {
+            (ending, word) = (Some(Ending::AppliedUnknown), "is lost after");
+        } else if strikes(Fault::CommitLate, &mut self.faults) {
+            starts = self.dice.millis(5, 20_000);
+            (told, word) = (Some(ApplyFailure::Unknown), "lands late");
+            ending = Some(Ending::AppliedUnheard);
+        } else if strikes(Fault::CommitHangs, &mut self.faults) {
+            stays = self.dice.millis(5, 10_000);
+            (told, word) = (Some(ApplyFailure::Unknown), "hangs");
+            ending = Some(*self.dice.pick(&[Ending::AppliedUnheard, Ending::RolledBackUnheard]));
+        } else if strikes(Fault::CommitStalls, &mut self.faults) {
+            stays = self.dice.millis(100, 6_000);
+            word = "stalls";
+        }
+        if !word.is_empty() {
+            for write in batch.iter() {
+                self.note(Some(write.id), || format!("commit {word} ({ending:?})"));
+            }
+        }
+        if let Some(ending) = ending {
+            let session = self.database.open(batch, ending, self.now + starts, stays);
+            self.after(starts, Event::Session(session, epoch));
+        }
+        if let Some(failure) = told {
+            let wait = self.dice.millis(1, 30);
+            let answer = FromStore::Lane(LaneResult::Applied(Err(failure)));
+            self.after(wait, Event::FromStore(epoch, Box::new(answer)));
+        }
+    }
+
+    pub(super) fn session_goes_on(&mut self, session: SessionId, epoch: u64) {
+        match self.database.step(session, self.now) {
+            Progress::After(wait) => self.after(wait, Event::Session(session, epoch)),
+            Progress::Corrupt(tx, what) => {
+                let invariant = "I10 the fence: rows of action_info change with their tx_info row";
+                self.judge.accuse(invariant, Some(tx), what);
+            }
+            Progress::Over { told, changes } => {
+                for change in changes {
+                    self.committed(&change);
+                }
+                if let Some(result) = told {
+                    let wait = self.dice.millis(0, 1);
+                    let answer = FromStore::Lane(LaneResult::Applied(result));
+                    self.after(wait, Event::FromStore(epoch, Box::new(answer)));
+                }
+            }
+        }
+    }
+
+    fn committed(&mut self, change: &crate::sim::tables::Change) {
+        let scene = Scene {
+            now: self.now,
+            tables: &self.database.tables,
+            books: &self.books,
+        };
+        self.judge.changed(change, &scene);
+        let row = self.database.tables.row(change.id).cloned();
+        self.note(Some(change.id), || {
+            row.map(|row| row.summary()).unwrap_or_default()
+        });
+    }
+
+    pub(super) fn from_store(&mut self, epoch: u64, answer: FromStore) {
+        if self.process.as_ref().is_none_or(|p| p.owner.epoch != epoch) {
+            return;
+        }
+        if self.is_paused() {
+            self.postpone(Event::FromStore(epoch, Box::new(answer)));
+            return;
+        }
+        let input = match answer {
+            FromStore::Loaded(loaded) => Input::Loaded(loaded),
+            FromStore::Due(query, due) => Input::Due(query, due),
+            FromStore::ReadFailed(ids, query) => Input::ReadFailed(ids, query),
+            FromStore::Lane(result) => {
+                let now = self.engine_time();
+                let Some(process) = &mut self.process else {
+                    return;
+                };
+                process.now = process.now.max(now);
+                let settled = process.lane.done(process.now, result);
+                for (id, settled) in &settled {
+                    self.judge
+                        .told(epoch, *id, *settled, &self.database.tables);
+                    let settled = *settled;
+                    self.history
+                        .note(self.now, Some(*id), || format!("its write is {settled:?}"));
+                }
+                Input::Settled(settled)
+            }
+        };
+        self.tell(input);
+    }
+
+    fn set_alarm(&mut self) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let Some(wanted) = process.next_wakeup() else {
+            return;
+        };
+        if process.wakes.is_some_and(|at| at <= wanted) {
+            return;
+        }
+        process.wakes = Some(wanted);
+        let epoch = process.owner.epoch;
+        // What the engine's clock will show then, the database's shows later.
+        self.at(wanted + self.lag, Event::Wake(epoch));
+    }
+
+    pub(super) fn wake(&mut self, epoch: u64) {
+        if self.process.as_ref().is_none_or(|p| p.owner.epoch != epoch) {
+            return;
+        }
+        if self.is_paused() {
+            self.postpone(Event::Wake(epoch));
+            return;
+        }
+        if let Some(process) = &mut self.process {
+            process.wakes = None;
+        }
+        self.tell(Input::Tick);
+    }
+
+    pub(super) fn request_arrives(
+        &mut self,
+        client: Option<usize>,
+        ticket: u64,
+        asked: Asked,
+        request: Request,
+    ) {
+        if self.is_paused() {
+            self.postpone(Event::Arrives(Box::new(Letter::Request {
+                client,
+                ticket,
+                asked,
+                request,
+            })));
+            return;
+        }
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let id = request.id();
+        let caller = process.open_caller(Waiter {
+            client,
+            ticket,
+            tx: id,
+            asked: asked.clone(),
+        });
+        self.note(Some(id), || format!("{asked:?} arrives"));
+        self.tell(Input::Request { caller, request });
+        if self.faults.strikes(Fault::CallerLeaves)
+            && let Some(process) = &mut self.process
+            && process.callers.remove(&caller).is_some()
+        {
+            self.tell(Input::CallerLeft { caller, id });
+        }
+    }
+
+    pub(super) fn answer_arrives(&mut self, epoch: u64, answer: Answer) {
+        if self.is_paused() {
+            self.postpone(Event::Arrives(Box::new(Letter::Answer { epoch, answer })));
+            return;
+        }
+        if !self.is_connected(epoch, answer.route) {
+            return;
+        }
+        if answer.route == Route::Direct {
+            let open = self
+                .process
+                .as_mut()
+                .and_then(|process| process.direct.remove(&answer.call));
+            if open.is_none() {
+                return;
+            }
+        }
+        self.note(Some(answer.tx), || {
+            let (operation, action, call) = (answer.operation, &answer.action, answer.call.0);
+            let (of, route) = (answer.epoch, answer.route);
+            let outcome = &answer.outcome;
+            format!("{operation} of {action} answers {outcome:?} (call {call} of epoch {of}, {route:?})")
+        });
+        self.tell(Input::Answered(answer));
+    }
+
+    pub(super) fn asked_back_arrives(&mut self, epoch: u64, answer: CheckBackAnswer) {
+        if self.is_paused() {
+            self.postpone(Event::Arrives(Box::new(Letter::AskedBack { epoch, answer })));
+        } else if self.is_connected(epoch, answer.route) {
+            self.note(Some(answer.tx), || {
+                format!("the initiator answers {:?}", answer.outcome)
+            });
+            self.tell(Input::AskedBack(answer));
+        }
+    }
+
+    pub(super) fn call_times_out(&mut self, epoch: u64, call: CallId) {
+        if self.process.as_ref().is_none_or(|p| p.owner.epoch != epoch) {
+            return;
+        }
+        if self.is_paused() {
+            self.postpone(Event::CallTimesOut(epoch, call));
+            return;
+        }
+        let open = self.process.as_mut().and_then(|p| p.direct.remove(&call));
+        if let Some(call) = open {
+            self.tell(Input::Answered(Answer {
+                route: Route::Direct,
+                epoch,
+                call: call.id,
+                tx: call.tx,
+                action: call.action.name.clone(),
+                operation: call.operation,
+                outcome: CallOutcome::Unknown("no answer in time".into()),
+            }));
+        }
+    }
+
+    pub(super) fn stream_gone(&mut self, epoch: u64, stream: StreamId) {
+        if self.is_paused() {
+            self.postpone(Event::StreamGone(epoch, stream));
+            return;
+        }
+        if !self.is_connected(epoch, Route::Stream(stream)) {
+            return;
+        }
+        if let Some(process) = &mut self.process {
+            process.streams.remove(&stream);
+        }
+        self.note(None, || format!("stream {} is gone", stream.0));
+        self.tell(Input::Detached(stream));
+    }
+
+    /// A participant opened a stream; `None`: nobody answers.
+    pub(super) fn stream_opens(&mut self, service: usize, life: u32) -> Option<(u64, StreamId)> {
+        if self.is_paused() {
+            return None;
+        }
+        let process = self.process.as_mut()?;
+        let stream = process.open_stream(crate::sim::process::StreamEnd { service, life });
+        let epoch = process.owner.epoch;
+        let plan = &self.plan.services[service];
+        let (participant, concurrency) = (plan.name.clone(), plan.concurrency);
+        self.note(None, || format!("{participant} attaches stream {}", stream.0));
+        let participant = self.plan.services[service].name.clone();
+        self.tell(Input::Attached {
+            stream,
+            participant,
+            concurrency,
+        });
+        if self.faults.strikes(Fault::StreamDraining) && self.is_connected(epoch, Route::Stream(stream)) {
+            self.note(None, || format!("stream {} drains", stream.0));
+            self.tell(Input::Draining(stream));
+            let wait = self.dice.millis(100, 5_000);
+            self.after(wait, Event::StreamGone(epoch, stream));
+        }
+        Some((epoch, stream))
+    }
+
+    fn check_memory(&mut self) {
+        let Some(process) = &self.process else { return };
+        let stats = process.engine.stats();
+        if stats.transactions > self.config.capacity {
+            let what = format!("{} transactions in memory, {} are allowed", stats.transactions, self.config.capacity);
+            self.judge.accuse("I9 memory is bounded by configuration", None, what);
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! A world: one coordinator that crashes and restarts over one database, participants and initiators
+//! that do the same, operators, and a network between them. One seed decides everything.
+//!
+//! Everything that happens is an [`Event`] in one queue ordered by time. A step takes the next event
+//! out, lets the one it is for act, and puts what follows from that into the queue.
+
+mod clients;
+mod coordinator;
+mod network;
+mod operators;
+mod services;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tercet_core::{
+    engine::{DueQuery, EngineConfig, Loaded},
+    id::{CallId, StreamId, TxId},
+    lane::LaneResult,
+    model::Name,
+    time::Timestamp,
+    write::Due,
+};
+
+pub use self::network::Letter;
+use self::{clients::Client, services::Service};
+use super::{
+    books::Books,
+    coverage::Coverage,
+    dice::Dice,
+    faults::{Fault, Faults},
+    history::{DAWN, History},
+    judge::{Judge, Scene},
+    plan::{FAULTS_END, Plan},
+    process::Process,
+    sessions::{Database, SessionId},
+};
+
+/// Faults have ended that long when everything must be over.
+const HEALING: Duration = Duration::from_mins(30);
+/// How often a healing world looks whether everything is over.
+const CENSUS: Duration = Duration::from_secs(1);
+/// Steps after which a world is taken to go in circles.
+const STEPS: u64 = 2_000_000;
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The coordinator starts.
+    Start,
+    /// The coordinator of this epoch is woken.
+    Wake(u64),
+    /// A session of the database goes on.
+    Session(SessionId, u64),
+    /// The coordinator of this epoch hears from the database.
+    FromStore(u64, Box<FromStore>),
+    /// A letter arrives.
+    Arrives(Box<Letter>),
+    /// The coordinator of this epoch notices that a stream is gone.
+    StreamGone(u64, StreamId),
+    /// The answer to a call to an address is waited for no longer.
+    CallTimesOut(u64, CallId),
+    /// A participant's instance opens a stream.
+    Attach {
+        /// Which participant.
+        service: usize,
+        /// Which instance.
+        instance: usize,
+        /// In which of its lives.
+        life: u32,
+    },
+    /// A participant comes up.
+    ServiceUp(usize),
+    /// A participant's code has answered.
+    JobEnds {
+        /// Which participant.
+        service: usize,
+        /// In which of its lives.
+        life: u32,
+        /// Which job.
+        job: u64,
+    },
+    /// An initiator's timer rings.
+    Client(usize, u64),
+    /// An initiator changes its mind about an Execute.
+    Abort(usize),
+    /// An operator looks at what is stuck.
+    Operator,
+    /// Faults end.
+    Heal,
+    /// A healing world looks whether everything is over.
+    Census,
+}
+
+/// What the database answers.
+#[derive(Clone, Debug)]
+pub enum FromStore {
+    /// To the lane.
+    Lane(LaneResult),
+    /// To a load.
+    Loaded(Vec<(TxId, Loaded)>),
+    /// To the loader.
+    Due(DueQuery, Vec<Due>),
+    /// To neither.
+    ReadFailed(Vec<TxId>, Option<DueQuery>),
+}
+
+/// What a seed's run came to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Events.
+    pub events: u64,
+    /// Transactions that began.
+    pub transactions: u64,
+    /// By fault, in the order of [`Fault::ALL`].
+    pub faults: Vec<u64>,
+    /// Pairs of state and event.
+    pub coverage: Coverage,
+    /// The promise that was broken.
+    pub violation: Option<super::judge::Violation>,
+    /// Its history, if it was asked for.
+    pub history: String,
+}
+
+/// One seed's world.
+pub struct World {
+    seed: u64,
+    now: Timestamp,
+    dice: Dice,
+    faults: Faults,
+    plan: Arc<Plan>,
+    queue: BTreeMap<(Timestamp, u64), Event>,
+    queued: u64,
+    steps: u64,
+    database: Database,
+    process: Option<Process>,
+    config: EngineConfig,
+    epoch: u64,
+    /// How far the coordinator's clock is behind the database's.
+    lag: Duration,
+    services: Vec<Service>,
+    places: BTreeMap<Name, usize>,
+    books: BTreeMap<Name, Books>,
+    clients: Vec<Client>,
+    judge: Judge,
+    history: History,
+    coverage: Coverage,
+    over: bool,
+}
+
+impl World {
+    /// The world of a seed.
+    pub fn new(seed: u64, keep_history: bool) -> Self {
+        let mut dice = Dice::new(seed);
+        let plan = Arc::new(Plan::roll(&mut dice.fork()));
+        let faults = Faults::new(dice.fork());
+        let config = engine_config(&mut dice);
+        let names = plan.services.iter().map(|service| service.name.clone());
+        let mut world = Self {
+            seed,
+            now: DAWN,
+            faults,
+            queue: BTreeMap::new(),
+            queued: 0,
+            steps: 0,
+            database: Database::default(),
+            process: None,
+            config,
+            epoch: 0,
+            lag: Duration::ZERO,
+            services: plan.services.iter().map(Service::new).collect(),
+            places: names.clone().zip(0..).collect(),
+            books: names.map(|name| (name, Books::default())).collect(),
+            clients: plan
+                .transactions
+                .iter()
+                .map(|tx| Client::new(tx.clone()))
+                .collect(),
+            judge: Judge::default(),
+            history: History::new(keep_history),
+            coverage: Coverage::default(),
+            over: false,
+            plan,
+            dice,
+        };
+        world.dawn();
+        world
+    }
+
+    fn dawn(&mut self) {
+        self.after(Duration::from_millis(1), Event::Start);
+        for service in 0..self.services.len() {
+            let wait = self.dice.millis(0, 500);
+            self.after(wait, Event::ServiceUp(service));
+        }
+        for client in 0..self.clients.len() {
+            let starts = self.clients[client].plan.starts;
+            self.at(starts, Event::Client(client, 0));
+        }
+        self.after(Duration::from_secs(2), Event::Operator);
+        self.at(DAWN + FAULTS_END, Event::Heal);
+    }
+
+    /// Runs until everything is over or a promise is broken.
+    pub fn run(mut self) -> Report {
+        while self.judge.violation().is_none() && !self.over {
+            if self.steps >= STEPS {
+                let what = format!("not over after {STEPS} steps");
+                self.judge.accuse("I7 nothing stays unfinished", None, what);
+                break;
+            }
+            self.step();
+        }
+        if self.judge.violation().is_none() {
+            let scene = Scene {
+                now: self.now,
+                tables: &self.database.tables,
+                books: &self.books,
+            };
+            self.judge.at_the_end(&scene);
+        }
+        let violation = self.judge.violation().cloned();
+        Report {
+            seed: self.seed,
+            events: self.steps,
+            transactions: self.database.tables.rows().count() as u64,
+            faults: self.faults.counts().to_vec(),
+            coverage: self.coverage,
+            history: violation
+                .as_ref()
+                .map(|violation| self.history.of(violation.tx))
+                .unwrap_or_default(),
+            violation,
+        }
+    }
+
+    fn step(&mut self) {
+        let Some(((at, _), event)) = self.queue.pop_first() else {
+            self.over = true;
+            return;
+        };
+        self.steps += 1;
+        self.now = self.now.max(at);
+        match event {
+            Event::Start => self.start(),
+            Event::Wake(epoch) => self.wake(epoch),
+            Event::Session(session, epoch) => self.session_goes_on(session, epoch),
+            Event::FromStore(epoch, answer) => self.from_store(epoch, *answer),
+            Event::Arrives(letter) => self.arrives(*letter),
+            Event::StreamGone(epoch, stream) => self.stream_gone(epoch, stream),
+            Event::CallTimesOut(epoch, call) => self.call_times_out(epoch, call),
+            Event::Attach {
+                service,
+                instance,
+                life,
+            } => self.attach(service, instance, life),
+            Event::ServiceUp(service) => self.service_up(service),
+            Event::JobEnds { service, life, job } => self.job_ends(service, life, job),
+            Event::Client(client, ticket) => self.client_rings(client, ticket),
+            Event::Abort(client) => self.client_aborts(client),
+            Event::Operator => self.operator_looks(),
+            Event::Heal => self.heal(),
+            Event::Census => self.census(),
+        }
+        if self.faults.strikes(Fault::TimeJump) {
+            let jump = self.dice.millis(1_000, 20_000);
+            self.now = self.now + jump;
+            self.note(None, || format!("time jumps by {jump:?}"));
+        }
+    }
+
+    fn at(&mut self, at: Timestamp, event: Event) {
+        self.queued += 1;
+        self.queue.insert((at.max(self.now), self.queued), event);
+    }
+
+    fn after(&mut self, wait: Duration, event: Event) {
+        self.at(self.now + wait, event);
+    }
+
+    fn note(&mut self, tx: Option<TxId>, text: impl FnOnce() -> String) {
+        self.history.note(self.now, tx, text);
+    }
+
+    fn heal(&mut self) {
+        self.faults.on = false;
+        self.lag = Duration::ZERO;
+        self.note(None, || "faults end".into());
+        self.census();
+    }
+
+    /// Looks whether everything is over: every row final or parked, every initiator done or dead, and
+    /// nothing on its way.
+    fn census(&mut self) {
+        let settled = self
+            .database
+            .tables
+            .rows()
+            .all(|(_, row)| row.head.phase.is_settled());
+        let done = self.clients.iter().all(Client::is_done);
+        let quiet = !self.queue.values().any(|event| {
+            matches!(
+                event,
+                Event::Session(..) | Event::Arrives(_) | Event::JobEnds { .. } | Event::Abort(_)
+            )
+        });
+        if settled && done && quiet {
+            self.over = true;
+        } else if self.now >= DAWN + FAULTS_END + HEALING {
+            self.over = true;
+            if let (true, Some(client)) = (settled, self.clients.iter().find(|c| !c.is_done())) {
+                let what = format!("its initiator still waits: {}", client.standing());
+                let tx = Some(client.plan.id());
+                self.judge.accuse("I7 nothing stays unfinished", tx, what);
+            }
+        } else {
+            self.after(CENSUS, Event::Census);
+        }
+    }
+}
+
+/// Small bounds in some seeds, so that memory is short and lists are paged.
+fn engine_config(dice: &mut Dice) -> EngineConfig {
+    EngineConfig {
+        capacity: *dice.pick(&[20, 200, 1_000]),
+        waiting_events: *dice.pick(&[3, 64]),
+        lease: Duration::from_secs(dice.between(2, 6)),
+        hold: dice.millis(200, 3_000),
+        poll: dice.millis(100, 800),
+        page: u32::try_from(*dice.pick(&[3, 16, 256])).unwrap_or(256),
+    }
+}
