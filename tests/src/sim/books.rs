@@ -82,7 +82,7 @@ impl Books {
     }
 
     /// An operation arrives; its local transaction begins and the barrier is asked.
-    pub fn arrive(&mut self, key: &Key, arrival: &Arrival) -> Begun {
+    pub fn arrive(&mut self, key: &Key, arrival: Arrival) -> Begun {
         let entry = self.entries.entry(key.clone()).or_default();
         loop {
             match decide(arrival, entry.row.as_ref()) {
@@ -117,7 +117,7 @@ impl Books {
     pub fn commit(
         &mut self,
         key: &Key,
-        arrival: &Arrival,
+        arrival: Arrival,
         then: RowState,
         outcome: &Outcome,
     ) -> Result<(), String> {
@@ -151,14 +151,15 @@ impl Books {
         self.truths.get(&id).map(|word| word.0)
     }
 
-    /// What the initiator answers when it is asked back.
-    pub fn asked_back(&mut self, id: TxId) -> Truth {
+    /// What the initiator answers when it is asked back; `None`: it cannot say.
+    pub fn asked_back(&mut self, id: TxId) -> Option<Truth> {
         loop {
-            match decide_check_back(self.truth(id)) {
+            match decide_check_back(self.truth(id), false) {
                 CheckBack::InsertFailure => {
                     self.commit_truth(id, Truth::Failure);
                 }
-                CheckBack::Answer(truth) => return truth,
+                CheckBack::Answer(truth) => return Some(truth),
+                CheckBack::Expired => return None,
             }
         }
     }

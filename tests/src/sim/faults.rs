@@ -68,6 +68,8 @@ faults! {
     SpuriousAborted = "ABORTED for a conflict", 300;
     /// An initiator dies for good.
     InitiatorDies = "initiator dies", 100;
+    /// An initiator is silent for seconds before its next step.
+    InitiatorHangs = "initiator hangs", 400;
     /// An initiator repeats what it has asked.
     InitiatorRepeats = "initiator repeats", 300;
     /// An initiator gives up waiting and closes its connection.

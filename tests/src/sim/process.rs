@@ -4,21 +4,22 @@
 use std::collections::BTreeMap;
 
 use tercet_core::{
-    engine::{
-        Engine,
-        Call, EngineConfig, Input, Output, Route,
-    },
+    engine::{Call, Engine, EngineConfig, Input, Output, Route},
     id::{CallId, CallerId, StreamId, TxId},
     lane::{Lane, LaneCommand, LaneConfig},
     model::{Name, Owner},
     time::Timestamp,
 };
 
+use super::judge::Asked;
+
 /// Who waits behind a caller's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiter {
-    /// The transaction's place in the plan.
-    pub client: usize,
+    /// A place in the plan; operators have none.
+    pub client: Option<usize>,
+    /// What was asked for.
+    pub asked: Asked,
     /// The request's number at the client.
     pub ticket: u64,
     /// The transaction that the request is for.
@@ -46,7 +47,7 @@ pub struct Process {
     /// Streams that it takes for open.
     pub streams: BTreeMap<StreamId, StreamEnd>,
     /// Calls to addresses that are under way.
-    pub direct: BTreeMap<CallId, DirectCall>,
+    pub direct: BTreeMap<CallId, Call>,
     /// Callers that wait.
     pub callers: BTreeMap<CallerId, Waiter>,
     /// The engine's present; it never goes back.
@@ -57,13 +58,6 @@ pub struct Process {
     pub paused_until: Timestamp,
     next_stream: u64,
     next_caller: u64,
-}
-
-/// A call to an address, or a question to one.
-#[derive(Clone, Debug)]
-pub enum DirectCall {
-    /// A call.
-    Call(Box<Call>),
 }
 
 impl Process {

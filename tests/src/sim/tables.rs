@@ -57,6 +57,28 @@ pub struct OperatorLine {
     pub before: String,
 }
 
+impl Row {
+    /// One line for a person.
+    pub fn summary(&self) -> String {
+        let head = &self.head;
+        let cause = head.phase.decision().map(|decision| &decision.cause);
+        let actions: Vec<String> = self
+            .actions
+            .iter()
+            .map(|line| format!("{} {}", line.spec.name, line.row.status))
+            .collect();
+        format!(
+            "DURABLE {}/{} version {} by {}{}; {}",
+            head.phase.status(),
+            head.phase.biz_status(),
+            head.version,
+            head.owner,
+            cause.map_or_else(String::new, |cause| format!(" because {cause:?}")),
+            actions.join(", ")
+        )
+    }
+}
+
 impl std::hash::Hash for Row {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.spec.id.hash(state);

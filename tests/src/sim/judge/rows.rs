@@ -251,7 +251,9 @@ fn claims(case: &Case<'_>) -> Finding {
                 state,
                 Some(RowState::Tried | RowState::Trying | RowState::Confirmed)
             ),
-            ActionStatus::Tried if is_executed(case.after) => state.is_some(),
+            ActionStatus::Tried if is_executed(case.after) => {
+                mode == Mode::Deliver || state.is_some()
+            }
             ActionStatus::Rejected => {
                 matches!(state, Some(RowState::Rejected | RowState::Cancelled))
             }

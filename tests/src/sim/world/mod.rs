@@ -13,12 +13,12 @@ mod services;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tercet_core::{
-    engine::{DueQuery, EngineConfig, Loaded},
+    engine::{EngineConfig, Loaded},
     id::{CallId, StreamId, TxId},
     lane::LaneResult,
     model::Name,
     time::Timestamp,
-    write::Due,
+    write::{Due, DueQuery},
 };
 
 pub use self::network::Letter;

@@ -1,0 +1,132 @@
+//! Many seeds, and what they came to.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+};
+
+use super::{
+    coverage::Coverage,
+    faults::Fault,
+    world::{Report, World},
+};
+
+/// What many seeds came to.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Seeds.
+    pub seeds: u64,
+    /// Transactions.
+    pub transactions: u64,
+    /// Events.
+    pub events: u64,
+    /// The fewest faults of one seed.
+    pub fewest_faults: Option<u64>,
+    /// By fault, in the order of [`Fault::ALL`].
+    pub faults: Vec<u64>,
+    /// Pairs of state and event.
+    pub coverage: Coverage,
+    /// Seeds in which a promise was broken, with what was broken.
+    pub broken: Vec<(u64, String)>,
+    /// Seeds in which the code panicked.
+    pub crashed: Vec<(u64, String)>,
+}
+
+impl Summary {
+    fn add(&mut self, seed: u64, result: Result<Report, String>) {
+        self.seeds += 1;
+        let report = match result {
+            Ok(report) => report,
+            Err(panic) => {
+                self.crashed.push((seed, panic));
+                return;
+            }
+        };
+        self.transactions += report.transactions;
+        self.events += report.events;
+        self.faults.resize(Fault::ALL.len(), 0);
+        for (sum, count) in self.faults.iter_mut().zip(&report.faults) {
+            *sum += count;
+        }
+        let faults: u64 = report.faults.iter().sum();
+        self.fewest_faults = Some(self.fewest_faults.map_or(faults, |least| least.min(faults)));
+        self.coverage.add(&report.coverage);
+        if let Some(violation) = report.violation {
+            self.broken.push((seed, violation.to_string()));
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.seeds += other.seeds;
+        self.transactions += other.transactions;
+        self.events += other.events;
+        self.faults.resize(Fault::ALL.len(), 0);
+        for (sum, count) in self.faults.iter_mut().zip(&other.faults) {
+            *sum += count;
+        }
+        self.fewest_faults = match (self.fewest_faults, other.fewest_faults) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, two) => one.or(two),
+        };
+        self.coverage.add(&other.coverage);
+        self.broken.extend(other.broken);
+        self.crashed.extend(other.crashed);
+    }
+
+    /// Whether every promise was kept and nothing panicked.
+    pub fn held(&self) -> bool {
+        self.broken.is_empty() && self.crashed.is_empty()
+    }
+}
+
+/// Runs one seed; a panic of the code is an error with its message.
+pub fn seed(seed: u64, keep_history: bool) -> Result<Report, String> {
+    catch_unwind(AssertUnwindSafe(|| World::new(seed, keep_history).run())).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_else(|| "panicked".to_owned())
+    })
+}
+
+/// Runs seeds `from..from + seeds` on `jobs` threads; `stop_early` ends with the first that breaks.
+/// `around` runs each thread's work, so that it may choose a mutation for it.
+pub fn seeds(
+    from: u64,
+    seeds: u64,
+    jobs: usize,
+    stop_early: bool,
+    around: impl Fn(&mut dyn FnMut()) + Sync,
+) -> Summary {
+    let next = AtomicU64::new(from);
+    let stopped = AtomicBool::new(false);
+    let work = || {
+        let mut summary = Summary::default();
+        around(&mut || {
+            while !stopped.load(Ordering::Relaxed) {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= from + seeds {
+                    break;
+                }
+                summary.add(number, seed(number, false));
+                if stop_early && !summary.broken.is_empty() {
+                    stopped.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+        summary
+    };
+    let mut summary = Summary::default();
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            match thread.join() {
+                Ok(part) => summary.merge(part),
+                Err(_) => summary.crashed.push((0, "a thread of the run panicked".into())),
+            }
+        }
+    });
+    summary.broken.sort();
+    summary.crashed.sort();
+    summary
+}

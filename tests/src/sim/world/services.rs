@@ -1,0 +1,441 @@
+//! Participants in a world: streams, local transactions with locks on the barrier's rows, crashes at
+//! any point of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use tercet_barrier::{Arrival, Outcome, RowState, initiator::Truth};
+use tercet_core::{
+    engine::{Answer, AskBack, Call, CallOutcome, CheckBackAnswer, Reach, Route},
+    id::{CallId, StreamId, TxId},
+    model::{self, ActionSpec, Name, Operation},
+    time::Timestamp,
+};
+
+use super::{Event, Letter, World};
+use crate::sim::{
+    books::{Begun, Key, mode, operation},
+    faults::Fault,
+    plan::ServicePlan,
+};
+
+/// Answers kept from streams that broke.
+const OLD_ANSWERS: usize = 8;
+
+/// One participant's processes.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    up: bool,
+    life: u32,
+    /// By instance: the stream that it has open, and to which incarnation.
+    streams: Vec<Option<(u64, StreamId)>>,
+    hangs_until: Timestamp,
+    jobs: BTreeMap<u64, Job>,
+    locked: BTreeSet<Key>,
+    started: u64,
+    /// Results that found their stream broken.
+    old: Vec<Answer>,
+}
+
+/// A local transaction whose code runs.
+#[derive(Clone, Debug)]
+struct Job {
+    source: Source,
+    key: Key,
+    arrival: Arrival,
+    then: RowState,
+    outcome: Outcome,
+}
+
+/// Who is to be answered.
+#[derive(Clone, Debug)]
+enum Source {
+    Coordinator {
+        epoch: u64,
+        route: Route,
+        call: CallId,
+        operation: Operation,
+    },
+    Client {
+        client: usize,
+        ticket: u64,
+    },
+}
+
+impl Service {
+    pub(super) fn new(plan: &ServicePlan) -> Self {
+        Self {
+            up: false,
+            life: 0,
+            streams: vec![None; plan.instances as usize],
+            hangs_until: Timestamp::default(),
+            jobs: BTreeMap::new(),
+            locked: BTreeSet::new(),
+            started: 0,
+            old: Vec::new(),
+        }
+    }
+}
+
+impl World {
+    pub(super) fn service_up(&mut self, service: usize) {
+        self.services[service].up = true;
+        let name = self.plan.services[service].name.clone();
+        self.note(None, || format!("{name} is up"));
+        self.attach_all(service);
+    }
+
+    fn attach_all(&mut self, service: usize) {
+        if self.plan.services[service].reach != Reach::Attach {
+            return;
+        }
+        let life = self.services[service].life;
+        for instance in 0..self.services[service].streams.len() {
+            if self.services[service].streams[instance].is_none() {
+                let wait = self.dice.millis(0, 600);
+                self.after(
+                    wait,
+                    Event::Attach {
+                        service,
+                        instance,
+                        life,
+                    },
+                );
+            }
+        }
+    }
+
+    pub(super) fn attach(&mut self, service: usize, instance: usize, life: u32) {
+        let state = &self.services[service];
+        if !state.up || state.life != life || state.streams[instance].is_some() {
+            return;
+        }
+        let Some((epoch, stream)) = self.stream_opens(service, life) else {
+            let wait = self.dice.millis(50, 600);
+            self.after(
+                wait,
+                Event::Attach {
+                    service,
+                    instance,
+                    life,
+                },
+            );
+            return;
+        };
+        // What was told to the coordinator may have killed it.
+        if !self.is_connected(epoch, Route::Stream(stream)) {
+            self.attach_all(service);
+            return;
+        }
+        self.services[service].streams[instance] = Some((epoch, stream));
+        for answer in std::mem::take(&mut self.services[service].old) {
+            if self.faults.strikes(Fault::StaleResult) {
+                let route = Route::Stream(stream);
+                self.send(Letter::Answer {
+                    epoch,
+                    answer: Answer { route, ..answer },
+                });
+            }
+        }
+    }
+
+    /// Every stream of a participant has broken; it opens new ones.
+    pub(super) fn lose_streams(&mut self, service: usize) {
+        for instance in 0..self.services[service].streams.len() {
+            if let Some((epoch, stream)) = self.services[service].streams[instance].take() {
+                let wait = self.dice.millis(0, 2_000);
+                self.after(wait, Event::StreamGone(epoch, stream));
+            }
+        }
+        if self.services[service].up {
+            self.attach_all(service);
+        }
+    }
+
+    /// The participant dies: what its local transactions have not committed is rolled back.
+    fn service_dies(&mut self, service: usize) {
+        let name = self.plan.services[service].name.clone();
+        self.note(None, || format!("{name} dies"));
+        let state = &mut self.services[service];
+        state.up = false;
+        state.life += 1;
+        state.jobs.clear();
+        state.locked.clear();
+        self.lose_streams(service);
+        let wait = self.dice.millis(50, 6_000);
+        self.after(wait, Event::ServiceUp(service));
+    }
+
+    fn place(&self, participant: &str) -> usize {
+        self.places.get(participant).copied().unwrap_or(0)
+    }
+
+    pub(super) fn call_arrives(&mut self, epoch: u64, call: Call) {
+        let service = self.place(&call.action.participant);
+        if self.waits(service, Letter::Call { epoch, call: Box::new(call.clone()) }) {
+            return;
+        }
+        if self.faults.strikes(Fault::ServiceCrash) {
+            self.service_dies(service);
+        }
+        let source = Source::Coordinator {
+            epoch,
+            route: call.route,
+            call: call.id,
+            operation: call.operation,
+        };
+        if !self.services[service].up {
+            if call.route == Route::Direct {
+                let outcome = Outcome::Unknown("connection refused".into());
+                self.respond(service, &source, call.tx, &call.action.name, &outcome);
+            }
+            return;
+        }
+        if self.faults.strikes(Fault::StreamBroken) {
+            self.lose_streams(service);
+        }
+        let phase_two = call.operation != Operation::Try;
+        if phase_two && call.route == Route::Direct && self.faults.strikes(Fault::SpuriousAborted) {
+            let outcome = Outcome::Rejected("ABORTED: could not serialize access".into());
+            self.respond(service, &source, call.tx, &call.action.name, &outcome);
+            return;
+        }
+        let again = Letter::Call { epoch, call: Box::new(call.clone()) };
+        self.begin_job(service, source, call.tx, &call.action, call.operation, again);
+    }
+
+    pub(super) fn own_try_arrives(
+        &mut self,
+        client: usize,
+        ticket: u64,
+        tx: TxId,
+        action: &std::sync::Arc<ActionSpec>,
+    ) {
+        let service = self.place(&action.participant);
+        let letter = Letter::OwnTry {
+            client,
+            ticket,
+            tx,
+            action: action.clone(),
+        };
+        if self.waits(service, letter.clone()) || !self.services[service].up {
+            return;
+        }
+        let source = Source::Client { client, ticket };
+        self.begin_job(service, source, tx, action, Operation::Try, letter);
+    }
+
+    /// A participant that stands still takes the letter later.
+    fn waits(&mut self, service: usize, letter: Letter) -> bool {
+        if self.faults.strikes(Fault::ServiceHangs) {
+            let wait = self.dice.millis(200, 6_000);
+            self.services[service].hangs_until = self.now + wait;
+        }
+        let until = self.services[service].hangs_until;
+        if until > self.now {
+            self.at(until, Event::Arrives(Box::new(letter)));
+            return true;
+        }
+        false
+    }
+
+    /// A local transaction begins: it takes the lock of the barrier's row and asks the barrier.
+    fn begin_job(
+        &mut self,
+        service: usize,
+        source: Source,
+        tx: TxId,
+        action: &ActionSpec,
+        op: Operation,
+        again: Letter,
+    ) {
+        let key: Key = (tx, action.name.clone());
+        if self.services[service].locked.contains(&key) {
+            let wait = self.dice.millis(1, 20);
+            self.after(wait, Event::Arrives(Box::new(again)));
+            return;
+        }
+        let external = self
+            .plan
+            .behaviours
+            .get(&key)
+            .is_some_and(|behaviour| behaviour.external);
+        let arrival = Arrival {
+            mode: mode(action.mode),
+            operation: operation(op),
+            external,
+            expired: false,
+        };
+        let books = self.books.entry(action.participant.clone()).or_default();
+        match books.arrive(&key, arrival) {
+            Begun::Answer(outcome) => {
+                self.note(Some(tx), || {
+                    format!("{}: {op} of {} meets {outcome:?}", action.participant, action.name)
+                });
+                self.respond(service, &source, tx, &action.name, &outcome);
+            }
+            Begun::Run(then) => {
+                let outcome = self.code(action, &key, op);
+                if external && matches!(outcome, Outcome::Done(_)) {
+                    let books = self.books.entry(action.participant.clone()).or_default();
+                    books.outside(&key, arrival.operation);
+                }
+                let wait = self.dice.millis(0, 15);
+                let state = &mut self.services[service];
+                state.started += 1;
+                let (job, life) = (state.started, state.life);
+                state.locked.insert(key.clone());
+                state.jobs.insert(
+                    job,
+                    Job {
+                        source,
+                        key,
+                        arrival,
+                        then,
+                        outcome,
+                    },
+                );
+                self.after(wait, Event::JobEnds { service, life, job });
+            }
+        }
+    }
+
+    /// What the action's code answers.
+    fn code(&mut self, action: &ActionSpec, key: &Key, op: Operation) -> Outcome {
+        if self.faults.strikes(Fault::CodeFails) {
+            return Outcome::Unknown("the code failed".into());
+        }
+        let Some(behaviour) = self.plan.behaviours.get(key) else {
+            return Outcome::done();
+        };
+        let runs = self
+            .books
+            .get(&action.participant)
+            .and_then(|books| books.entry(key))
+            .map_or(0, |entry| entry.runs);
+        match op {
+            Operation::Try if behaviour.refuses => Outcome::Rejected("sold out".into()),
+            // Another run would return something else.
+            Operation::Try if behaviour.returns => {
+                Outcome::Done(format!("{}#{}", key.1, self.dice.below(1_000_000)).into_bytes())
+            }
+            Operation::Try => Outcome::done(),
+            Operation::Confirm | Operation::Cancel => {
+                let tries = u32::from(action.mode != model::Mode::Deliver);
+                if runs.saturating_sub(tries) < behaviour.rejections {
+                    Outcome::Rejected("the account is closed".into())
+                } else {
+                    Outcome::done()
+                }
+            }
+        }
+    }
+
+    pub(super) fn job_ends(&mut self, service: usize, life: u32, job: u64) {
+        if self.services[service].life != life {
+            return;
+        }
+        let Some(job) = self.services[service].jobs.remove(&job) else {
+            return;
+        };
+        self.services[service].locked.remove(&job.key);
+        let (tx, name) = job.key.clone();
+        if self.faults.strikes(Fault::ServiceCrash) {
+            self.service_dies(service);
+            return;
+        }
+        let participant = self.plan.services[service].name.clone();
+        let books = self.books.entry(participant.clone()).or_default();
+        let committed = books.commit(&job.key, job.arrival, job.then, &job.outcome);
+        let state = books.state(&job.key);
+        self.note(Some(tx), || {
+            let operation = job.arrival.operation;
+            let outcome = &job.outcome;
+            format!("{participant}: {operation:?} of {name} ran: {outcome:?}; row {state:?}")
+        });
+        if let Err(what) = committed {
+            let invariant = "I3 I4 I5 an action takes effect once, or not at all";
+            self.judge.accuse(invariant, Some(tx), format!("{name}: {what}"));
+        }
+        if self.faults.strikes(Fault::ServiceCrashAfterCommit) {
+            self.service_dies(service);
+            return;
+        }
+        self.respond(service, &job.source, tx, &name, &job.outcome);
+    }
+
+    fn respond(&mut self, service: usize, to: &Source, tx: TxId, action: &Name, said: &Outcome) {
+        let outcome = match said {
+            Outcome::Done(result) => CallOutcome::Ok(Bytes::from(result.clone())),
+            Outcome::Rejected(reason) => CallOutcome::Rejected(reason.clone()),
+            Outcome::Unknown(error) => CallOutcome::Unknown(error.clone()),
+        };
+        match to {
+            Source::Client { client, ticket } => self.send(Letter::OwnTried {
+                client: *client,
+                ticket: *ticket,
+                action: action.clone(),
+                outcome,
+            }),
+            Source::Coordinator {
+                epoch,
+                route,
+                call,
+                operation,
+            } => {
+                let answer = Answer {
+                    route: *route,
+                    epoch: *epoch,
+                    call: *call,
+                    tx,
+                    action: action.clone(),
+                    operation: *operation,
+                    outcome,
+                };
+                let state = &mut self.services[service];
+                let open = match route {
+                    Route::Direct => true,
+                    Route::Stream(stream) => state.streams.contains(&Some((*epoch, *stream))),
+                };
+                if *route != Route::Direct && state.old.len() < OLD_ANSWERS {
+                    state.old.push(answer.clone());
+                }
+                if open {
+                    let epoch = *epoch;
+                    self.send(Letter::Answer { epoch, answer });
+                }
+            }
+        }
+    }
+
+    pub(super) fn question_arrives(&mut self, epoch: u64, question: &AskBack) {
+        let service = self.place(&question.participant);
+        let again = Letter::AskBack {
+            epoch,
+            question: Box::new(question.clone()),
+        };
+        if self.waits(service, again) || !self.services[service].up {
+            return;
+        }
+        let outcome = if self.faults.strikes(Fault::CodeFails) {
+            Err("the initiator's row is locked".into())
+        } else {
+            let books = self.books.entry(question.participant.clone()).or_default();
+            match books.asked_back(question.tx) {
+                Some(Truth::Success) => Ok(model::Outcome::Success),
+                Some(Truth::Failure) => Ok(model::Outcome::Failure),
+                None => Err("the initiator's row may have been removed".into()),
+            }
+        };
+        self.send(Letter::AskedBack {
+            epoch,
+            answer: CheckBackAnswer {
+                route: question.route,
+                epoch,
+                call: question.id,
+                tx: question.tx,
+                outcome,
+            },
+        });
+    }
+}
