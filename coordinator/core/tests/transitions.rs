@@ -285,6 +285,33 @@ fn a_framework_that_says_aborted_has_to_say_it_three_times() {
     assert_eq!(tx.actions[0].status, ActionStatus::Failed);
 }
 
+/// Only what was not sent is given back: calls that earlier incarnations made stay counted.
+#[test]
+fn no_way_to_a_participant_gives_back_only_a_permit_that_was_not_used() {
+    let unreachable = Event::Unreachable {
+        action: 0,
+        operation: Operation::Cancel,
+    };
+    let mut tx = step(&begun(Driver::Initiator), &decide(Outcome::Failure), &cx()).next;
+    let mut count_after = |permit: bool, count: u32| {
+        tx.actions[0].live.permit = permit;
+        tx.actions[0].retry_count = count;
+        let action = step(&tx, &unreachable, &cx()).next.actions[0].clone();
+        (action.live.permit, action.retry_count)
+    };
+    assert_eq!(count_after(true, 2), (false, 1));
+    assert_eq!(
+        count_after(false, 2),
+        (false, 2),
+        "somebody may have sent it"
+    );
+    assert_eq!(
+        count_after(true, 0),
+        (true, 0),
+        "the decision's own permit stays"
+    );
+}
+
 #[test]
 fn mixed_modes_end_where_the_decision_wants_them() {
     let modes = [

@@ -280,16 +280,18 @@ fn certainly_not_tried(action: &Action) -> bool {
     never || (in_flight && broken("in_flight_action_not_cancelled"))
 }
 
-/// Notes that there is no way to the participant; that is no attempt, and a call that was authorised
-/// and not sent no longer is.
+/// Notes that there is no way to the participant; that is no attempt, and the permit of a call
+/// that was not sent is given back.
 fn unreachable(tx: &Transaction, place: usize, operation: Operation, cx: &Context) -> Step {
     let mut next = tx.clone();
     let finishing = matches!(tx.phase, Phase::Finishing { .. });
     let action = &mut next.actions[place];
     action.live.unreachable = true;
-    if finishing {
+    // The decision's own permit costs nothing and stays; a loaded action has none to give back.
+    if finishing && action.live.permit && action.retry_count > 0 {
         action.live.permit = false;
-        action.retry_count = action.retry_count.saturating_sub(1);
+        action.retry_count -= 1;
+        action.live.dirty = true;
     }
     let known = action.attempts.last().is_some_and(|last| {
         last.outcome == AttemptOutcome::Unreachable && last.operation == operation
