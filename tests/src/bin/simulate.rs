@@ -63,7 +63,9 @@ fn replay(seed: u64) -> bool {
 
 fn many(options: &Options) -> bool {
     let started = Instant::now();
-    let summary = run::seeds(options.from, options.seeds, options.jobs, false, |work| work());
+    let summary = run::seeds(options.from, options.seeds, options.jobs, false, |work| {
+        work()
+    });
     print_summary(&summary);
     println!(
         "{} seeds in {:.1} s ({:.0} a second)",

@@ -20,7 +20,9 @@ impl Coverage {
     /// Notes what an input is to the transactions that it is for.
     pub fn note(&mut self, tables: &Tables, input: &Input) {
         let mut meets = |id: TxId, event: &'static str| {
-            let state = tables.row(id).map_or("absent", |row| state(&row.head.phase));
+            let state = tables
+                .row(id)
+                .map_or("absent", |row| state(&row.head.phase));
             *self.pairs.entry((state, event)).or_default() += 1;
         };
         match input {
@@ -41,7 +43,9 @@ impl Coverage {
                     meets(*id, word);
                 }
             }
-            Input::Answered(answer) => meets(answer.tx, answered(answer.operation, &answer.outcome)),
+            Input::Answered(answer) => {
+                meets(answer.tx, answered(answer.operation, &answer.outcome))
+            }
             Input::AskedBack(answer) => {
                 let word = match answer.outcome {
                     Ok(Outcome::Success) => "check-back SUCCESS",

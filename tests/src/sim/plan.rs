@@ -188,8 +188,9 @@ impl Plan {
         earlier: &[Arc<ActionSpec>],
         dice: &mut Dice,
     ) -> ActionSpec {
-        let mode =
-            only.unwrap_or_else(|| *dice.pick(&[Mode::Tcc, Mode::Tcc, Mode::Compensate, Mode::Deliver]));
+        let mode = only.unwrap_or_else(|| {
+            *dice.pick(&[Mode::Tcc, Mode::Tcc, Mode::Compensate, Mode::Deliver])
+        });
         let service = dice.pick(&self.services);
         let after: Vec<Name> = earlier
             .iter()
@@ -279,7 +280,12 @@ fn behaviour(spec: &ActionSpec, dice: &mut Dice) -> Behaviour {
 type Scripted = (Script, Vec<Arc<ActionSpec>>, Option<CheckBack>);
 
 fn script(driver: Driver, actions: Vec<Arc<ActionSpec>>, shop: &Name, dice: &mut Dice) -> Scripted {
-    let wait = *dice.pick(&[Wait::Accepted, Wait::Decided, Wait::Decided, Wait::Completed]);
+    let wait = *dice.pick(&[
+        Wait::Accepted,
+        Wait::Decided,
+        Wait::Decided,
+        Wait::Completed,
+    ]);
     if driver == Driver::Coordinator {
         let aborts = dice.chance(60).then(|| dice.millis(1, 3_000));
         return (Script::Execute { wait, aborts }, actions, None);
@@ -294,7 +300,9 @@ fn script(driver: Driver, actions: Vec<Arc<ActionSpec>>, shop: &Name, dice: &mut
         first_delay: dice.millis(50, 500),
         interval: dice.millis(100, 500),
         max_interval: dice.millis(500, 3_000),
-        max_attempts: dice.chance(250).then(|| u32::try_from(dice.between(1, 4)).unwrap_or(1)),
+        max_attempts: dice
+            .chance(250)
+            .then(|| u32::try_from(dice.between(1, 4)).unwrap_or(1)),
     });
     let script = Script::Drive {
         added,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use tercet_core::{
-    engine::{Call, Engine, EngineConfig, Input, Output, Route},
+    engine::{Call, Engine, EngineConfig, Input, Output},
     id::{CallId, CallerId, StreamId, TxId},
     lane::{Lane, LaneCommand, LaneConfig},
     model::{Name, Owner},
@@ -26,15 +26,6 @@ pub struct Waiter {
     pub tx: TxId,
 }
 
-/// Where a stream ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamEnd {
-    /// The participant's place in the plan.
-    pub service: usize,
-    /// Which of its lives opened it.
-    pub life: u32,
-}
-
 /// One incarnation of the coordinator.
 #[derive(Debug)]
 pub struct Process {
@@ -44,8 +35,8 @@ pub struct Process {
     pub engine: Engine,
     /// The shipped lane.
     pub lane: Lane,
-    /// Streams that it takes for open.
-    pub streams: BTreeMap<StreamId, StreamEnd>,
+    /// Streams that it takes for open, and the participant's place in the plan.
+    pub streams: BTreeMap<StreamId, usize>,
     /// Calls to addresses that are under way.
     pub direct: BTreeMap<CallId, Call>,
     /// Callers that wait.
@@ -106,10 +97,10 @@ impl Process {
     }
 
     /// A number for a new stream.
-    pub fn open_stream(&mut self, end: StreamEnd) -> StreamId {
+    pub fn open_stream(&mut self, service: usize) -> StreamId {
         self.next_stream += 1;
         let id = StreamId(self.next_stream);
-        self.streams.insert(id, end);
+        self.streams.insert(id, service);
         id
     }
 
@@ -119,13 +110,5 @@ impl Process {
         let id = CallerId(self.next_caller);
         self.callers.insert(id, waiter);
         id
-    }
-
-    /// The participant at the other end of a route.
-    pub fn end_of(&self, route: Route) -> Option<StreamEnd> {
-        match route {
-            Route::Stream(stream) => self.streams.get(&stream).copied(),
-            Route::Direct => None,
-        }
     }
 }

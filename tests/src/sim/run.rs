@@ -122,7 +122,9 @@ pub fn seeds(
         for thread in threads {
             match thread.join() {
                 Ok(part) => summary.merge(part),
-                Err(_) => summary.crashed.push((0, "a thread of the run panicked".into())),
+                Err(_) => summary
+                    .crashed
+                    .push((0, "a thread of the run panicked".into())),
             }
         }
     });

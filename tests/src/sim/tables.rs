@@ -168,7 +168,11 @@ impl Tables {
                     format!(
                         "action {} has version {found}, its write {} expects {}",
                         action.name,
-                        if inserts { "inserts and" } else { "changes and" },
+                        if inserts {
+                            "inserts and"
+                        } else {
+                            "changes and"
+                        },
                         action.row.version.wrapping_sub(1)
                     ),
                 ));

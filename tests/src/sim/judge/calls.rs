@@ -26,10 +26,19 @@ pub struct Case<'a> {
 /// Every invariant of a call.
 pub const INVARIANTS: &[(&str, fn(&Case<'_>) -> Finding)] = &[
     ("an action is durable before its call leaves", durable),
-    ("I2 no Confirm without a durable SUCCESS, no Cancel without a durable FAILURE", decided),
+    (
+        "I2 no Confirm without a durable SUCCESS, no Cancel without a durable FAILURE",
+        decided,
+    ),
     ("a mode has only its operations", mode),
-    ("only Execute makes Tries, and none after its decision", tries),
-    ("Try and Confirm follow `after`, Cancel goes against it", order),
+    (
+        "only Execute makes Tries, and none after its decision",
+        tries,
+    ),
+    (
+        "Try and Confirm follow `after`, Cancel goes against it",
+        order,
+    ),
     ("results handed on are those that were returned", results),
     ("I13 attempts never exceed their limit", attempts),
 ];
@@ -159,7 +168,9 @@ fn results(case: &Case<'_>) -> Finding {
             ));
         }
         if call.operation == Operation::Try && result[..] != *returned {
-            return Err(format!("{name} returned {returned:?}, nothing is handed on"));
+            return Err(format!(
+                "{name} returned {returned:?}, nothing is handed on"
+            ));
         }
     }
     let wanted = if call.operation == Operation::Try && call.action.wants_results {

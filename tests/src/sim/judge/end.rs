@@ -45,8 +45,7 @@ fn finished(case: &Case<'_>) -> Finding {
         head.phase.biz_status(),
         head.version,
         head.waiting_for,
-        head.next_attempt_at
-            .map(|at| case.scene.now.since(at)),
+        head.next_attempt_at.map(|at| case.scene.now.since(at)),
         actions.join(", ")
     ))
 }

@@ -86,10 +86,9 @@ fn effective(case: &Case<'_>) -> Finding {
 fn repeated(case: &Case<'_>) -> Finding {
     match (case.asked, case.result) {
         // Nobody in the world asks with the same id or name for something else.
-        (
-            _,
-            Err(refusal @ (Refusal::TxIdReused { .. } | Refusal::ActionReused { .. })),
-        ) => Err(refusal.to_string()),
+        (_, Err(refusal @ (Refusal::TxIdReused { .. } | Refusal::ActionReused { .. }))) => {
+            Err(refusal.to_string())
+        }
         _ => Ok(()),
     }
 }
@@ -103,7 +102,8 @@ fn refusals(case: &Case<'_>) -> Finding {
         .and_then(|row| row.head.phase.decision())
         .map(|decision| decision.outcome);
     match refusal {
-        Refusal::DecisionConflict { stands: told, .. } | Refusal::AlreadyDecided { stands: told, .. }
+        Refusal::DecisionConflict { stands: told, .. }
+        | Refusal::AlreadyDecided { stands: told, .. }
             if stands != Some(*told) =>
         {
             Err(format!("told that {told} stands; {stands:?} does"))

@@ -121,7 +121,10 @@ fn statuses(case: &Case<'_>) -> Finding {
         _ => false,
     };
     let went_back = matches!(
-        (case.before.map(|row| &row.head.phase), &case.after.head.phase),
+        (
+            case.before.map(|row| &row.head.phase),
+            &case.after.head.phase
+        ),
         (Some(Phase::AskingBack { .. }), Phase::Trying)
     );
     if legal && !went_back {
@@ -246,7 +249,9 @@ fn claims(case: &Case<'_>) -> Finding {
         let state = case.state(line);
         let mode = line.spec.mode;
         let agrees = match line.row.status {
-            ActionStatus::Confirmed => mode == Mode::Compensate || state == Some(RowState::Confirmed),
+            ActionStatus::Confirmed => {
+                mode == Mode::Compensate || state == Some(RowState::Confirmed)
+            }
             ActionStatus::Cancelled => !matches!(
                 state,
                 Some(RowState::Tried | RowState::Trying | RowState::Confirmed)
@@ -313,7 +318,10 @@ fn refused(case: &Case<'_>) -> Finding {
         return Err(format!("{outcome} was refused and stands"));
     }
     let names = case.after.actions.iter().map(|line| &line.spec.name);
-    match names.into_iter().find(|name| case.seen.refused.contains(*name)) {
+    match names
+        .into_iter()
+        .find(|name| case.seen.refused.contains(*name))
+    {
         Some(name) => Err(format!("action {name} was refused and is there")),
         None => Ok(()),
     }

@@ -116,8 +116,12 @@ impl World {
             return;
         }
         self.clients[client].sent += 1;
-        if let (true, Script::Execute { aborts: Some(wait), .. }) =
-            (begins, &self.clients[client].plan.script)
+        if let (
+            true,
+            Script::Execute {
+                aborts: Some(wait), ..
+            },
+        ) = (begins, &self.clients[client].plan.script)
         {
             let wait = *wait;
             self.after(wait, Event::Abort(client));
@@ -138,7 +142,11 @@ impl World {
         match state.step.clone() {
             Step::Begin => {
                 let new = state.plan.new.clone();
-                self.ask(client, Asked::Begin, Request::Begin(new, self.begin_wait(client)));
+                self.ask(
+                    client,
+                    Asked::Begin,
+                    Request::Begin(new, self.begin_wait(client)),
+                );
             }
             Step::Add(place) => {
                 let action = state.added()[place].clone();
@@ -266,7 +274,9 @@ impl World {
         let state = &self.clients[client];
         let (ticket, tx) = (state.ticket, state.plan.id());
         if let Some(action) = state.action(place) {
-            self.note(Some(tx), || format!("the initiator's TRY of {} leaves", action.name));
+            self.note(Some(tx), || {
+                format!("the initiator's TRY of {} leaves", action.name)
+            });
             self.send(Letter::OwnTry {
                 client,
                 ticket,
@@ -288,7 +298,10 @@ impl World {
             return;
         }
         let Step::Try(place) = state.step else { return };
-        if state.action(place).is_none_or(|tried| tried.name != *action) {
+        if state
+            .action(place)
+            .is_none_or(|tried| tried.name != *action)
+        {
             return;
         }
         let next = match outcome {

@@ -166,7 +166,9 @@ impl World {
             let (operation, name) = (call.operation, &call.action.name);
             let (number, route, to) = (call.id.0, call.route, &call.action.participant);
             let attempt = call.attempt;
-            format!("{operation} of {name} leaves to {to} ({route:?}, call {number}, attempt {attempt})")
+            format!(
+                "{operation} of {name} leaves to {to} ({route:?}, call {number}, attempt {attempt})"
+            )
         });
         let scene = Scene {
             now: self.now,
@@ -186,7 +188,10 @@ impl World {
 
     fn question_leaves(&mut self, epoch: u64, question: AskBack) {
         self.note(Some(question.tx), || {
-            format!("check-back leaves to {} (call {})", question.participant, question.id.0)
+            format!(
+                "check-back leaves to {} (call {})",
+                question.participant, question.id.0
+            )
         });
         let question = Box::new(question);
         self.send(Letter::AskBack { epoch, question });
@@ -212,7 +217,8 @@ impl World {
             tables: &self.database.tables,
             books: &self.books,
         };
-        self.judge.replied(waiter.tx, &waiter.asked, &result, &scene);
+        self.judge
+            .replied(waiter.tx, &waiter.asked, &result, &scene);
         if let Some(client) = waiter.client {
             let ticket = waiter.ticket;
             self.send(Letter::Reply {
@@ -261,7 +267,11 @@ impl World {
         } else if strikes(Fault::CommitHangs, &mut self.faults) {
             stays = self.dice.millis(5, 10_000);
             (told, word) = (Some(ApplyFailure::Unknown), "hangs");
-            ending = Some(*self.dice.pick(&[Ending::AppliedUnheard, Ending::RolledBackUnheard]));
+            ending = Some(
+                *self
+                    .dice
+                    .pick(&[Ending::AppliedUnheard, Ending::RolledBackUnheard]),
+            );
         } else if strikes(Fault::CommitStalls, &mut self.faults) {
             stays = self.dice.millis(100, 6_000);
             word = "stalls";
@@ -335,8 +345,7 @@ impl World {
                 process.now = process.now.max(now);
                 let settled = process.lane.done(process.now, result);
                 for (id, settled) in &settled {
-                    self.judge
-                        .told(epoch, *id, *settled, &self.database.tables);
+                    self.judge.told(epoch, *id, *settled, &self.database.tables);
                     let settled = *settled;
                     self.history
                         .note(self.now, Some(*id), || format!("its write is {settled:?}"));
@@ -434,14 +443,19 @@ impl World {
             let (operation, action, call) = (answer.operation, &answer.action, answer.call.0);
             let (of, route) = (answer.epoch, answer.route);
             let outcome = &answer.outcome;
-            format!("{operation} of {action} answers {outcome:?} (call {call} of epoch {of}, {route:?})")
+            format!(
+                "{operation} of {action} answers {outcome:?} (call {call} of epoch {of}, {route:?})"
+            )
         });
         self.tell(Input::Answered(answer));
     }
 
     pub(super) fn asked_back_arrives(&mut self, epoch: u64, answer: CheckBackAnswer) {
         if self.is_paused() {
-            self.postpone(Event::Arrives(Box::new(Letter::AskedBack { epoch, answer })));
+            self.postpone(Event::Arrives(Box::new(Letter::AskedBack {
+                epoch,
+                answer,
+            })));
         } else if self.is_connected(epoch, answer.route) {
             self.note(Some(answer.tx), || {
                 format!("the initiator answers {:?}", answer.outcome)
@@ -480,31 +494,39 @@ impl World {
         if !self.is_connected(epoch, Route::Stream(stream)) {
             return;
         }
-        if let Some(process) = &mut self.process {
-            process.streams.remove(&stream);
+        let end = self
+            .process
+            .as_mut()
+            .and_then(|process| process.streams.remove(&stream));
+        if let Some(service) = end {
+            self.stream_ended(service, epoch, stream);
         }
         self.note(None, || format!("stream {} is gone", stream.0));
         self.tell(Input::Detached(stream));
     }
 
     /// A participant opened a stream; `None`: nobody answers.
-    pub(super) fn stream_opens(&mut self, service: usize, life: u32) -> Option<(u64, StreamId)> {
+    pub(super) fn stream_opens(&mut self, service: usize) -> Option<(u64, StreamId)> {
         if self.is_paused() {
             return None;
         }
         let process = self.process.as_mut()?;
-        let stream = process.open_stream(crate::sim::process::StreamEnd { service, life });
+        let stream = process.open_stream(service);
         let epoch = process.owner.epoch;
         let plan = &self.plan.services[service];
         let (participant, concurrency) = (plan.name.clone(), plan.concurrency);
-        self.note(None, || format!("{participant} attaches stream {}", stream.0));
+        self.note(None, || {
+            format!("{participant} attaches stream {}", stream.0)
+        });
         let participant = self.plan.services[service].name.clone();
         self.tell(Input::Attached {
             stream,
             participant,
             concurrency,
         });
-        if self.faults.strikes(Fault::StreamDraining) && self.is_connected(epoch, Route::Stream(stream)) {
+        if self.faults.strikes(Fault::StreamDraining)
+            && self.is_connected(epoch, Route::Stream(stream))
+        {
             self.note(None, || format!("stream {} drains", stream.0));
             self.tell(Input::Draining(stream));
             let wait = self.dice.millis(100, 5_000);
@@ -517,8 +539,12 @@ impl World {
         let Some(process) = &self.process else { return };
         let stats = process.engine.stats();
         if stats.transactions > self.config.capacity {
-            let what = format!("{} transactions in memory, {} are allowed", stats.transactions, self.config.capacity);
-            self.judge.accuse("I9 memory is bounded by configuration", None, what);
+            let what = format!(
+                "{} transactions in memory, {} are allowed",
+                stats.transactions, self.config.capacity
+            );
+            self.judge
+                .accuse("I9 memory is bounded by configuration", None, what);
         }
     }
 }

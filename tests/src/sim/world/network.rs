@@ -106,7 +106,10 @@ impl Letter {
             Self::Request { asked, .. } => format!("request {asked:?}"),
             Self::Reply { .. } => "reply".into(),
             Self::Call { call, .. } => {
-                format!("{} of {} (call {})", call.operation, call.action.name, call.id.0)
+                format!(
+                    "{} of {} (call {})",
+                    call.operation, call.action.name, call.id.0
+                )
             }
             Self::Answer { answer, .. } => format!(
                 "answer to {} of {} (call {})",

@@ -59,7 +59,11 @@ impl World {
         if asking {
             if self.dice.chance(60) {
                 let outcome = *self.dice.pick(&[Outcome::Success, Outcome::Failure]);
-                self.command(Request::OperatorDecide(id, outcome, "the shop is gone".into()));
+                self.command(Request::OperatorDecide(
+                    id,
+                    outcome,
+                    "the shop is gone".into(),
+                ));
             }
         } else if self.dice.chance(700) {
             self.command(Request::Retry(id, "repaired".into()));

@@ -110,7 +110,7 @@ impl World {
         if !state.up || state.life != life || state.streams[instance].is_some() {
             return;
         }
-        let Some((epoch, stream)) = self.stream_opens(service, life) else {
+        let Some((epoch, stream)) = self.stream_opens(service) else {
             let wait = self.dice.millis(50, 600);
             self.after(
                 wait,
@@ -152,6 +152,18 @@ impl World {
         }
     }
 
+    /// The coordinator has closed a stream; the participant opens a new one.
+    pub(super) fn stream_ended(&mut self, service: usize, epoch: u64, stream: StreamId) {
+        for open in &mut self.services[service].streams {
+            if *open == Some((epoch, stream)) {
+                *open = None;
+            }
+        }
+        if self.services[service].up {
+            self.attach_all(service);
+        }
+    }
+
     /// The participant dies: what its local transactions have not committed is rolled back.
     fn service_dies(&mut self, service: usize) {
         let name = self.plan.services[service].name.clone();
@@ -172,7 +184,13 @@ impl World {
 
     pub(super) fn call_arrives(&mut self, epoch: u64, call: Call) {
         let service = self.place(&call.action.participant);
-        if self.waits(service, Letter::Call { epoch, call: Box::new(call.clone()) }) {
+        if self.waits(
+            service,
+            Letter::Call {
+                epoch,
+                call: Box::new(call.clone()),
+            },
+        ) {
             return;
         }
         if self.faults.strikes(Fault::ServiceCrash) {
@@ -200,8 +218,18 @@ impl World {
             self.respond(service, &source, call.tx, &call.action.name, &outcome);
             return;
         }
-        let again = Letter::Call { epoch, call: Box::new(call.clone()) };
-        self.begin_job(service, source, call.tx, &call.action, call.operation, again);
+        let again = Letter::Call {
+            epoch,
+            call: Box::new(call.clone()),
+        };
+        self.begin_job(
+            service,
+            source,
+            call.tx,
+            &call.action,
+            call.operation,
+            again,
+        );
     }
 
     pub(super) fn own_try_arrives(
@@ -270,7 +298,10 @@ impl World {
         match books.arrive(&key, arrival) {
             Begun::Answer(outcome) => {
                 self.note(Some(tx), || {
-                    format!("{}: {op} of {} meets {outcome:?}", action.participant, action.name)
+                    format!(
+                        "{}: {op} of {} meets {outcome:?}",
+                        action.participant, action.name
+                    )
                 });
                 self.respond(service, &source, tx, &action.name, &outcome);
             }
@@ -355,7 +386,8 @@ impl World {
         });
         if let Err(what) = committed {
             let invariant = "I3 I4 I5 an action takes effect once, or not at all";
-            self.judge.accuse(invariant, Some(tx), format!("{name}: {what}"));
+            self.judge
+                .accuse(invariant, Some(tx), format!("{name}: {what}"));
         }
         if self.faults.strikes(Fault::ServiceCrashAfterCommit) {
             self.service_dies(service);
