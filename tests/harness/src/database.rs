@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::HarnessError;
 
 /// How long a server may take until it answers.
-pub(crate) const READY_DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const READY_DEADLINE: Duration = Duration::from_mins(1);
 /// How often it is tried meanwhile.
 pub(crate) const TRY_EVERY: Duration = Duration::from_millis(50);
 

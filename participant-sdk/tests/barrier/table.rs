@@ -1,0 +1,268 @@
+//! The barrier's table, cell by cell.
+
+use tercet_sdk::{
+    Operation::{self, Cancel, Confirm, Try},
+    proto::{Mode, result::Outcome},
+};
+use uuid::{NoContext, Timestamp, Uuid};
+
+use crate::world::{Behave, Dialect, Is, Tx, World, is, on_every_database};
+
+on_every_database!(
+    every_cell_of_the_table,
+    a_deliver_is_delivered_once,
+    a_compensate_is_undone_once,
+    a_repeated_try_gives_the_first_result,
+    a_try_whose_time_is_over_only_reads_the_row,
+    names_are_compared_as_bytes,
+    without_a_row_an_old_transaction_is_unknown,
+    final_rows_are_purged_and_tried_ones_stay,
+);
+
+/// How a row came to be.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    Absent,
+    Tried,
+    Confirmed,
+    EmptyCancelled,
+    Cancelled,
+    Rejected,
+}
+
+async fn prepare<D: Dialect>(tx: Tx<'_, D>, before: Before) {
+    let (steps, behave): (&[Operation], _) = match before {
+        Before::Absent => (&[], Behave::Well),
+        Before::Tried => (&[Try], Behave::Well),
+        Before::Confirmed => (&[Try, Confirm], Behave::Well),
+        Before::EmptyCancelled => (&[Cancel], Behave::Well),
+        Before::Cancelled => (&[Try, Cancel], Behave::Well),
+        Before::Rejected => (&[Try], Behave::Reject),
+    };
+    for &step in steps {
+        tx.behaving(step, behave).await;
+    }
+}
+
+async fn every_cell_of_the_table<D: Dialect>() {
+    use Before::{Absent, Cancelled, Confirmed, EmptyCancelled, Rejected, Tried};
+    type Left = &'static [&'static str];
+    let table: [(Operation, Before, Is, Left, Left); 18] = [
+        (Try, Absent, Is::Done, &["TRY"], &["TRIED"]),
+        (Try, Tried, Is::Done, &["TRY"], &["TRIED"]),
+        (
+            Try,
+            Confirmed,
+            Is::Done,
+            &["CONFIRM", "TRY"],
+            &["CONFIRMED"],
+        ),
+        (Try, EmptyCancelled, Is::Rejected, &[], &["CANCELLED"]),
+        (
+            Try,
+            Cancelled,
+            Is::Rejected,
+            &["CANCEL", "TRY"],
+            &["CANCELLED"],
+        ),
+        (Try, Rejected, Is::Rejected, &[], &["REJECTED"]),
+        (Confirm, Absent, Is::Rejected, &[], &[]),
+        (
+            Confirm,
+            Tried,
+            Is::Done,
+            &["CONFIRM", "TRY"],
+            &["CONFIRMED"],
+        ),
+        (
+            Confirm,
+            Confirmed,
+            Is::Done,
+            &["CONFIRM", "TRY"],
+            &["CONFIRMED"],
+        ),
+        (Confirm, EmptyCancelled, Is::Rejected, &[], &["CANCELLED"]),
+        (
+            Confirm,
+            Cancelled,
+            Is::Rejected,
+            &["CANCEL", "TRY"],
+            &["CANCELLED"],
+        ),
+        (Confirm, Rejected, Is::Rejected, &[], &["REJECTED"]),
+        (Cancel, Absent, Is::Done, &[], &["CANCELLED"]),
+        (Cancel, Tried, Is::Done, &["CANCEL", "TRY"], &["CANCELLED"]),
+        (
+            Cancel,
+            Confirmed,
+            Is::Rejected,
+            &["CONFIRM", "TRY"],
+            &["CONFIRMED"],
+        ),
+        (Cancel, EmptyCancelled, Is::Done, &[], &["CANCELLED"]),
+        (
+            Cancel,
+            Cancelled,
+            Is::Done,
+            &["CANCEL", "TRY"],
+            &["CANCELLED"],
+        ),
+        (Cancel, Rejected, Is::Done, &[], &["REJECTED"]),
+    ];
+    let world = World::<D>::new().await;
+    for (operation, before, answer, effects, rows) in table {
+        let tx = world.transaction();
+        prepare(tx, before).await;
+        let outcome = tx.does(operation).await;
+        let cell = format!("{operation:?} on {before:?}");
+        assert_eq!(is(&outcome), answer, "{cell}: {outcome:?}");
+        assert_eq!(tx.effects().await, effects, "{cell}: what took effect");
+        assert_eq!(tx.rows().await, rows, "{cell}: the row that is left");
+    }
+}
+
+async fn a_deliver_is_delivered_once<D: Dialect>() {
+    let world = World::<D>::new().await;
+    let tx = world.transaction().handled_by("parcel", Mode::Deliver);
+    assert_eq!(is(&tx.behaving(Confirm, Behave::Fail).await), Is::Unknown);
+    tx.left(&[], &[]).await;
+    for _ in 0..2 {
+        assert_eq!(is(&tx.does(Confirm).await), Is::Done);
+        tx.left(&["CONFIRM"], &["CONFIRMED"]).await;
+    }
+    for operation in [Try, Cancel] {
+        assert_eq!(is(&tx.does(operation).await), Is::Unknown, "{operation:?}");
+    }
+    tx.left(&["CONFIRM"], &["CONFIRMED"]).await;
+}
+
+async fn a_compensate_is_undone_once<D: Dialect>() {
+    let world = World::<D>::new().await;
+    let tx = world.transaction().handled_by("sale", Mode::Compensate);
+    assert_eq!(is(&tx.does(Try).await), Is::Done);
+    assert_eq!(
+        is(&tx.does(Confirm).await),
+        Is::Unknown,
+        "there is no Confirm"
+    );
+    for _ in 0..2 {
+        assert_eq!(is(&tx.does(Cancel).await), Is::Done);
+    }
+    tx.left(&["CANCEL", "TRY"], &["CANCELLED"]).await;
+}
+
+async fn a_repeated_try_gives_the_first_result<D: Dialect>() {
+    let world = World::<D>::new().await;
+    let tx = world.transaction();
+    let first = tx.does(Try).await;
+    assert!(matches!(&first, Outcome::Done(done) if done.result.starts_with(b"\"TRY ")));
+    assert_eq!(tx.does(Try).await, first);
+    tx.does(Confirm).await;
+    assert_eq!(tx.does(Try).await, first, "after Confirm too");
+
+    let tx = world.transaction();
+    let first = tx.behaving(Try, Behave::Reject).await;
+    assert!(matches!(&first, Outcome::Rejected(rejected) if rejected.reason == "sold out"));
+    assert_eq!(tx.does(Try).await, first, "a rejection is for ever");
+    tx.left(&[], &["REJECTED"]).await;
+}
+
+async fn a_try_whose_time_is_over_only_reads_the_row<D: Dialect>() {
+    let world = World::<D>::new().await;
+    let tx = world.transaction();
+    let mut late = tx.call(Try);
+    late.time_left_ms = -1;
+    assert_eq!(is(&tx.send(late.clone()).await), Is::Unknown);
+    tx.left(&[], &[]).await;
+    let first = tx.does(Try).await;
+    assert_eq!(tx.send(late).await, first);
+
+    let mut late_cancel = tx.call(Cancel);
+    late_cancel.time_left_ms = -1;
+    assert_eq!(
+        is(&tx.send(late_cancel).await),
+        Is::Done,
+        "phase two is never too late"
+    );
+}
+
+async fn names_are_compared_as_bytes<D: Dialect>() {
+    let world = World::<D>::new().await;
+    let tx = world.transaction();
+    let names = ["a", "A", "a ", "ä", "a\u{308}"];
+    for name in names {
+        let mut call = tx.call(Try);
+        name.clone_into(&mut call.action);
+        assert_eq!(is(&tx.send(call).await), Is::Done);
+    }
+    assert_eq!(tx.effects().await.len(), names.len());
+    assert_eq!(tx.rows().await.len(), names.len());
+}
+
+/// An id made so many days ago.
+fn days_ago(days: u64) -> Uuid {
+    let now = Timestamp::now(NoContext).to_unix().0;
+    Uuid::new_v7(Timestamp::from_unix(
+        NoContext,
+        now - days * 24 * 60 * 60,
+        0,
+    ))
+}
+
+async fn without_a_row_an_old_transaction_is_unknown<D: Dialect>() {
+    let world = World::<D>::new().await;
+    let old = world.transaction_of(days_ago(31));
+    for operation in [Try, Confirm, Cancel] {
+        assert_eq!(is(&old.does(operation).await), Is::Unknown, "{operation:?}");
+    }
+    old.left(&[], &[]).await;
+    let parcel = old.handled_by("parcel", Mode::Deliver);
+    assert_eq!(
+        is(&parcel.does(Confirm).await),
+        Is::Unknown,
+        "it may have been delivered"
+    );
+    let young = world.transaction_of(days_ago(29));
+    assert_eq!(is(&young.does(Cancel).await), Is::Done);
+    young.left(&[], &["CANCELLED"]).await;
+}
+
+async fn final_rows_are_purged_and_tried_ones_stay<D: Dialect>() {
+    const DAY: std::time::Duration = std::time::Duration::from_hours(24);
+    let world = World::<D>::with(|barrier| barrier.retention(1_000 * DAY)).await;
+    let old: Vec<_> = (0..5).map(|_| world.transaction_of(days_ago(40))).collect();
+    for (tx, before) in old.iter().zip([
+        Before::Tried,
+        Before::Confirmed,
+        Before::EmptyCancelled,
+        Before::Cancelled,
+        Before::Rejected,
+    ]) {
+        prepare(*tx, before).await;
+    }
+    world
+        .run("UPDATE tercet_barrier SET changed_at = '2020-01-01 00:00:00'".to_owned())
+        .await;
+    // Begun long ago, final only now.
+    let late = world.transaction_of(days_ago(40));
+    prepare(late, Before::Confirmed).await;
+    let young = world.transaction();
+    prepare(young, Before::Confirmed).await;
+
+    let careful = tercet_sdk::Barrier::new(world.pool.clone()).retention(1_000 * DAY);
+    assert_eq!(
+        careful.purge(DAY, 100).await.unwrap(),
+        0,
+        "never younger than the retention"
+    );
+    let barrier = tercet_sdk::Barrier::new(world.pool.clone());
+    assert_eq!(barrier.purge(30 * DAY, 3).await.unwrap(), 3);
+    assert_eq!(barrier.purge(30 * DAY, 3).await.unwrap(), 1);
+    assert_eq!(barrier.purge(30 * DAY, 3).await.unwrap(), 0);
+    assert_eq!(old[0].rows().await, ["TRIED"]);
+    for tx in &old[1..] {
+        assert!(tx.rows().await.is_empty());
+    }
+    assert_eq!(late.rows().await, ["CONFIRMED"]);
+    assert_eq!(young.rows().await, ["CONFIRMED"]);
+}
