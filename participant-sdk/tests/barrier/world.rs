@@ -289,7 +289,7 @@ impl<D: Dialect> World<D> {
     pub(crate) fn transaction_of(&self, tx_id: Uuid) -> Tx<'_, D> {
         Tx {
             world: self,
-            tx_id,
+            id: tx_id,
             handler: "ledger",
             mode: proto::Mode::Tcc,
         }
