@@ -38,14 +38,23 @@ impl Nodes {
     }
 }
 
+/// The replicas that the stream of one address lists; none once that stream has ended.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) from: String,
+    pub(super) replicas: Vec<String>,
+}
+
 /// One task for each address.
 pub(super) struct Fleet {
     participant: Participant,
     options: Arc<AttachOptions>,
     nodes: Nodes,
     stop: CancellationToken,
-    heard: mpsc::Sender<Vec<String>>,
-    replicas: mpsc::Receiver<Vec<String>>,
+    heard: mpsc::Sender<Heard>,
+    replicas: mpsc::Receiver<Heard>,
+    /// What each open stream lists.
+    lists: BTreeMap<String, Vec<String>>,
     links: BTreeMap<String, CancellationToken>,
     tasks: JoinSet<()>,
 }
@@ -60,6 +69,7 @@ impl Fleet {
             stop: CancellationToken::new(),
             heard,
             replicas,
+            lists: BTreeMap::new(),
             links: BTreeMap::new(),
             tasks: JoinSet::new(),
         }
@@ -74,7 +84,7 @@ impl Fleet {
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                Some(listed) = self.replicas.recv() => self.follow(listed),
+                Some(heard) = self.replicas.recv() => self.follow(heard),
                 // A link that was left; what it said when it ended is already logged.
                 Some(_) = self.tasks.join_next() => {}
             }
@@ -83,25 +93,27 @@ impl Fleet {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// Attaches to replicas that are new and leaves those that are gone. Addresses that the options
-    /// name are never left.
-    fn follow(&mut self, listed: Vec<String>) {
-        let listed: BTreeSet<String> = listed
-            .into_iter()
-            .filter(|address| !address.is_empty())
-            .collect();
-        if listed.is_empty() {
-            return;
+    /// Attaches to replicas that are new, and leaves those that the options do not name and that no
+    /// open stream lists any more.
+    fn follow(&mut self, heard: Heard) {
+        if heard.replicas.is_empty() {
+            self.lists.remove(&heard.from);
+        } else {
+            self.lists.insert(heard.from, heard.replicas);
         }
-        let configured = &self.options.addresses;
+        let configured = self.options.addresses.iter();
+        let wanted: BTreeSet<String> = configured
+            .chain(self.lists.values().flatten())
+            .cloned()
+            .collect();
         self.links.retain(|address, stop| {
-            let stays = listed.contains(address) || configured.contains(address);
+            let stays = wanted.contains(address);
             if !stays {
                 stop.cancel();
             }
             stays
         });
-        for address in listed {
+        for address in wanted {
             match endpoint(&address) {
                 Ok(_) => self.link(address),
                 Err(problem) => tracing::warn!(problem, "a replica's address is ignored"),

@@ -10,7 +10,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use super::{AttachOptions, endpoint, fleet::Nodes, stream::Stream};
+use super::{
+    AttachOptions, endpoint,
+    fleet::{Heard, Nodes},
+    stream::Stream,
+};
 use crate::{error::chain, participant::Participant};
 
 /// The longest wait before the first attempt to reach a coordinator again; it doubles with each one.
@@ -45,7 +49,7 @@ pub(super) struct Link {
     pub(super) participant: Participant,
     pub(super) options: Arc<AttachOptions>,
     pub(super) nodes: Nodes,
-    pub(super) heard: mpsc::Sender<Vec<String>>,
+    pub(super) heard: mpsc::Sender<Heard>,
     pub(super) address: String,
     pub(super) stop: CancellationToken,
 }
@@ -62,6 +66,7 @@ impl Link {
             let opened = Instant::now();
             let end = self.serve().await;
             self.nodes.release(&self.address);
+            self.hear(Vec::new()).await;
             if opened.elapsed() > MAX_PAUSE {
                 pauses = growing.build();
             }
@@ -102,6 +107,19 @@ impl Link {
         match opened {
             Ok(stream) => stream.serve(self).await,
             Err(error) => End::Broken(error),
+        }
+    }
+
+    /// Passes on which replicas the stream lists.
+    pub(super) async fn hear(&self, replicas: Vec<String>) {
+        let heard = Heard {
+            from: self.address.clone(),
+            replicas,
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            // It is closed only when the fleet is gone, and this task with it.
+            _ = self.heard.send(heard) => {}
         }
     }
 

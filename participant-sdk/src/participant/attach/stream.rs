@@ -103,7 +103,7 @@ impl Stream {
             }
             match self.next_event(link, give_up).await {
                 Event::Moved => {}
-                Event::Received(reply) => self.received(reply, link),
+                Event::Received(reply) => self.received(reply, link).await,
                 Event::Stop => {
                     give_up = Some(Instant::now() + link.options.drain_timeout);
                     if self
@@ -184,7 +184,7 @@ impl Stream {
             "attached"
         );
         if let Some(replicas) = welcome.replicas {
-            heard(link, replicas);
+            link.hear(replicas.addresses).await;
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Stream {
         usize::try_from(self.participant.0.concurrency).unwrap_or(usize::MAX)
     }
 
-    fn received(&mut self, reply: v1::AttachReply, link: &Link) {
+    async fn received(&mut self, reply: v1::AttachReply, link: &Link) {
         match reply.message {
             Some(Incoming::Calls(calls)) => {
                 for call in calls.calls {
@@ -209,7 +209,7 @@ impl Stream {
                     self.start_check_back(check_back);
                 }
             }
-            Some(Incoming::Replicas(replicas)) => heard(link, replicas),
+            Some(Incoming::Replicas(replicas)) => link.hear(replicas.addresses).await,
             Some(Incoming::Drain(_)) => self.ending = true,
             Some(Incoming::Welcome(_)) | None => {
                 tracing::warn!(
@@ -302,15 +302,6 @@ fn hello(participant: &Participant, instance: &str) -> v1::Hello {
         concurrency: participant.0.concurrency,
         handlers: participant.handlers(),
         answers_check_back: participant.0.check_back.is_some(),
-    }
-}
-
-fn heard(link: &Link, replicas: v1::Replicas) {
-    if link.heard.try_send(replicas.addresses).is_err() {
-        tracing::debug!(
-            address = link.address,
-            "too many lists of replicas at once, one is left out"
-        );
     }
 }
 
