@@ -1,2 +1,29 @@
-//! The binary tercet: carries out what the core decides
+//! The coordinator as a process: it carries out what the core decides.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`serve`](fn@serve) | starts everything in order, drains and stops it |
+//! | `driver` | owns the engine and the lane; the one queue into them |
+//! | [`api`] | the services of `tercet.v1` |
+//! | `calls` | calls to participants that do not attach |
+//! | [`directory`] | who is known as a participant, and how each is reached |
+//! | [`config`] | flags, environment and file, checked whole |
+//! | `demo` | the exchange of points for coupons (feature `demo`) |
+//! | [`cli`] | the commands of the binary `tercet` |
+//!
+//! Nothing below [`cli`] reads the environment, installs a signal handler or prints.
+
+pub mod api;
+mod calls;
+pub mod cli;
+mod clock;
+pub mod config;
+#[cfg(feature = "demo")]
 pub mod demo;
+pub mod directory;
+mod driver;
+pub mod limits;
+mod serve;
+
+pub use config::Config;
+pub use serve::{ServeError, serve};

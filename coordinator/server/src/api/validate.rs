@@ -1,0 +1,592 @@
+//! Whether a request is one: every field, before anything reaches the engine. All that is wrong with a
+//! request is told at once, each with the path of its field.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tercet_core::{
+    engine::NewTransaction,
+    id::TxId,
+    limits,
+    model::{ActionSpec, CheckBack, Driver, Ext, Mode, Name, Outcome, RetryPolicy},
+};
+use tercet_proto::v1;
+use uuid::Uuid;
+
+use super::{
+    convert,
+    error::{ApiError, Violation},
+};
+use crate::{directory::Known, limits as bounds};
+
+/// What is wrong with one request so far.
+#[derive(Default)]
+pub(crate) struct Violations {
+    wrong: Vec<Violation>,
+    unknown: Vec<Violation>,
+}
+
+impl Violations {
+    pub(crate) fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.wrong.push(Violation {
+            field: field.into(),
+            description: description.into(),
+        });
+    }
+
+    /// The request is right, or everything that is wrong with it.
+    pub(crate) fn finish(self) -> Result<(), ApiError> {
+        let Self { mut wrong, unknown } = self;
+        match (wrong.is_empty(), unknown.is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) => Err(ApiError::ParticipantUnknown(unknown)),
+            (false, _) => {
+                wrong.extend(unknown);
+                Err(ApiError::Invalid(wrong))
+            }
+        }
+    }
+
+    /// A name: not empty, not too long, without NUL.
+    pub(crate) fn name(&mut self, field: &At<'_>, value: &str) {
+        if value.is_empty() {
+            self.add(
+                field,
+                format!("is empty; give 1 to {} bytes", limits::NAME_BYTES),
+            );
+        } else if value.len() > limits::NAME_BYTES {
+            self.add(
+                field,
+                format!(
+                    "has {} bytes; at most {} are accepted",
+                    value.len(),
+                    limits::NAME_BYTES
+                ),
+            );
+        } else if value.contains('\0') {
+            self.add(field, "contains NUL; give text without it");
+        }
+    }
+
+    /// Free text that is kept: not too long, without NUL.
+    pub(crate) fn text(&mut self, field: &At<'_>, value: &str, max: usize) {
+        if value.len() > max {
+            self.add(
+                field,
+                format!("has {} bytes; at most {max} are accepted", value.len()),
+            );
+        } else if value.contains('\0') {
+            self.add(field, "contains NUL; give text without it");
+        }
+    }
+
+    /// An operator's reason.
+    pub(crate) fn reason(&mut self, value: &str) {
+        if value.is_empty() {
+            self.add(
+                "reason",
+                format!("is empty; say why in 1 to {} bytes", limits::REASON_BYTES),
+            );
+        }
+        self.text(&At::field("reason"), value, limits::REASON_BYTES);
+    }
+
+    /// A transaction's id.
+    pub(crate) fn tx_id(&mut self, field: &At<'_>, value: &str) -> Option<TxId> {
+        let parsed = (value.len() == 36)
+            .then(|| Uuid::parse_str(value).ok().map(TxId))
+            .flatten()
+            .filter(|id| id.time().is_some());
+        if parsed.is_none() {
+            let what = if value.is_empty() {
+                "is empty"
+            } else {
+                "is no UUIDv7"
+            };
+            self.add(
+                field,
+                format!("{what}; give a UUIDv7 in its hyphenated form, 36 characters"),
+            );
+        }
+        parsed
+    }
+
+    fn participant(&mut self, field: &At<'_>, value: &str, known: &Known) -> Option<Name> {
+        let before = self.wrong.len();
+        self.name(field, value);
+        if self.wrong.len() > before {
+            return None;
+        }
+        let found = known.get_key_value(value).map(|(name, _)| Arc::clone(name));
+        if found.is_none() {
+            self.unknown.push(Violation {
+                field: field.into(),
+                description: format!(
+                    "participant {value} is not known; let it attach once, or register it"
+                ),
+            });
+        }
+        found
+    }
+
+    fn ext(&mut self, field: &At<'_>, ext: &Ext) {
+        if ext.is_empty() {
+            return;
+        }
+        if ext.len() > limits::EXT_KEYS {
+            self.add(
+                field,
+                format!(
+                    "has {} keys; at most {} are accepted",
+                    ext.len(),
+                    limits::EXT_KEYS
+                ),
+            );
+        }
+        let bytes: usize = ext.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if bytes > limits::EXT_BYTES {
+            self.add(
+                field,
+                format!(
+                    "has {bytes} bytes of keys and values; at most {} are accepted",
+                    limits::EXT_BYTES
+                ),
+            );
+        }
+        if ext.contains_key("") {
+            self.add(field, "has an empty key; name it");
+        }
+        if ext
+            .iter()
+            .any(|(key, value)| key.contains('\0') || value.contains('\0'))
+        {
+            self.add(field, "contains NUL; give text without it");
+        }
+    }
+
+    /// A duration in milliseconds: `None` when not given.
+    fn millis(&mut self, field: &At<'_>, value: i64, max: Duration) -> Option<Duration> {
+        let Ok(millis) = u64::try_from(value) else {
+            self.add(
+                field,
+                format!("is {value}; a negative duration is not accepted"),
+            );
+            return None;
+        };
+        let duration = Duration::from_millis(millis);
+        if duration > max {
+            self.add(
+                field,
+                format!("is {value}; at most {} ms are accepted", max.as_millis()),
+            );
+        }
+        (millis > 0).then_some(duration)
+    }
+
+    fn count(&mut self, field: &At<'_>, value: u32, max: u32) -> Option<u32> {
+        if value > max {
+            self.add(field, format!("is {value}; at most {max} are accepted"));
+        }
+        (value > 0).then_some(value)
+    }
+}
+
+/// Where a field is, put into words only when something is wrong with it.
+#[derive(Clone, Copy)]
+pub(crate) enum At<'a> {
+    Field(&'a str),
+    Of(&'a At<'a>, &'a str),
+    Index(&'a At<'a>, &'a str, usize),
+}
+
+impl<'a> At<'a> {
+    pub(crate) fn field(name: &'a str) -> Self {
+        Self::Field(name)
+    }
+
+    pub(crate) fn of(&'a self, name: &'a str) -> Self {
+        Self::Of(self, name)
+    }
+
+    pub(crate) fn index(&'a self, name: &'a str, index: usize) -> Self {
+        Self::Index(self, name, index)
+    }
+}
+
+impl From<&At<'_>> for String {
+    fn from(at: &At<'_>) -> Self {
+        let below = |parent: &At<'_>, name: &str| match Self::from(parent) {
+            parent if parent.is_empty() => name.to_owned(),
+            parent => format!("{parent}.{name}"),
+        };
+        match at {
+            At::Field(name) => (*name).to_owned(),
+            At::Of(parent, name) => below(parent, name),
+            At::Index(parent, name, index) => format!("{}[{index}]", below(parent, name)),
+        }
+    }
+}
+
+/// Who begins: the two ways differ in what they accept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    Begin,
+    Execute,
+}
+
+/// A transaction to begin, or everything that is wrong with it. `id` is used when the request has none.
+pub(crate) fn begin(
+    request: v1::BeginRequest,
+    beginning: Beginning,
+    known: &Known,
+    id: impl FnOnce() -> TxId,
+) -> Result<NewTransaction, ApiError> {
+    let root = match beginning {
+        Beginning::Begin => At::field(""),
+        Beginning::Execute => At::field("begin"),
+    };
+    let mut violations = Violations::default();
+    let v = &mut violations;
+    let given = if request.tx_id.is_empty() {
+        None
+    } else {
+        v.tx_id(&root.of("tx_id"), &request.tx_id)
+    };
+    v.name(&root.of("business_type"), &request.business_type);
+    v.name(&root.of("business_id"), &request.business_id);
+    v.ext(&root.of("ext_properties"), &request.ext_properties);
+    let timeout = v.millis(
+        &root.of("timeout_ms"),
+        request.timeout_ms,
+        limits::TIMEOUT_MAX,
+    );
+    let asks_back = request.check_back.is_some();
+    let check_back = request
+        .check_back
+        .and_then(|asked| check_back(asked, &root.of("check_back"), known, v));
+    if beginning == Beginning::Execute {
+        execute_only(&request.actions, asks_back, &root, v);
+    }
+    let actions = actions(request.actions, &root, known, v);
+    violations.finish()?;
+    Ok(NewTransaction {
+        id: given.unwrap_or_else(id),
+        business_type: request.business_type.into(),
+        business_id: request.business_id.into(),
+        unique_business: request.unique_business,
+        driver: match beginning {
+            Beginning::Begin => Driver::Initiator,
+            Beginning::Execute => Driver::Coordinator,
+        },
+        timeout: timeout.unwrap_or(limits::TIMEOUT_DEFAULT),
+        check_back,
+        ext: request.ext_properties,
+        actions,
+    })
+}
+
+fn execute_only(actions: &[v1::Action], asks_back: bool, root: &At<'_>, v: &mut Violations) {
+    if asks_back {
+        v.add(
+            &root.of("check_back"),
+            "is not accepted in an Execute: the coordinator decides; use Begin",
+        );
+    }
+    if actions.is_empty() {
+        v.add(
+            &root.of("actions"),
+            "is empty; an Execute has at least one action",
+        );
+    } else if actions.iter().all(|action| action.already_tried) {
+        v.add(
+            &root.of("actions"),
+            "has only actions that are already tried; an Execute has at least one that is not",
+        );
+    }
+}
+
+fn actions(
+    actions: Vec<v1::Action>,
+    root: &At<'_>,
+    known: &Known,
+    v: &mut Violations,
+) -> Vec<Arc<ActionSpec>> {
+    if actions.len() > limits::ACTIONS {
+        v.add(
+            &root.of("actions"),
+            format!(
+                "has {} actions; at most {} are accepted",
+                actions.len(),
+                limits::ACTIONS
+            ),
+        );
+        return Vec::new();
+    }
+    order(&actions, root, v);
+    actions
+        .into_iter()
+        .enumerate()
+        .filter_map(|(i, asked)| action(asked, &root.index("actions", i), known, v).map(Arc::new))
+        .collect()
+}
+
+/// One action, where nothing is wrong with it.
+pub(crate) fn action(
+    asked: v1::Action,
+    at: &At<'_>,
+    known: &Known,
+    v: &mut Violations,
+) -> Option<ActionSpec> {
+    v.name(&at.of("name"), &asked.name);
+    if !asked.handler.is_empty() {
+        v.name(&at.of("handler"), &asked.handler);
+    }
+    let participant = v.participant(&at.of("participant"), &asked.participant, known);
+    let mode = convert::mode_from(asked.mode);
+    if mode.is_none() {
+        v.add(
+            &at.of("mode"),
+            "is not given; give MODE_TCC, MODE_COMPENSATE or MODE_DELIVER",
+        );
+    }
+    if asked.payload.len() > limits::PAYLOAD_BYTES {
+        v.add(
+            &at.of("payload"),
+            format!(
+                "has {} bytes; at most {} are accepted",
+                asked.payload.len(),
+                limits::PAYLOAD_BYTES
+            ),
+        );
+    }
+    if asked.already_tried && mode == Some(Mode::Deliver) {
+        v.add(
+            &at.of("already_tried"),
+            "is not accepted with MODE_DELIVER, which has no TRY",
+        );
+    }
+    if asked.wants_results && asked.after.is_empty() {
+        v.add(
+            &at.of("wants_results"),
+            "is not accepted without `after`: there are no results to give",
+        );
+    }
+    after(&asked, at, v);
+    v.ext(&at.of("ext_properties"), &asked.ext_properties);
+    let retry = match &asked.retry {
+        None => RetryPolicy::default(),
+        Some(policy) => retry(policy, &at.of("retry"), v),
+    };
+    let name: Name = asked.name.into();
+    Some(ActionSpec {
+        handler: if asked.handler.is_empty() {
+            Arc::clone(&name)
+        } else {
+            asked.handler.into()
+        },
+        name,
+        mode: mode?,
+        participant: participant?,
+        payload: crate::calls::wire::compact(asked.payload),
+        after: asked.after.into_iter().map(Name::from).collect(),
+        wants_results: asked.wants_results,
+        already_tried: asked.already_tried,
+        retry,
+        ext: asked.ext_properties,
+    })
+}
+
+/// What can be said of one action's `after` without knowing the others.
+fn after(asked: &v1::Action, at: &At<'_>, v: &mut Violations) {
+    if asked.after.len() > limits::ACTIONS {
+        v.add(
+            &at.of("after"),
+            format!(
+                "has {} names; at most {} are accepted",
+                asked.after.len(),
+                limits::ACTIONS
+            ),
+        );
+        return;
+    }
+    for (i, name) in asked.after.iter().enumerate() {
+        let field = at.index("after", i);
+        if *name == asked.name {
+            v.add(&field, "names the action itself; name others");
+        } else if asked.after[..i].contains(name) {
+            v.add(&field, format!("names {name} again; name each action once"));
+        } else {
+            v.name(&field, name);
+        }
+    }
+}
+
+/// What can be said of all actions together: names are unique, `after` names actions that are there, and
+/// there is no way round in circles.
+fn order(actions: &[v1::Action], root: &At<'_>, v: &mut Violations) {
+    let mut places = HashMap::with_capacity(actions.len());
+    for (i, action) in actions.iter().enumerate() {
+        if let Some(first) = places.insert(action.name.as_str(), i) {
+            v.add(
+                &root.index("actions", i).of("name"),
+                format!("is that of actions[{first}] too; names are unique in a transaction"),
+            );
+        }
+    }
+    if actions.iter().all(|action| action.after.is_empty()) {
+        return;
+    }
+    for (i, action) in actions.iter().enumerate() {
+        for (j, name) in action.after.iter().enumerate().take(limits::ACTIONS) {
+            if !places.contains_key(name.as_str()) {
+                v.add(
+                    &root.index("actions", i).index("after", j),
+                    format!("names {name}, which is no action of this transaction"),
+                );
+            }
+        }
+    }
+    if let Some(i) = cycle(actions, &places) {
+        v.add(
+            &root.index("actions", i).of("after"),
+            "closes a circle: the action would have to come before itself",
+        );
+    }
+}
+
+/// The first action that cannot be reached by taking away, again and again, those that come after
+/// nothing that is left.
+fn cycle(actions: &[v1::Action], places: &HashMap<&str, usize>) -> Option<usize> {
+    let mut left: HashSet<usize> = (0..actions.len()).collect();
+    loop {
+        let free: Vec<usize> = left
+            .iter()
+            .copied()
+            .filter(|i| {
+                actions[*i].after.iter().all(|name| {
+                    places
+                        .get(name.as_str())
+                        .is_none_or(|before| before == i || !left.contains(before))
+                })
+            })
+            .collect();
+        if free.is_empty() {
+            return left.into_iter().min();
+        }
+        for i in free {
+            left.remove(&i);
+        }
+    }
+}
+
+fn retry(policy: &v1::RetryPolicy, at: &At<'_>, v: &mut Violations) -> RetryPolicy {
+    let default = RetryPolicy::default();
+    let first_delay = v
+        .millis(
+            &at.of("first_delay_ms"),
+            policy.first_delay_ms,
+            limits::FIRST_DELAY_MAX,
+        )
+        .unwrap_or(default.first_delay);
+    let max_delay = v
+        .millis(
+            &at.of("max_delay_ms"),
+            policy.max_delay_ms,
+            limits::MAX_DELAY_MAX,
+        )
+        .unwrap_or(default.max_delay.max(first_delay));
+    if max_delay < first_delay {
+        v.add(
+            &at.of("max_delay_ms"),
+            format!(
+                "is {}, below the first delay of {} ms; give at least as much",
+                policy.max_delay_ms,
+                first_delay.as_millis()
+            ),
+        );
+    }
+    RetryPolicy {
+        first_delay,
+        max_delay,
+        max_attempts: v
+            .count(
+                &at.of("max_attempts"),
+                policy.max_attempts,
+                limits::MAX_ATTEMPTS_MAX,
+            )
+            .unwrap_or(default.max_attempts),
+        max_age: v.millis(&at.of("max_age_ms"), policy.max_age_ms, limits::MAX_AGE_MAX),
+        call_timeout: v
+            .millis(
+                &at.of("call_timeout_ms"),
+                policy.call_timeout_ms,
+                limits::CALL_TIMEOUT_MAX,
+            )
+            .unwrap_or(default.call_timeout),
+    }
+}
+
+fn check_back(
+    asked: v1::CheckBack,
+    at: &At<'_>,
+    known: &Known,
+    v: &mut Violations,
+) -> Option<CheckBack> {
+    let participant = v.participant(&at.of("participant"), &asked.participant, known);
+    let first_delay = v.millis(
+        &at.of("first_delay_ms"),
+        asked.first_delay_ms,
+        bounds::CHECK_BACK_FIRST_DELAY_MAX,
+    );
+    let interval = v
+        .millis(
+            &at.of("interval_ms"),
+            asked.interval_ms,
+            bounds::CHECK_BACK_INTERVAL_MAX,
+        )
+        .unwrap_or(bounds::CHECK_BACK_INTERVAL_DEFAULT);
+    let max_interval = v
+        .millis(
+            &at.of("max_interval_ms"),
+            asked.max_interval_ms,
+            bounds::CHECK_BACK_MAX_INTERVAL_MAX,
+        )
+        .unwrap_or(bounds::CHECK_BACK_MAX_INTERVAL_DEFAULT.max(interval));
+    if max_interval < interval {
+        v.add(
+            &at.of("max_interval_ms"),
+            format!(
+                "is {}, below the interval of {} ms; give at least as much",
+                asked.max_interval_ms,
+                interval.as_millis()
+            ),
+        );
+    }
+    let max_attempts = v.count(
+        &at.of("max_attempts"),
+        asked.max_attempts,
+        bounds::CHECK_BACK_ATTEMPTS_MAX,
+    );
+    Some(CheckBack {
+        participant: participant?,
+        first_delay: first_delay.unwrap_or_default(),
+        interval,
+        max_interval,
+        max_attempts,
+    })
+}
+
+/// A decision.
+pub(crate) fn outcome(asked: i32, v: &mut Violations) -> Option<Outcome> {
+    let outcome = convert::outcome_from(asked);
+    if outcome.is_none() {
+        v.add(
+            "outcome",
+            "is not given; give OUTCOME_SUCCESS or OUTCOME_FAILURE",
+        );
+    }
+    outcome
+}

@@ -1,0 +1,121 @@
+//! Calls by HTTP POST: the action's payload is the body, the context travels as headers, the response's
+//! body is what the Try returned.
+
+use std::error::Error;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{Client, Response, StatusCode, redirect::Policy};
+use tercet_core::{
+    engine::{AskBack, Call, CallOutcome},
+    limits as model,
+    model::{Operation, Outcome},
+};
+
+use super::{
+    context, said,
+    wire::{self, cut},
+};
+use crate::limits;
+
+/// One client for all: it keeps its connections by address. A redirect is an answer like any other, and
+/// no proxy of the environment stands between.
+pub(super) fn client() -> Result<Client, reqwest::Error> {
+    Client::builder()
+        .redirect(Policy::none())
+        .no_proxy()
+        .connect_timeout(limits::CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .build()
+}
+
+pub(super) async fn call(
+    client: &Client,
+    address: &str,
+    path: &str,
+    call: &Call,
+    epoch: u64,
+) -> CallOutcome {
+    let payload = call.action.payload.clone();
+    let pairs = context::of_call(call, epoch);
+    let response = match post(client, address, path, pairs, payload).await {
+        Ok(response) => response,
+        Err(error) => return CallOutcome::Unknown(error),
+    };
+    let status = response.status();
+    let body = body(response).await;
+    if status == StatusCode::CONFLICT {
+        let reason = body.unwrap_or_default();
+        return CallOutcome::Rejected(cut(String::from_utf8_lossy(&reason).into_owned()));
+    }
+    if !status.is_success() {
+        let reason = body.unwrap_or_default();
+        let text = String::from_utf8_lossy(&reason);
+        return CallOutcome::Unknown(cut(format!("HTTP {status}: {text}")));
+    }
+    match body {
+        Ok(_) if call.operation != Operation::Try => CallOutcome::Ok(Bytes::new()),
+        Ok(result) => CallOutcome::Ok(result),
+        Err(error) => CallOutcome::Unknown(error),
+    }
+}
+
+pub(super) async fn ask(
+    client: &Client,
+    address: &str,
+    path: &str,
+    ask: &AskBack,
+    epoch: u64,
+) -> Result<Outcome, String> {
+    let pairs = context::of_ask(ask, epoch);
+    let response = post(client, address, path, pairs, Bytes::new()).await?;
+    let status = response.status();
+    if !status.is_success() {
+        return Err(format!("HTTP {status}"));
+    }
+    let outcome = response.headers().get(context::OUTCOME);
+    said(outcome.and_then(|value| value.to_str().ok()))
+}
+
+async fn post(
+    client: &Client,
+    address: &str,
+    path: &str,
+    pairs: Vec<(&'static str, String)>,
+    body: Bytes,
+) -> Result<Response, String> {
+    let url = format!("{}{path}", address.trim_end_matches('/'));
+    let mut request = client
+        .post(url)
+        .header("content-type", "application/octet-stream")
+        .body(body);
+    for (name, value) in pairs {
+        request = request.header(name, value);
+    }
+    request.send().await.map_err(|error| chain(&error))
+}
+
+/// The body, refused above the limit of a result without reading further.
+async fn body(mut response: Response) -> Result<Bytes, String> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| chain(&error))? {
+        if body.len() + chunk.len() > model::RESULT_BYTES {
+            return Err(format!(
+                "the participant returned more than the {} bytes that are accepted",
+                model::RESULT_BYTES
+            ));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    wire::cut(text)
+}

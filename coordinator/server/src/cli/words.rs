@@ -1,0 +1,98 @@
+//! Times, durations, statuses and tables in words.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use tercet_proto::v1;
+
+/// A time of the database, in UTC.
+pub(super) fn time(micros: i64) -> String {
+    DateTime::<Utc>::from_timestamp_micros(micros).map_or_else(
+        || micros.to_string(),
+        |at| at.to_rfc3339_opts(SecondsFormat::Millis, true),
+    )
+}
+
+/// How long something took, short.
+pub(super) fn took(micros: i64) -> String {
+    let micros = u64::try_from(micros).unwrap_or(0);
+    match micros {
+        0..1_000 => format!("{micros} us"),
+        1_000..1_000_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
+        1_000_000..120_000_000 => {
+            format!("{}.{} s", micros / 1_000_000, micros % 1_000_000 / 100_000)
+        }
+        _ => humantime::format_duration(Duration::from_secs(micros / 1_000_000)).to_string(),
+    }
+}
+
+/// Both statuses in the words of a person.
+pub(super) fn standing(transaction: &v1::Transaction) -> &'static str {
+    use v1::{BizStatus as Biz, TxStatus as Tx};
+    match (transaction.status(), transaction.biz_status()) {
+        (Tx::ProcessWaiting, Biz::Unknown) => "asking back",
+        (Tx::ProcessWaiting, _) => "trying",
+        (Tx::Processing, Biz::Success) => "confirming",
+        (Tx::Processing, _) => "cancelling",
+        (Tx::Success, Biz::Success) => "committed",
+        (Tx::Success, _) => "rolled back",
+        (Tx::Failure, Biz::Success) => "parked (confirming)",
+        (Tx::Failure, _) => "parked (cancelling)",
+        (Tx::Unspecified, _) => "unknown",
+    }
+}
+
+/// Why the decision is what it is.
+pub(super) fn cause(cause: Option<&v1::Cause>) -> String {
+    let Some(cause) = cause else {
+        return String::new();
+    };
+    let reason = plain(&cause.reason);
+    let because = |text: &str| match reason.as_str() {
+        "" => text.to_owned(),
+        reason => format!("{text}: {reason}"),
+    };
+    match cause.kind() {
+        v1::CauseKind::AllTried => "every Try answered OK".to_owned(),
+        v1::CauseKind::Rejected => because(&format!("{} was rejected", plain(&cause.action))),
+        v1::CauseKind::Deadline => "phase one did not end in time".to_owned(),
+        v1::CauseKind::Aborted => because("the initiator decided"),
+        v1::CauseKind::Initiator => because("the initiator decided"),
+        v1::CauseKind::CheckBack => because("the initiator was asked back"),
+        v1::CauseKind::Operator => because("an operator decided"),
+        v1::CauseKind::Unspecified => String::new(),
+    }
+}
+
+/// The last word of an enum's wire name: `TX_STATUS_SUCCESS` gives `SUCCESS`.
+pub(super) fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
+    name.strip_prefix(prefix).unwrap_or(name)
+}
+
+/// Text of others without control characters, so that it cannot speak to a terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Rows in columns as wide as they need; the last one is not filled up.
+pub(super) fn table(head: &[&str], rows: &[Vec<String>], indent: &str) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
+    for row in std::iter::once(&head).chain(rows) {
+        let mut line = indent.to_owned();
+        for (width, cell) in widths.iter().zip(row) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,281 @@
+//! Every key: its name, what it accepts, how it is understood and shown.
+
+use std::{
+    fmt::Display,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use tercet_core::limits as model;
+
+use super::{Config, LogFormat};
+use crate::limits;
+
+/// One key of the configuration.
+pub struct Key {
+    /// Its name in the file; with dashes it is the flag, in capitals after `TERCET_` the variable.
+    pub name: &'static str,
+    /// What it is for, for `--help`.
+    pub help: &'static str,
+    /// What is accepted.
+    pub accepts: &'static str,
+    /// Whether it is a flag that needs no value.
+    pub switch: bool,
+    /// Understands a value, or says what is wrong with it.
+    pub set: fn(&mut Config, &str) -> Result<(), String>,
+    /// The value in the form in which it is given.
+    pub show: fn(&Config) -> String,
+}
+
+impl Key {
+    /// The flag, without its dashes.
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// The variable of the environment.
+    pub fn variable(&self) -> String {
+        format!("{}{}", super::PREFIX, self.name.to_uppercase())
+    }
+}
+
+/// The key with this name.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// Every key.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "listen",
+        help: "Where to listen; port 0 takes a free one",
+        accepts: "an IP address with a port, 127.0.0.1:7460 or [::1]:7460",
+        switch: false,
+        set: |config, value| parse(value).map(|it| config.listen = it),
+        show: |config| config.listen.to_string(),
+    },
+    Key {
+        name: "insecure",
+        help: "Allow to listen where others can connect, without encryption and authentication",
+        accepts: "true or false",
+        switch: true,
+        set: |config, value| parse(value).map(|it| config.insecure = it),
+        show: |config| config.insecure.to_string(),
+    },
+    Key {
+        name: "advertise",
+        help: "The address that participants are told; default: where it listens",
+        accepts: "http://host:port",
+        switch: false,
+        set: |config, value| address(value).map(|it| config.advertise = it),
+        show: |config| config.advertise.clone(),
+    },
+    Key {
+        name: "node",
+        help: "The name of this node",
+        accepts: "1 to 128 bytes without NUL and @",
+        switch: false,
+        set: |config, value| node(value).map(|it| config.node = it),
+        show: |config| config.node.clone(),
+    },
+    Key {
+        name: "database",
+        help: "The file of the embedded database; it is made when it is not there",
+        accepts: "the path of a file in a directory that exists",
+        switch: false,
+        set: |config, value| database(value).map(|it| config.database = it),
+        show: |config| config.database.display().to_string(),
+    },
+    Key {
+        name: "lease",
+        help: "How long the node's lease is; it is renewed every third of it",
+        accepts: "1s to 5m",
+        switch: false,
+        set: |config, value| {
+            duration(value, Duration::from_secs(1)..=Duration::from_mins(5))
+                .map(|it| config.lease = it)
+        },
+        show: |config| duration_text(config.lease),
+    },
+    Key {
+        name: "drain_timeout",
+        help: "How long a stopping server waits for what it has in hand",
+        accepts: "0s to 10m",
+        switch: false,
+        set: |config, value| {
+            duration(value, Duration::ZERO..=Duration::from_mins(10))
+                .map(|it| config.drain_timeout = it)
+        },
+        show: |config| duration_text(config.drain_timeout),
+    },
+    Key {
+        name: "log_level",
+        help: "Which log lines are written",
+        accepts: "error, warn, info, debug, trace, or a list like info,tercet_server=debug",
+        switch: false,
+        set: |config, value| filter(value).map(|it| config.log_level = it),
+        show: |config| config.log_level.clone(),
+    },
+    Key {
+        name: "log_format",
+        help: "How log lines look",
+        accepts: "text or json",
+        switch: false,
+        set: |config, value| log_format(value).map(|it| config.log_format = it),
+        show: |config| match config.log_format {
+            LogFormat::Text => "text".to_owned(),
+            LogFormat::Json => "json".to_owned(),
+        },
+    },
+    Key {
+        name: "transactions_in_memory",
+        help: "Unfinished transactions held in memory; more wait in the database",
+        accepts: "100 to 10000000",
+        switch: false,
+        set: |config, value| number(value, 100..=10_000_000).map(|it| config.engine.capacity = it),
+        show: |config| config.engine.capacity.to_string(),
+    },
+    Key {
+        name: "waiting_events",
+        help: "Requests and answers of one transaction that may wait for its write",
+        accepts: "8 to 4096",
+        switch: false,
+        set: |config, value| number(value, 8..=4_096).map(|it| config.engine.waiting_events = it),
+        show: |config| config.engine.waiting_events.to_string(),
+    },
+    Key {
+        name: "hold",
+        help: "Waits up to this long are spent in memory, longer ones in the database",
+        accepts: "100ms to 1m, less than the lease",
+        switch: false,
+        set: |config, value| {
+            duration(value, Duration::from_millis(100)..=Duration::from_mins(1))
+                .map(|it| config.engine.hold = it)
+        },
+        show: |config| duration_text(config.engine.hold),
+    },
+    Key {
+        name: "poll_interval",
+        help: "How often the database is asked which transactions are due",
+        accepts: "10ms to 1m",
+        switch: false,
+        set: |config, value| {
+            duration(value, Duration::from_millis(10)..=Duration::from_mins(1))
+                .map(|it| config.engine.poll = it)
+        },
+        show: |config| duration_text(config.engine.poll),
+    },
+    Key {
+        name: "poll_rows",
+        help: "Due transactions read at once",
+        accepts: "16 to 10000",
+        switch: false,
+        set: |config, value| number(value, 16..=10_000).map(|it| config.engine.page = it),
+        show: |config| config.engine.page.to_string(),
+    },
+    Key {
+        name: "commit_writes",
+        help: "Transactions changed in one commit",
+        accepts: "1 to 4096",
+        switch: false,
+        set: |config, value| number(value, 1..=4_096).map(|it| config.lane.batch = it),
+        show: |config| config.lane.batch.to_string(),
+    },
+    Key {
+        name: "commit_linger",
+        help: "How long a write that nobody waits for may linger for company",
+        accepts: "0ms to 1s",
+        switch: false,
+        set: |config, value| {
+            duration(value, Duration::ZERO..=Duration::from_secs(1))
+                .map(|it| config.lane.linger = it)
+        },
+        show: |config| duration_text(config.lane.linger),
+    },
+];
+
+fn parse<T: FromStr>(value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| "is not understood".to_owned())
+}
+
+fn number<T: FromStr + PartialOrd + Display>(
+    value: &str,
+    range: RangeInclusive<T>,
+) -> Result<T, String> {
+    let number = parse(value)?;
+    if range.contains(&number) {
+        Ok(number)
+    } else {
+        Err("is out of range".to_owned())
+    }
+}
+
+fn duration(value: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(value)
+        .map_err(|_| "is no duration like 500ms, 10s or 2m".to_owned())?;
+    if range.contains(&duration) {
+        Ok(duration)
+    } else {
+        Err("is out of range".to_owned())
+    }
+}
+
+/// A duration in the form in which it is given.
+pub(super) fn duration_text(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+fn address(value: &str) -> Result<String, String> {
+    let right = value.len() <= limits::ADDRESS_BYTES
+        && value
+            .parse::<http::Uri>()
+            .is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.port_u16().is_some());
+    if right {
+        Ok(value.trim_end_matches('/').to_owned())
+    } else {
+        Err("is no address".to_owned())
+    }
+}
+
+fn node(value: &str) -> Result<String, String> {
+    if value.is_empty() || value.len() > model::NAME_BYTES || value.contains(['\0', '@']) {
+        Err("is no name of a node".to_owned())
+    } else {
+        Ok(value.to_owned())
+    }
+}
+
+fn database(value: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(value);
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if value.is_empty() || path.is_dir() {
+        Err("is no file".to_owned())
+    } else if !directory.is_dir() {
+        Err(format!(
+            "lies in {}, which is no directory",
+            directory.display()
+        ))
+    } else {
+        Ok(path)
+    }
+}
+
+fn filter(value: &str) -> Result<String, String> {
+    match value.parse::<tracing_subscriber::filter::Targets>() {
+        Ok(_) if !value.is_empty() => Ok(value.to_owned()),
+        _ => Err("is no level and no list of levels".to_owned()),
+    }
+}
+
+fn log_format(value: &str) -> Result<LogFormat, String> {
+    match value {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("is neither".to_owned()),
+    }
+}

@@ -1,0 +1,317 @@
+//! The configuration: read once, checked whole, before anything binds.
+//!
+//! Each key can be given as a flag, as a variable of the environment or in a TOML file; a flag goes
+//! before the environment, the environment before the file. Every mistake is told with its key and what
+//! would be accepted, and an unknown key is one.
+
+mod keys;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+pub use keys::{KEYS, Key};
+use tercet_core::{engine::EngineConfig, lane::LaneConfig};
+use thiserror::Error;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+/// How a server is set up. Every key is explained in `docs/configuration.md`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Whether an address that others can reach may be listened on without protection.
+    pub insecure: bool,
+    /// The address that participants are told; empty: the one listened on.
+    pub advertise: String,
+    /// The node's name.
+    pub node: String,
+    /// The file of the embedded database.
+    pub database: PathBuf,
+    /// How long the node's lease is.
+    pub lease: Duration,
+    /// How long a stopping server waits for what it has in hand.
+    pub drain_timeout: Duration,
+    /// Which log lines are written.
+    pub log_level: String,
+    /// How they look.
+    pub log_format: LogFormat,
+    /// The engine's bounds.
+    pub engine: EngineConfig,
+    /// The bounds of commits.
+    pub lane: LaneConfig,
+}
+
+/// The port of the default address.
+pub const PORT: u16 = 7460;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT),
+            insecure: false,
+            advertise: String::new(),
+            node: "node-1".to_owned(),
+            database: PathBuf::from("tercet.db"),
+            lease: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(10),
+            log_level: "info".to_owned(),
+            log_format: LogFormat::Text,
+            engine: EngineConfig::default(),
+            lane: LaneConfig::default(),
+        }
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody gave one.
+    Default,
+    /// The TOML file.
+    File(PathBuf),
+    /// This variable.
+    Environment(String),
+    /// The command line.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The key.
+    pub key: String,
+    /// Where its value comes from.
+    pub origin: Origin,
+    /// What is wrong, and what would be accepted.
+    pub what: String,
+}
+
+/// Everything that is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{}", told(.0))]
+pub struct Mistakes(pub Vec<Mistake>);
+
+fn told(mistakes: &[Mistake]) -> String {
+    let mut text = format!("the configuration has {} mistake(s):", mistakes.len());
+    for mistake in mistakes {
+        text.push_str(&format!(
+            "\n  {} ({}): {}",
+            mistake.key, mistake.origin, mistake.what
+        ));
+    }
+    text
+}
+
+/// What the outside says, before it is understood.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Flags, by key.
+    pub flags: BTreeMap<String, String>,
+    /// The whole environment.
+    pub environment: Vec<(String, String)>,
+    /// The TOML file and its text, if one is named.
+    pub file: Option<(PathBuf, String)>,
+}
+
+/// A configuration and where each of its values comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// The configuration.
+    pub config: Config,
+    /// By key.
+    pub origins: BTreeMap<&'static str, Origin>,
+}
+
+/// Variables that begin like keys and are not: the CLI's own.
+const OTHER_VARIABLES: &[&str] = &["TERCET_CONFIG", "TERCET_COORDINATOR", "TERCET_FAILPOINT"];
+const PREFIX: &str = "TERCET_";
+
+impl Effective {
+    /// Understands all sources, or tells every mistake in them.
+    pub fn from_sources(sources: &Sources) -> Result<Self, Mistakes> {
+        let mut mistakes = Vec::new();
+        let file = read_file(sources, &mut mistakes);
+        let environment = read_environment(sources, &mut mistakes);
+        let mut config = Config::default();
+        let mut origins = BTreeMap::new();
+        for key in KEYS {
+            let flag = sources
+                .flags
+                .get(key.name)
+                .map(|value| (value, Origin::Flag));
+            let variable = environment
+                .get(key.name)
+                .map(|value| (value, Origin::Environment(key.variable())));
+            let given = flag.or(variable).or_else(|| {
+                let (path, _) = sources.file.as_ref()?;
+                Some((file.get(key.name)?, Origin::File(path.clone())))
+            });
+            let origin = match given {
+                None => Origin::Default,
+                Some((value, origin)) => {
+                    if let Err(what) = (key.set)(&mut config, value) {
+                        mistakes.push(Mistake {
+                            key: key.name.to_owned(),
+                            origin: origin.clone(),
+                            what: format!("{value:?} {what}; accepted: {}", key.accepts),
+                        });
+                    }
+                    origin
+                }
+            };
+            origins.insert(key.name, origin);
+        }
+        check_together(&config, &origins, &mut mistakes);
+        config.engine.lease = config.lease;
+        if mistakes.is_empty() {
+            Ok(Self { config, origins })
+        } else {
+            Err(Mistakes(mistakes))
+        }
+    }
+
+    /// Each key with its value and where that comes from.
+    pub fn lines(&self) -> impl Iterator<Item = (&'static Key, String, &Origin)> {
+        KEYS.iter().map(|key| {
+            let origin = self.origins.get(key.name).unwrap_or(&Origin::Default);
+            (key, (key.show)(&self.config), origin)
+        })
+    }
+}
+
+fn read_file(sources: &Sources, mistakes: &mut Vec<Mistake>) -> BTreeMap<String, String> {
+    let Some((path, text)) = &sources.file else {
+        return BTreeMap::new();
+    };
+    let mut wrong = |key: &str, what: String| {
+        mistakes.push(Mistake {
+            key: key.to_owned(),
+            origin: Origin::File(path.clone()),
+            what,
+        });
+    };
+    let table: toml::Table = match text.parse() {
+        Ok(table) => table,
+        Err(error) => {
+            wrong("config", format!("is no TOML: {}", error.message()));
+            return BTreeMap::new();
+        }
+    };
+    let mut values = BTreeMap::new();
+    for (key, value) in table {
+        if keys::find(&key).is_none() {
+            wrong(&key, unknown());
+            continue;
+        }
+        let text = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(switch) => switch.to_string(),
+            other => {
+                wrong(
+                    &key,
+                    format!(
+                        "is a {}; give a string, a number or true or false",
+                        other.type_str()
+                    ),
+                );
+                continue;
+            }
+        };
+        values.insert(key, text);
+    }
+    values
+}
+
+fn read_environment(sources: &Sources, mistakes: &mut Vec<Mistake>) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    for (name, value) in &sources.environment {
+        let Some(rest) = name.strip_prefix(PREFIX) else {
+            continue;
+        };
+        let key = rest.to_lowercase();
+        if keys::find(&key).is_some() {
+            values.insert(key, value.clone());
+        } else if !OTHER_VARIABLES.contains(&name.as_str()) {
+            mistakes.push(Mistake {
+                key,
+                origin: Origin::Environment(name.clone()),
+                what: unknown(),
+            });
+        }
+    }
+    values
+}
+
+fn unknown() -> String {
+    let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+    format!("is no key; the keys are {}", names.join(", "))
+}
+
+fn check_together(
+    config: &Config,
+    origins: &BTreeMap<&'static str, Origin>,
+    mistakes: &mut Vec<Mistake>,
+) {
+    let mut wrong = |key: &'static str, what: String| {
+        mistakes.push(Mistake {
+            key: key.to_owned(),
+            origin: origins.get(key).cloned().unwrap_or(Origin::Default),
+            what,
+        });
+    };
+    if !config.listen.ip().is_loopback() && !config.insecure {
+        wrong(
+            "listen",
+            format!(
+                "{} can be reached by others, and there is neither encryption nor authentication; \
+                 accepted: a loopback address, or any with insecure = true",
+                config.listen
+            ),
+        );
+    }
+    if config.listen.ip().is_unspecified() && config.advertise.is_empty() {
+        wrong(
+            "advertise",
+            format!(
+                "is not given, and {} is no address to come back to; accepted: the address at which \
+                 participants reach this node, http://host:port",
+                config.listen
+            ),
+        );
+    }
+    if config.engine.hold >= config.lease {
+        wrong(
+            "hold",
+            format!(
+                "{} is not below the lease of {}; accepted: less than the lease",
+                keys::duration_text(config.engine.hold),
+                keys::duration_text(config.lease)
+            ),
+        );
+    }
+}

@@ -1,0 +1,305 @@
+//! A server from its start to its end.
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use tercet_core::{engine::Input, model::Owner};
+use tercet_proto::v1::{
+    self, coordinator_server::CoordinatorServer, operator_server::OperatorServer,
+    participants_server::ParticipantsServer,
+};
+use tercet_store::{Renewal, Store, StoreError};
+use thiserror::Error;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::TcpIncoming};
+use tonic_health::server::HealthReporter;
+use tracing::{error, info, warn};
+
+use crate::{
+    api::{Api, Node, operator::OperatorApi, read::Reader},
+    calls::Caller,
+    clock::Clock,
+    config::Config,
+    directory::{Directory, Participant},
+    driver::{Driver, DriverError, Message, Outlets, Running, Start},
+    limits,
+};
+
+/// Why a server ended that was not told to.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The database was not ready at the start.
+    #[error("the database cannot be used")]
+    Store(#[from] StoreError),
+    /// Another process runs under this node's name.
+    #[error(
+        "node {node} was started again elsewhere (epoch {epoch}); give each process a name of its own"
+    )]
+    Superseded {
+        /// The node.
+        node: String,
+        /// The other's epoch.
+        epoch: u64,
+    },
+    /// The engine ended.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The engine panicked.
+    #[error("the engine failed; its last words are in the log")]
+    Panicked,
+    /// The listener failed.
+    #[error("the server cannot go on listening")]
+    Transport(#[from] tonic::transport::Error),
+    /// The listener has no address.
+    #[error("the listener has no address")]
+    Listener(#[source] io::Error),
+    /// Service reflection could not be set up.
+    #[error("the description of the services is not right")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The HTTP client could not be set up.
+    #[error("the HTTP client cannot be set up")]
+    Http(#[from] reqwest::Error),
+}
+
+/// Serves on `listener` until `shutdown` is ready, then drains and returns.
+///
+/// The caller owns the listener and the signal to stop. Dropping the future stops everything at once, as
+/// a crash would: nothing that was acknowledged is lost.
+pub async fn serve(
+    listener: TcpListener,
+    store: Arc<dyn Store>,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let address = listener.local_addr().map_err(ServeError::Listener)?;
+    let advertised = match config.advertise.as_str() {
+        "" => format!("http://{address}"),
+        given => given.to_owned(),
+    };
+    let incarnation = store
+        .start_node(&config.node, &advertised, config.lease)
+        .await?;
+    let owner = incarnation.owner;
+    let clock = Arc::new(Clock::new(incarnation.now));
+    let directory = Arc::new(directory(&*store).await?);
+    info!(node = %owner.node, epoch = owner.epoch, address = advertised, "started");
+
+    let (driver, messages) = Driver::queue();
+    let (direct, direct_calls) = mpsc::unbounded_channel();
+    let reader = Reader::new(
+        Arc::clone(&store),
+        Arc::clone(&directory),
+        Arc::clone(&clock),
+    );
+    let caller = Caller::new(Arc::clone(&directory), driver.clone(), owner.epoch)?;
+    let start = Start {
+        engine: config.engine.clone(),
+        lane: config.lane.clone(),
+        owner: owner.clone(),
+        seed: rand::random(),
+        clock: Arc::clone(&clock),
+    };
+    let outlets = Outlets {
+        store: Arc::clone(&store),
+        reader: reader.clone(),
+        direct,
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let Running { driver, ended } = driver.start(messages, start, outlets)?;
+    driver.send(Message::Inputs(reaches(&directory))).await;
+    let closing = CancellationToken::new();
+    let api = Api {
+        driver: driver.clone(),
+        reader,
+        node: Node {
+            name: Arc::clone(&owner.node),
+            epoch: owner.epoch,
+            address: advertised.into(),
+        },
+        closing: closing.clone(),
+        registering: Arc::default(),
+    };
+    // Ends with the driver, whose outlets hold the other end.
+    tokio::spawn(caller.run(direct_calls));
+
+    let (health, transport) = transport(listener, api, closing.clone()).await?;
+    let stopping = Stopping {
+        driver: &driver,
+        health,
+        closing,
+        drain_timeout: config.drain_timeout,
+    };
+    let ended = run(
+        shutdown,
+        ended,
+        renew(&*store, &owner, config.lease, &clock),
+        transport,
+        stopping,
+    )
+    .await;
+    driver.send(Message::Stop).await;
+    if ended.is_ok() {
+        store.end_node(&owner).await?;
+        info!("stopped");
+    }
+    ended
+}
+
+/// Who is known from before.
+async fn directory(store: &dyn Store) -> Result<Directory, StoreError> {
+    let mut known = Vec::new();
+    for row in store.participants().await? {
+        match Participant::from_row(row) {
+            Ok(participant) => known.push(participant),
+            Err(bad) => error!(%bad, "a participant is left out"),
+        }
+    }
+    Ok(Directory::new(known))
+}
+
+fn reaches(directory: &Directory) -> Vec<Input> {
+    let known = directory.snapshot();
+    known
+        .values()
+        .map(|participant| Input::Participant {
+            name: Arc::clone(&participant.name),
+            reach: participant.reach(),
+        })
+        .collect()
+}
+
+type Transport = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
+
+/// Starts all services on the listener; they end some time after `closing`.
+async fn transport(
+    listener: TcpListener,
+    api: Api,
+    closing: CancellationToken,
+) -> Result<(HealthReporter, Transport), ServeError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<CoordinatorServer<Api>>().await;
+    health.set_serving::<ParticipantsServer<Api>>().await;
+    health.set_serving::<OperatorServer<OperatorApi>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let coordinator =
+        CoordinatorServer::new(api.clone()).max_decoding_message_size(limits::MESSAGE_BYTES);
+    let participants =
+        ParticipantsServer::new(api.clone()).max_decoding_message_size(limits::MESSAGE_BYTES);
+    let operator = OperatorServer::new(OperatorApi(Arc::new(api)))
+        .max_decoding_message_size(limits::MESSAGE_BYTES);
+    let server = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(limits::KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(limits::KEEPALIVE_TIMEOUT))
+        .add_service(reflection)
+        .add_service(health_service)
+        .add_service(coordinator)
+        .add_service(participants)
+        .add_service(operator)
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            closing.cancelled_owned(),
+        );
+    Ok((health, tokio::spawn(server)))
+}
+
+/// Renews the lease every third of it. Ends only when another incarnation was started.
+async fn renew(store: &dyn Store, owner: &Owner, lease: Duration, clock: &Clock) -> ServeError {
+    let period = lease / 3;
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match store.renew(owner, lease).await {
+            Ok(Renewal::Renewed(now)) => clock.measured(now),
+            Ok(Renewal::Superseded { epoch }) => {
+                return ServeError::Superseded {
+                    node: owner.node.to_string(),
+                    epoch,
+                };
+            }
+            Err(error) => warn!(%error, "the lease was not renewed; it is tried again"),
+        }
+    }
+}
+
+/// What is needed to stop.
+struct Stopping<'a> {
+    driver: &'a Driver,
+    health: HealthReporter,
+    closing: CancellationToken,
+    drain_timeout: Duration,
+}
+
+/// Runs until `shutdown` and then drains, or until something fails.
+async fn run(
+    shutdown: impl Future<Output = ()>,
+    mut driver_ended: oneshot::Receiver<Result<(), DriverError>>,
+    renew: impl Future<Output = ServeError>,
+    mut transport: Transport,
+    stopping: Stopping<'_>,
+) -> Result<(), ServeError> {
+    let stop = async {
+        shutdown.await;
+        stopping.drain().await;
+    };
+    let result = tokio::select! {
+        () = stop => Ok(()),
+        ended = &mut driver_ended => match ended {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(ServeError::Panicked),
+        },
+        superseded = renew => Err(superseded),
+        ended = &mut transport => match ended {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(ServeError::Panicked),
+        },
+    };
+    stopping.closing.cancel();
+    if !transport.is_finished()
+        && timeout(limits::CLOSE_TIMEOUT, &mut transport)
+            .await
+            .is_err()
+    {
+        transport.abort();
+    }
+    result
+}
+
+impl Stopping<'_> {
+    /// Takes no new requests, and waits until what is in hand is done, at most for the bound. What is
+    /// left then goes on after the next start.
+    async fn drain(&self) {
+        info!("draining");
+        self.health
+            .set_not_serving::<CoordinatorServer<Api>>()
+            .await;
+        self.health
+            .set_not_serving::<ParticipantsServer<Api>>()
+            .await;
+        self.health
+            .set_not_serving::<OperatorServer<OperatorApi>>()
+            .await;
+        self.driver.send(Message::Drain).await;
+        let done = timeout(self.drain_timeout, async {
+            while let Some(gauges) = self.driver.gauges().await {
+                if gauges.is_quiet() {
+                    return;
+                }
+                sleep(limits::DRAIN_POLL).await;
+            }
+        });
+        if done.await.is_err() {
+            warn!("not everything in hand was done in time; it goes on after the next start");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The server over the wire: what it refuses, whom it calls and how, how it stops.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod harness;
+
+mod attach;
+mod configuration;
+mod direct;
+mod documentation;
+mod drain;
+mod flow;
+mod operator;
+mod refusals;
