@@ -29,7 +29,11 @@ struct Run {
 
 fn command(temporary: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tercet"));
-    command.arg("demo").args(arguments).env("TMPDIR", temporary).kill_on_drop(true);
+    command
+        .arg("demo")
+        .args(arguments)
+        .env("TMPDIR", temporary)
+        .kill_on_drop(true);
     command
 }
 
@@ -55,8 +59,10 @@ async fn few(arguments: &[&str]) -> Run {
     let part: Vec<&str> = all.lines().take(FEW + 1).collect();
     std::fs::write(&file, part.join("\n")).unwrap();
     let orders = format!("--orders={}", file.display());
-    let arguments: Vec<&str> =
-        ["--json", &orders].into_iter().chain(arguments.iter().copied()).collect();
+    let arguments: Vec<&str> = ["--json", &orders]
+        .into_iter()
+        .chain(arguments.iter().copied())
+        .collect();
     run(&arguments).await
 }
 
@@ -93,7 +99,10 @@ impl Run {
         assert_eq!(self.code, Some(1), "{json:#}\n{}", self.err);
         assert_eq!(json["ok"], false);
         let kept = Path::new(json["data_dir"].as_str().unwrap());
-        assert!(kept.join("coordinator.log").is_file(), "databases and logs are kept");
+        assert!(
+            kept.join("coordinator.log").is_file(),
+            "databases and logs are kept"
+        );
         json
     }
 }
@@ -122,7 +131,10 @@ async fn the_exchange_balances_in_tcc() {
     assert_eq!(ended(&json, "repeated", ""), 20);
     assert!(ended(&json, "committed", "") > 100, "{json:#}");
     for reason in ["short of points", "sold out", "limit is reached"] {
-        assert!(ended(&json, "rolled back", reason) > 0, "{reason}: {json:#}");
+        assert!(
+            ended(&json, "rolled back", reason) > 0,
+            "{reason}: {json:#}"
+        );
     }
 }
 
@@ -130,7 +142,12 @@ async fn the_exchange_balances_in_tcc() {
 async fn the_exchange_balances_in_compensate_and_tells_a_person() {
     let run = run(&["--mode", "compensate"]).await;
     assert_eq!(run.code, Some(0), "{}\n{}", run.out, run.err);
-    for words in ["committed", "rolled back", "points: short of points", "The books balance."] {
+    for words in [
+        "committed",
+        "rolled back",
+        "points: short of points",
+        "The books balance.",
+    ] {
         assert!(run.out.contains(words), "{words}: {}", run.out);
     }
     assert!(run.err.contains("of 400 orders sent"), "{}", run.err);
@@ -162,7 +179,10 @@ async fn what_was_really_done_is_undone_once() {
     ])
     .await;
     let json = run.balanced();
-    assert!(ended(&json, "rolled back", "rejected on purpose") > 0, "{json:#}");
+    assert!(
+        ended(&json, "rolled back", "rejected on purpose") > 0,
+        "{json:#}"
+    );
 }
 
 #[tokio::test]
@@ -172,9 +192,15 @@ async fn a_rejected_confirm_is_parked_and_told() {
     let parked = ended(&json, "parked", "while confirming");
     assert!(parked > 0, "{json:#}");
     let sheet = &json["sheet"];
-    assert_eq!(sheet["ended"].as_u64().unwrap() + parked, sheet["orders"].as_u64().unwrap());
+    assert_eq!(
+        sheet["ended"].as_u64().unwrap() + parked,
+        sheet["orders"].as_u64().unwrap()
+    );
     let mismatches = sheet["mismatches"].to_string();
-    assert!(mismatches.contains("it has not reached its end: parked"), "{mismatches}");
+    assert!(
+        mismatches.contains("it has not reached its end: parked"),
+        "{mismatches}"
+    );
 }
 
 #[tokio::test]
@@ -191,8 +217,10 @@ async fn without_the_barrier_the_books_do_not_balance() {
 }
 
 async fn killed(processes: &[&str]) {
-    let arguments: Vec<String> =
-        processes.iter().map(|process| format!("--kill={process}")).collect();
+    let arguments: Vec<String> = processes
+        .iter()
+        .map(|process| format!("--kill={process}"))
+        .collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let run = few(&arguments).await;
     let json = run.balanced();
@@ -202,7 +230,11 @@ async fn killed(processes: &[&str]) {
         assert_eq!(kill["process"], *process);
         assert!(kill["sent"].as_u64().unwrap() >= u64::try_from(FEW / 3).unwrap());
         assert!(kill["in_flight"].as_u64().unwrap() >= 8);
-        assert!(run.err.contains(&format!("SIGKILL to the {process}")), "{}", run.err);
+        assert!(
+            run.err.contains(&format!("SIGKILL to the {process}")),
+            "{}",
+            run.err
+        );
     }
 }
 
@@ -248,7 +280,12 @@ async fn bad_orders_are_named_and_the_rest_runs() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|bad| (bad["line"].as_u64().unwrap(), bad["reason"].as_str().unwrap()))
+        .map(|bad| {
+            (
+                bad["line"].as_u64().unwrap(),
+                bad["reason"].as_str().unwrap(),
+            )
+        })
         .collect();
     for (line, reason) in [
         (3, "unknown user \"nobody\""),
@@ -258,7 +295,9 @@ async fn bad_orders_are_named_and_the_rest_runs() {
         (7, "not UTF-8"),
         (8, "at most 1024"),
     ] {
-        let found = bad.iter().any(|(at, why)| *at == line && why.contains(reason));
+        let found = bad
+            .iter()
+            .any(|(at, why)| *at == line && why.contains(reason));
         assert!(found, "{line}: {reason}: {bad:?}");
     }
     assert_eq!(bad.len(), 6);
@@ -278,13 +317,22 @@ async fn what_cannot_be_run_is_refused_before_anything_starts() {
     for (arguments, reason) in [
         (["--fail", "try:points"], "expected OP:SERVICE=P[:WHEN]"),
         (["--fail", "try:points=2"], "\"2\" is no share"),
-        (["--kill", "database"], "coordinator, points, coupons, initiator"),
+        (
+            ["--kill", "database"],
+            "coordinator, points, coupons, initiator",
+        ),
         (["--orders", &no_header], "line 1 is not the header"),
-        (["--orders", "/nowhere/orders.csv"], "cannot read /nowhere/orders.csv"),
+        (
+            ["--orders", "/nowhere/orders.csv"],
+            "cannot read /nowhere/orders.csv",
+        ),
         (["--seed", &no_seed], "account.user is empty"),
         (["--data-dir", &not_empty], "not empty"),
         (["--concurrency", "0"], "0 is not in 1..=1024"),
-        (["--mode=compensate", "--fail=confirm:points=0.1"], "nothing is confirmed"),
+        (
+            ["--mode=compensate", "--fail=confirm:points=0.1"],
+            "nothing is confirmed",
+        ),
     ] {
         let run = run(&arguments).await;
         assert_eq!(run.code, Some(2), "{arguments:?}: {}{}", run.out, run.err);
@@ -296,17 +344,22 @@ async fn what_cannot_be_run_is_refused_before_anything_starts() {
 /// The processes that were started with this folder, but for the demo itself.
 fn processes_of(folder: &Path) -> usize {
     let folder = folder.to_str().unwrap();
-    let commands = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        std::fs::read(entry.ok()?.path().join("cmdline")).ok()
-    });
-    commands.filter(|command| String::from_utf8_lossy(command).contains(folder)).count()
+    let commands = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
+    commands
+        .filter(|command| String::from_utf8_lossy(command).contains(folder))
+        .count()
 }
 
 /// Waits until a condition holds, or fails.
 async fn until(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
+        assert!(
+            started.elapsed() < DEADLINE,
+            "{what}: not within {DEADLINE:?}"
+        );
         sleep(Duration::from_millis(20)).await;
     }
 }

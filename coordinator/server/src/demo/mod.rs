@@ -82,6 +82,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
 
 /// Runs one of the demo's processes.
 pub async fn run_service(service: DemoService) -> anyhow::Result<()> {
+    demo_service::log_to_stderr();
     match service {
         DemoService::Points(options) => demo_points::run(&options).await,
         DemoService::Coupons(options) => demo_coupons::run(&options).await,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use demo_service::ANNOUNCEMENT;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::args::Role;
@@ -23,11 +23,16 @@ const TAIL_LINES: usize = 12;
 /// Bytes of a log that are read for them.
 const TAIL_BYTES: usize = 16 * 1_024;
 
+/// How variables begin that set options of this program.
+const OTHERS: [&str; 2] = ["TERCET_", "DEMO_"];
+
 /// A process that runs.
 #[derive(Debug)]
 pub(crate) struct Process {
     role: Role,
     child: Child,
+    /// Ends when the process is to stop. Not left within `child`, which ends it before it waits.
+    lifeline: Option<ChildStdin>,
     out: Lines<BufReader<ChildStdout>>,
     log: PathBuf,
 }
@@ -42,7 +47,17 @@ impl Process {
             .append(true)
             .open(&log)
             .with_context(|| format!("cannot write {}", log.display()))?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        // What a person has set for a coordinator or a service of their own is not meant for these.
+        for (name, _) in std::env::vars_os() {
+            if OTHERS
+                .iter()
+                .any(|prefix| name.to_string_lossy().starts_with(prefix))
+            {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -57,6 +72,7 @@ impl Process {
             .context("standard output is a pipe, as asked for above")?;
         Ok(Self {
             role,
+            lifeline: child.stdin.take(),
             child,
             out: BufReader::new(out).lines(),
             log,
@@ -113,7 +129,7 @@ impl Process {
 
     /// Asks it to stop by ending its standard input; kills it if it does not.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        drop(self.child.stdin.take());
+        drop(self.lifeline.take());
         let Ok(ended) = timeout(STOP, self.child.wait()).await else {
             self.kill().await?;
             bail!(
