@@ -57,10 +57,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .compensate("spend", Spend)
         .build()?;
     let options = AttachOptions::new([coordinator], "points-1");
-    points
-        .attach(options, async {
-            tokio::signal::ctrl_c().await.unwrap_or_default()
-        })
-        .await?;
+    let shutdown = async {
+        tokio::signal::ctrl_c().await.ok();
+    };
+    points.attach(options, shutdown).await?;
     Ok(())
 }
