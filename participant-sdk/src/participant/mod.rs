@@ -3,6 +3,7 @@
 mod action;
 mod attach;
 mod builder;
+mod closures;
 mod handler;
 mod interceptor;
 mod serve;
@@ -20,13 +21,14 @@ pub use attach::{AttachError, AttachOptions, DEFAULT_DRAIN_TIMEOUT, MAX_ADDRESSE
 pub use builder::{
     DEFAULT_CONCURRENCY, MAX_CONCURRENCY, MAX_HANDLERS, NoDatabase, ParticipantBuilder,
 };
+pub use closures::Step;
 pub use interceptor::{CallInterceptor, Next};
 pub use serve::ServeError;
 
 use handler::{CarryOut, Handler, Kind};
 
 use crate::{
-    context::CallContext,
+    context::{CallContext, time_left},
     database::MAX_RESULT_BYTES,
     text::{cut, panic_words, too_long},
 };
@@ -110,12 +112,15 @@ impl Participant {
                 self.0.name
             ));
         };
-        match AssertUnwindSafe(answer(call)).catch_unwind().await {
-            Ok(truth) => truth,
-            Err(panic) => Err(format!(
-                "the check-back panicked: {}",
-                panic_words(panic.as_ref())
-            )),
+        let left = time_left(call.time_left_ms).unwrap_or(CHECK_BACK_TIME);
+        let answering = AssertUnwindSafe(answer(call)).catch_unwind();
+        match tokio::time::timeout(left, answering).await {
+            Ok(Ok(truth)) => truth,
+            Ok(Err(panic)) => {
+                let words = panic_words(panic.as_ref());
+                Err(format!("the check-back panicked: {words}"))
+            }
+            Err(_) => Err(format!("the check-back was not answered within {left:?}")),
         }
     }
 
@@ -205,6 +210,8 @@ impl Participant {
     }
 }
 
+/// How long a check-back may take where the coordinator does not say.
+const CHECK_BACK_TIME: Duration = Duration::from_secs(10);
 /// The least time that a call is given, so that the barrier's row can still say more when the time of
 /// a Try is over.
 const LEAST_TIME: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use tercet_sdk::{
 };
 use uuid::Uuid;
 
-use crate::world::{Dialect, Tx, World, on_every_database};
+use crate::world::{Dialect, Tx, World, effect, on_every_database};
 
 on_every_database!(
     a_check_back_after_the_commit_is_success,
@@ -38,13 +38,9 @@ async fn ask<D: Dialect>(tx: Tx<'_, D>) -> CheckBackResult {
 async fn commit<D: Dialect>(tx: Tx<'_, D>) -> Result<(), InitiatorRowError> {
     let mut local = tx.world.pool.begin().await?;
     insert_initiator_row::<D>(&mut local, tx.id).await?;
-    D::run(&mut local, effect(tx.id)).await?;
+    D::run(&mut local, effect(tx.id, "", "LOCAL")).await?;
     local.commit().await?;
     Ok(())
-}
-
-fn effect(tx_id: Uuid) -> String {
-    format!("INSERT INTO effect (tx_id, action, operation) VALUES ('{tx_id}', '', 'LOCAL')")
 }
 
 async fn a_check_back_after_the_commit_is_success<D: Dialect>() {

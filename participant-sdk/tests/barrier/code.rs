@@ -1,11 +1,13 @@
 //! What the action's code answers, and what of it is stored.
 
 use tercet_sdk::{
+    ActionError, Call, Connection, Json,
     Operation::{Cancel, Confirm, Try},
+    Participant,
     proto::{Mode, result::Outcome},
 };
 
-use crate::world::{Behave, Dialect, Is, World, is, on_every_database};
+use crate::world::{Behave, Dialect, Is, World, effect, is, on_every_database};
 
 on_every_database!(
     a_rejected_try_has_no_effect_and_is_kept,
@@ -14,6 +16,7 @@ on_every_database!(
     an_error_that_the_code_ignores_is_not_committed,
     a_result_is_at_most_64_kib,
     a_call_that_makes_no_sense_is_unknown,
+    closures_are_actions_too,
 );
 
 async fn a_rejected_try_has_no_effect_and_is_kept<D: Dialect>() {
@@ -179,4 +182,49 @@ async fn a_call_that_makes_no_sense_is_unknown<D: Dialect>() {
         tx.left(&[], &[]).await;
     }
     assert_eq!(is(&tx.send(good).await), Is::Done);
+}
+
+async fn closures_are_actions_too<D: Dialect>() {
+    let world = World::<D>::new().await;
+    let shop = Participant::builder("shop")
+        .database(world.pool.clone())
+        .tcc_fn(
+            "ledger",
+            |tx, call: &Call<Json<String>>| Box::pin(async { write::<D>(tx, call).await }),
+            |tx, call| Box::pin(async { write::<D>(tx, call).await }),
+            |tx, call| Box::pin(async { write::<D>(tx, call).await }),
+        )
+        .compensate_fn(
+            "sale",
+            |tx, call: &Call<Json<String>>| Box::pin(async { write::<D>(tx, call).await }),
+            |tx, call| Box::pin(async { write::<D>(tx, call).await }),
+        )
+        .deliver_fn("parcel", |tx, call: &Call<Json<String>>| {
+            Box::pin(async { write::<D>(tx, call).await })
+        })
+        .build()
+        .unwrap();
+    let done = async |call| is(&shop.call(call).await.outcome.unwrap()) == Is::Done;
+
+    let tx = world.transaction();
+    assert!(done(tx.call(Try)).await && done(tx.call(Confirm)).await);
+    tx.left(&["CONFIRM", "TRY"], &["CONFIRMED"]).await;
+    let tx = world.transaction();
+    assert!(done(tx.call(Try)).await && done(tx.call(Cancel)).await);
+    tx.left(&["CANCEL", "TRY"], &["CANCELLED"]).await;
+    let tx = world.transaction().handled_by("sale", Mode::Compensate);
+    assert!(done(tx.call(Try)).await && done(tx.call(Cancel)).await);
+    tx.left(&["CANCEL", "TRY"], &["CANCELLED"]).await;
+    let tx = world.transaction().handled_by("parcel", Mode::Deliver);
+    assert!(done(tx.call(Confirm)).await);
+    tx.left(&["CONFIRM"], &["CONFIRMED"]).await;
+}
+
+async fn write<D: Dialect>(
+    tx: &mut Connection<D>,
+    call: &Call<Json<String>>,
+) -> Result<(), ActionError> {
+    let operation = format!("{:?}", call.operation).to_uppercase();
+    D::run(tx, effect(call.tx_id, &call.action, &operation)).await?;
+    Ok(())
 }

@@ -122,6 +122,13 @@ pub(crate) enum Behave {
     Return(usize),
 }
 
+/// Says that something took effect.
+pub(crate) fn effect(tx_id: Uuid, action: &str, operation: &str) -> String {
+    format!(
+        "INSERT INTO effect (tx_id, action, operation) VALUES ('{tx_id}', '{action}', '{operation}')"
+    )
+}
+
 /// An action that writes a line into `effect` for whatever it did.
 pub(crate) struct Ledger {
     external: bool,
@@ -135,11 +142,7 @@ impl Ledger {
         call: &Call<Json<String>>,
     ) -> Result<Json<String>, ActionError> {
         let operation = format!("{:?}", call.operation).to_uppercase();
-        let insert = format!(
-            "INSERT INTO effect (tx_id, action, operation) VALUES ('{}', '{}', '{operation}')",
-            call.tx_id, call.action
-        );
-        D::run(tx, insert).await?;
+        D::run(tx, effect(call.tx_id, &call.action, &operation)).await?;
         let behave = self
             .script
             .lock()
