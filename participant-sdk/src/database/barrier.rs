@@ -17,7 +17,10 @@ use tercet_barrier::{
     decide, expired,
 };
 
-use super::{Bind, Connection, Database, StoredRow};
+use super::{
+    Bind, Connection, Database,
+    rows::{self, Key},
+};
 use crate::{
     context::{CallContext, begun_ms},
     error::{ActionError, chain},
@@ -203,20 +206,19 @@ impl<D: Database> Barrier<D> {
                 None,
             ));
         }
-        let key = Key::of(call);
         if is_over(call) {
-            let found = read::<D>(local, &key).await?;
+            let found = read::<D>(local, call).await?;
             let verdict = found.map(|row| decide(arrival, Some(&row)));
             return Ok((answer_or_over(verdict), None));
         }
         let absent = decide(arrival, None);
         let leaves = left_by(&absent);
         if let Some(state) = leaves
-            && insert::<D>(local, &key, state).await.map_err(broken::<D>)?
+            && insert::<D>(local, call, state).await?
         {
             return Ok((absent, None));
         }
-        match read::<D>(local, &key).await? {
+        match read::<D>(local, call).await? {
             Some(row) => Ok((decide(arrival, Some(&row)), Some(row))),
             None if leaves.is_some() => Err(Broken::Transient(
                 "the barrier's row went away meanwhile".to_owned(),
@@ -271,8 +273,10 @@ impl<D: Database> Barrier<D> {
         if !self.fenced || (found.is_none() && *row == Row::new(inserted)) {
             return Ok(());
         }
-        let key = Key::of(call);
-        let changed = update::<D>(local, &key, row).await.map_err(broken::<D>)?;
+        let key = Key::of(call.tx_id, &call.action);
+        let changed = rows::update::<D>(local, &key, row)
+            .await
+            .map_err(broken::<D>)?;
         if changed == 1 {
             Ok(())
         } else {
@@ -307,21 +311,6 @@ async fn run_code<D: Database>(
     }
 }
 
-/// The key of a row.
-pub(super) struct Key<'a> {
-    pub(super) tx_id: String,
-    pub(super) action: &'a str,
-}
-
-impl<'a> Key<'a> {
-    fn of(call: &'a CallContext) -> Self {
-        Self {
-            tx_id: call.tx_id.to_string(),
-            action: &call.action,
-        }
-    }
-}
-
 /// Whether a Try can no longer count, because phase one has ended.
 fn is_over(call: &CallContext) -> bool {
     call.operation == Operation::Try
@@ -348,40 +337,27 @@ fn left_by(verdict: &Verdict) -> Option<RowState> {
 }
 
 async fn insert<D: Database>(
-    connection: &mut Connection<D>,
-    key: &Key<'_>,
+    local: &mut Connection<D>,
+    call: &CallContext,
     state: RowState,
-) -> Result<bool, sqlx::Error> {
-    insert_word::<D>(connection, key, state.as_str()).await
-}
-
-/// Inserts a row; false if there is one, committed.
-pub(super) async fn insert_word<D: Database>(
-    connection: &mut Connection<D>,
-    key: &Key<'_>,
-    state: &str,
-) -> Result<bool, sqlx::Error> {
-    let binds = [
-        Bind::Text(&key.tx_id),
-        D::name(key.action),
-        Bind::Text(state),
-        Bind::Bytes(&[]),
-        Bind::Text(""),
-    ];
-    Ok(D::execute(connection, D::STATEMENTS.insert, &binds).await? == 1)
+) -> Result<bool, Broken> {
+    let key = Key::of(call.tx_id, &call.action);
+    let inserted = rows::insert::<D>(local, &key, state.as_str()).await;
+    inserted.map_err(broken::<D>)
 }
 
 async fn read<D: Database>(
-    connection: &mut Connection<D>,
-    key: &Key<'_>,
+    local: &mut Connection<D>,
+    call: &CallContext,
 ) -> Result<Option<Row>, Broken> {
-    let Some(stored) = read_word::<D>(connection, key).await.map_err(broken::<D>)? else {
+    let key = Key::of(call.tx_id, &call.action);
+    let Some(stored) = rows::read::<D>(local, &key).await.map_err(broken::<D>)? else {
         return Ok(None);
     };
     let Some(state) = RowState::parse(&stored.state) else {
         return Err(Broken::Failed(format!(
             "the barrier's row of {} {:?} has the state {:?}, which no action has",
-            key.tx_id, key.action, stored.state
+            call.tx_id, call.action, stored.state
         )));
     };
     Ok(Some(Row {
@@ -389,34 +365,6 @@ async fn read<D: Database>(
         result: stored.result,
         rejection: stored.rejection,
     }))
-}
-
-/// Reads and locks a row.
-pub(super) async fn read_word<D: Database>(
-    connection: &mut Connection<D>,
-    key: &Key<'_>,
-) -> Result<Option<StoredRow>, sqlx::Error> {
-    D::fetch(
-        connection,
-        D::STATEMENTS.read,
-        &[Bind::Text(&key.tx_id), D::name(key.action)],
-    )
-    .await
-}
-
-async fn update<D: Database>(
-    connection: &mut Connection<D>,
-    key: &Key<'_>,
-    row: &Row,
-) -> Result<u64, sqlx::Error> {
-    let binds = [
-        Bind::Text(row.state.as_str()),
-        Bind::Bytes(&row.result),
-        Bind::Text(&row.rejection),
-        Bind::Text(&key.tx_id),
-        D::name(key.action),
-    ];
-    D::execute(connection, D::STATEMENTS.update, &binds).await
 }
 
 /// The point before which a crash loses the effect and after which it does not.

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::{
     Connection, Database,
-    barrier::{Key, insert_word, now_ms, read_word},
+    barrier::now_ms,
+    rows::{self, Key},
 };
 use crate::context::begun_ms;
 
@@ -55,8 +56,8 @@ pub async fn insert_initiator_row<D: Database>(
     connection: &mut Connection<D>,
     tx_id: Uuid,
 ) -> Result<(), InitiatorRowError> {
-    let key = key(tx_id);
-    if insert_word::<D>(connection, &key, Truth::Success.as_str()).await? {
+    let key = Key::of(tx_id, "");
+    if rows::insert::<D>(connection, &key, Truth::Success.as_str()).await? {
         return Ok(());
     }
     match read_truth::<D>(connection, &key, tx_id).await? {
@@ -94,11 +95,11 @@ async fn judge<D: Database>(
     if let Some(shorten) = D::STATEMENTS.shorten_lock_wait {
         D::execute(&mut local, shorten, &[]).await?;
     }
-    let key = key(tx_id);
+    let key = Key::of(tx_id, "");
     let is_expired = expired(begun_ms(tx_id), now_ms(), DEFAULT_RETENTION);
     let truth = match decide_check_back(None, is_expired) {
         CheckBack::InsertFailure => {
-            if insert_word::<D>(&mut local, &key, Truth::Failure.as_str())
+            if rows::insert::<D>(&mut local, &key, Truth::Failure.as_str())
                 .await
                 .map_err(|error| waited::<D>(tx_id, error))?
             {
@@ -120,19 +121,12 @@ async fn judge<D: Database>(
     }
 }
 
-fn key(tx_id: Uuid) -> Key<'static> {
-    Key {
-        tx_id: tx_id.to_string(),
-        action: "",
-    }
-}
-
 async fn read_truth<D: Database>(
     connection: &mut Connection<D>,
     key: &Key<'_>,
     tx_id: Uuid,
 ) -> Result<Option<Truth>, InitiatorRowError> {
-    let stored = read_word::<D>(connection, key)
+    let stored = rows::read::<D>(connection, key)
         .await
         .map_err(|error| waited::<D>(tx_id, error))?;
     let Some(stored) = stored else {

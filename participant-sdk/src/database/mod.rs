@@ -14,6 +14,7 @@ mod barrier;
 mod initiator_row;
 mod mysql;
 mod postgres;
+mod rows;
 mod sqlite;
 mod statements;
 

@@ -1,0 +1,64 @@
+//! Rows of the table `tercet_barrier`: what goes in and comes out, whatever it means.
+
+use tercet_barrier::Row;
+use uuid::Uuid;
+
+use super::{Bind, Connection, Database, StoredRow};
+
+/// The key of a row.
+pub(super) struct Key<'a> {
+    tx_id: String,
+    action: &'a str,
+}
+
+impl<'a> Key<'a> {
+    /// The row of an action; with an empty name, the initiator's.
+    pub(super) fn of(tx_id: Uuid, action: &'a str) -> Self {
+        Self {
+            tx_id: tx_id.to_string(),
+            action,
+        }
+    }
+}
+
+/// Inserts a row with neither result nor rejection; false if there is one, committed. Waits for
+/// another session that is about to insert it.
+pub(super) async fn insert<D: Database>(
+    connection: &mut Connection<D>,
+    key: &Key<'_>,
+    state: &str,
+) -> Result<bool, sqlx::Error> {
+    let binds = [
+        Bind::Text(&key.tx_id),
+        D::name(key.action),
+        Bind::Text(state),
+        Bind::Bytes(&[]),
+        Bind::Text(""),
+    ];
+    Ok(D::execute(connection, D::STATEMENTS.insert, &binds).await? == 1)
+}
+
+/// Reads and locks a row.
+pub(super) async fn read<D: Database>(
+    connection: &mut Connection<D>,
+    key: &Key<'_>,
+) -> Result<Option<StoredRow>, sqlx::Error> {
+    let binds = [Bind::Text(&key.tx_id), D::name(key.action)];
+    D::fetch(connection, D::STATEMENTS.read, &binds).await
+}
+
+/// Changes a row; how many it changed.
+pub(super) async fn update<D: Database>(
+    connection: &mut Connection<D>,
+    key: &Key<'_>,
+    row: &Row,
+) -> Result<u64, sqlx::Error> {
+    let binds = [
+        Bind::Text(row.state.as_str()),
+        Bind::Bytes(&row.result),
+        Bind::Text(&row.rejection),
+        Bind::Text(&key.tx_id),
+        D::name(key.action),
+    ];
+    D::execute(connection, D::STATEMENTS.update, &binds).await
+}
