@@ -119,7 +119,12 @@ fn demo(run: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run));
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(run);
+            // A read of standard input that still waits must not keep the process.
+            runtime.shutdown_background();
+            outcome
+        });
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr().lock(), "error: {error:#}");
         ExitCode::FAILURE

@@ -115,7 +115,17 @@ pub enum Role {
 }
 
 impl Role {
-    /// Its name, also that of its log file.
+    /// What a sentence calls it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Coordinator => "coordinator",
+            Self::Points => "points service",
+            Self::Coupons => "coupons service",
+            Self::Initiator => "initiator",
+        }
+    }
+
+    /// Its name on the command line, also that of its log file.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Coordinator => "coordinator",

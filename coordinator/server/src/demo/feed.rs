@@ -123,14 +123,14 @@ pub(crate) async fn feed(
                 };
                 progress.say(&format!(
                     "SIGKILL to the {} with {} orders sent and {} in flight",
-                    process.name(),
+                    process.title(),
                     kill.sent,
                     kill.in_flight
                 ));
                 kill_one(stage, &mut initiator, process, &mut tally).await?;
                 progress.say(&format!(
                     "the {} runs again on the same data",
-                    process.name()
+                    process.title()
                 ));
                 kills.push(kill);
             }

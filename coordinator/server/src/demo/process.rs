@@ -65,7 +65,7 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start the {}", role.name()))?;
+            .with_context(|| format!("cannot start the {}", role.title()))?;
         let out = child
             .stdout
             .take()
@@ -97,7 +97,7 @@ impl Process {
             }
             Err(_) => Err(anyhow!(
                 "the {} does not say where it listens after {START:?}{}",
-                self.role.name(),
+                self.role.title(),
                 self.tail()
             )),
         }
@@ -124,7 +124,7 @@ impl Process {
         self.child
             .kill()
             .await
-            .with_context(|| format!("cannot kill the {}", self.role.name()))
+            .with_context(|| format!("cannot kill the {}", self.role.title()))
     }
 
     /// Asks it to stop by ending its standard input; kills it if it does not.
@@ -134,7 +134,7 @@ impl Process {
             self.kill().await?;
             bail!(
                 "the {} did not stop within {STOP:?}{}",
-                self.role.name(),
+                self.role.title(),
                 self.tail()
             );
         };
@@ -149,7 +149,7 @@ impl Process {
     fn ended(&self, status: ExitStatus) -> anyhow::Error {
         anyhow!(
             "the {} ended unexpectedly, {status}{}",
-            self.role.name(),
+            self.role.title(),
             self.tail()
         )
     }

@@ -69,7 +69,8 @@ impl Report {
             orders,
         } in &self.endings
         {
-            writeln!(out, "  {orders:>6}  {outcome:<12} {reason}")?;
+            let line = format!("  {orders:>6}  {outcome:<12} {reason}");
+            writeln!(out, "{}", line.trim_end())?;
         }
         list(
             out,
@@ -109,6 +110,14 @@ impl Report {
         writeln!(out, "{verdict}")?;
         if let Some(folder) = &self.data_dir {
             writeln!(out, "Databases and logs are in {}", folder.display())?;
+            if self.sheet.ended < *orders {
+                let database = folder.join("coordinator.db");
+                writeln!(
+                    out,
+                    "To look at what is stuck: tercet serve --database {}, then tercet tx list --stuck",
+                    database.display()
+                )?;
+            }
         }
         Ok(())
     }
