@@ -31,7 +31,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 
 pub use args::{DemoArgs, DemoService, InitiatorArgs, Mode, Pace, Role};
 
@@ -49,6 +49,8 @@ const COUPON_ACTION: &str = "coupon";
 
 /// The exit code where a file or an option is wrong and nothing was started.
 const BAD_INPUT: u8 = 2;
+/// The exit code after SIGINT or SIGTERM, as shells have it.
+const INTERRUPTED: u8 = 130;
 
 /// Runs the demo. The exit code is 0 only if every order reached its end and the books balance.
 pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
@@ -58,7 +60,10 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     };
     let played = tokio::select! {
         played = play(&args, &script, &folder) => played,
-        interrupted = interrupted() => interrupted,
+        interrupted = interrupted() => {
+            let error = interrupted.context(broken_off(folder));
+            return failed(&args, &error, INTERRUPTED);
+        }
     };
     match played {
         Ok(mut report) => {
@@ -71,10 +76,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
             })
         }
         Err(error) => {
-            let error = match folder.close(false) {
-                Some(path) => error.context(format!("the demo broke off; see {}", path.display())),
-                None => error,
-            };
+            let error = error.context(broken_off(folder));
             failed(&args, &error, 1)
         }
     }
@@ -96,11 +98,19 @@ fn prepare(args: &DemoArgs) -> anyhow::Result<(Script, Folder)> {
     Ok((script, folder))
 }
 
-async fn interrupted() -> anyhow::Result<Report> {
-    demo_service::stopped(false)
-        .await
-        .context("cannot wait for signals")?;
-    bail!("interrupted; its processes are stopped")
+/// Waits until the demo is to stop, and says so.
+async fn interrupted() -> anyhow::Error {
+    match demo_service::stopped(false).await {
+        Ok(()) => anyhow!("interrupted; its processes are stopped"),
+        Err(error) => anyhow!(error).context("cannot wait for signals"),
+    }
+}
+
+fn broken_off(folder: Folder) -> String {
+    match folder.close(false) {
+        Some(path) => format!("the demo broke off; see {}", path.display()),
+        None => "the demo broke off".to_owned(),
+    }
 }
 
 async fn play(args: &DemoArgs, script: &Script, folder: &Folder) -> anyhow::Result<Report> {
