@@ -8,9 +8,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 /// How long one run may take.
@@ -216,11 +218,9 @@ async fn without_the_barrier_the_books_do_not_balance() {
     assert!(!json["sheet"]["mismatches"].as_array().unwrap().is_empty());
 }
 
-async fn killed(processes: &[&str]) {
-    let arguments: Vec<String> = processes
-        .iter()
-        .map(|process| format!("--kill={process}"))
-        .collect();
+async fn killed(mode: &str, processes: &[&str]) {
+    let kills = processes.iter().map(|process| format!("--kill={process}"));
+    let arguments: Vec<String> = kills.chain([format!("--mode={mode}")]).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let run = few(&arguments).await;
     let json = run.balanced();
@@ -240,22 +240,26 @@ async fn killed(processes: &[&str]) {
 
 #[tokio::test]
 async fn a_killed_coordinator_goes_on() {
-    killed(&["coordinator"]).await;
+    killed("tcc", &["coordinator"]).await;
 }
 
 #[tokio::test]
 async fn killed_services_go_on() {
-    killed(&["points", "coupons"]).await;
+    killed("tcc", &["points", "coupons"]).await;
 }
 
 #[tokio::test]
 async fn a_killed_initiator_feeds_again() {
-    killed(&["initiator"]).await;
+    killed("compensate", &["initiator"]).await;
 }
 
 #[tokio::test]
 async fn all_can_be_killed_at_once() {
-    killed(&["coordinator", "points", "coupons", "initiator"]).await;
+    killed(
+        "compensate",
+        &["coordinator", "points", "coupons", "initiator"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -364,16 +368,33 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-#[tokio::test]
-async fn no_process_outlives_a_demo_that_is_killed() {
-    let temporary = tempfile::tempdir().unwrap();
-    // Tries that hang keep the demo busy until it is killed.
-    let mut demo = command(temporary.path(), &["--fail=try:points=1:hang"])
+/// Starts a demo that is busy until it is stopped, because its Tries hang, and waits until all its
+/// processes run.
+async fn busy(temporary: &Path) -> Child {
+    let demo = command(temporary, &["--fail=try:points=1:hang"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    until("four processes run", || processes_of(temporary.path()) == 4).await;
+    until("four processes run", || processes_of(temporary) == 4).await;
+    demo
+}
+
+#[tokio::test]
+async fn no_process_outlives_a_demo_that_is_killed() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut demo = busy(temporary.path()).await;
     demo.kill().await.unwrap();
+    until("none is left", || processes_of(temporary.path()) == 0).await;
+}
+
+#[tokio::test]
+async fn an_interrupt_stops_every_process() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut demo = busy(temporary.path()).await;
+    let id = i32::try_from(demo.id().unwrap()).unwrap();
+    kill(Pid::from_raw(id), Signal::SIGINT).unwrap();
+    let status = timeout(DEADLINE, demo.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(130));
     until("none is left", || processes_of(temporary.path()) == 0).await;
 }

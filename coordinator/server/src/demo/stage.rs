@@ -18,6 +18,10 @@ const ATTACH: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 /// Calls that a service takes at once, those that hang on purpose included.
 const CALLS: u32 = 1_024;
+/// How often the coordinator is started again until its address is free.
+const RESTARTS: u32 = 10;
+/// The pause between these.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
 /// Where nothing listens yet: any free port.
 const ANY_PORT: &str = "127.0.0.1:0";
 
@@ -108,8 +112,7 @@ impl<'a> Stage<'a> {
         match role {
             Role::Coordinator => {
                 let listen = at.trim_start_matches("http://");
-                self.coordinator = start_coordinator(self.folder.path(), listen)?;
-                self.coordinator.address().await?;
+                self.coordinator = restart_coordinator(self.folder.path(), listen).await?;
             }
             Role::Points => {
                 self.points = start_service(role, self.args, self.folder, &at)?;
@@ -128,6 +131,21 @@ impl<'a> Stage<'a> {
     pub(crate) async fn clear(self) -> anyhow::Result<()> {
         let (points, coupons) = tokio::join!(self.points.stop(), self.coupons.stop());
         points.and(coupons).and(self.coordinator.stop().await)
+    }
+}
+
+/// Starts the coordinator at the address it had. For a moment a connection of somebody else may have
+/// that port; then it is tried again.
+async fn restart_coordinator(folder: &Path, listen: &str) -> anyhow::Result<Process> {
+    let mut tries = 1;
+    loop {
+        let mut coordinator = start_coordinator(folder, listen)?;
+        match coordinator.address().await {
+            Ok(_) => return Ok(coordinator),
+            Err(error) if tries == RESTARTS => return Err(error),
+            Err(_) => tokio::time::sleep(RESTART_PAUSE).await,
+        }
+        tries += 1;
     }
 }
 
