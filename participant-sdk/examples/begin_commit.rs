@@ -13,7 +13,7 @@ use tercet_sdk::{
 use tonic::{client::Grpc, transport::Channel};
 use tower::Layer;
 
-const COORDINATOR: &str = "http://127.0.0.1:7400";
+const COORDINATOR: &str = "http://127.0.0.1:7460";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,6 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::spawn(async move { answering.attach(options, std::future::pending()).await });
 
     let client = Client::connect([COORDINATOR]).await?;
+    client.wait_known("orders").await?;
     let order = std::env::args().nth(1).unwrap_or("order-1".to_owned());
     let mut tx = client
         .begin("order", &order)

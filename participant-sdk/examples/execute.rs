@@ -12,7 +12,7 @@ use tercet_sdk::{
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let order = std::env::args().nth(1).unwrap_or("order-1".to_owned());
-    let client = Client::connect(["http://127.0.0.1:7400"]).await?;
+    let client = Client::connect(["http://127.0.0.1:7460"]).await?;
     let outcome = client
         .execute("points_for_coupon", order)
         .unique_business() // run it again: the same transaction answers

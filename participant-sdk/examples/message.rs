@@ -8,7 +8,7 @@ use tercet_sdk::{
     initiator::{Action, CheckBack, Client},
 };
 
-const COORDINATOR: &str = "http://127.0.0.1:7400";
+const COORDINATOR: &str = "http://127.0.0.1:7460";
 
 struct StoreMail;
 
@@ -49,6 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
 
     let client = Client::connect([COORDINATOR]).await?;
+    client.wait_known("shop").await?;
     let order = std::env::args().nth(1).unwrap_or("order-1".to_owned());
     let mail = format!("thank you for {order}");
     let mut tx = client

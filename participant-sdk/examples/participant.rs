@@ -44,7 +44,7 @@ impl CompensateAction<Sqlite> for Spend {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let coordinator = std::env::args()
         .nth(1)
-        .unwrap_or("http://127.0.0.1:7400".to_owned());
+        .unwrap_or("http://127.0.0.1:7460".to_owned());
     let pool = SqlitePool::connect("sqlite://points.db?mode=rwc").await?;
     let account = "CREATE TABLE IF NOT EXISTS account (id INTEGER PRIMARY KEY, points INTEGER);
                    INSERT OR IGNORE INTO account VALUES (1, 1000)";

@@ -59,7 +59,7 @@
 //! let barrier = Barrier::new(pool);
 //! barrier.create_table().await?;
 //! let points = Participant::builder("points").barrier(barrier).tcc("freeze", FreezePoints).build()?;
-//! let coordinators = AttachOptions::new(["http://127.0.0.1:7400"], "points-1");
+//! let coordinators = AttachOptions::new(["http://127.0.0.1:7460"], "points-1");
 //! points.attach(coordinators, async { tokio::signal::ctrl_c().await.unwrap_or(()) }).await?;
 //! # Ok(())
 //! # }

@@ -372,5 +372,6 @@ async fn every_future_can_move_between_threads() {
     check(client.outcome(Uuid::now_v7()));
     check(client.list(v1::ListRequest::default()));
     check(client.register(v1::RegisterRequest::default()));
+    check(client.wait_known("p"));
     check(client.watch(Uuid::now_v7()).next());
 }

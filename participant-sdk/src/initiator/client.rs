@@ -150,7 +150,7 @@ impl Client {
     /// # async fn connect() -> Result<(), tercet_sdk::initiator::Error> {
     /// use tercet_sdk::initiator::Client;
     ///
-    /// let client = Client::connect(["http://127.0.0.1:7400"]).await?;
+    /// let client = Client::connect(["http://127.0.0.1:7460"]).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -269,6 +269,35 @@ impl Client {
             async move { participants.register(request).await }
         })
         .await
+    }
+
+    /// Waits until a participant is known, so that a transaction may name it: for a process that
+    /// attaches one and begins at once. Participants stay known for ever.
+    /// [`Error::Unavailable`] if that takes longer than the client's time.
+    pub async fn wait_known(&self, participant: &str) -> Result<(), Error> {
+        let waiting = async {
+            let mut delays = ASK_AGAIN.build();
+            loop {
+                let known = self.participants().await?;
+                if known.iter().any(|known| known.participant == participant) {
+                    return Ok(());
+                }
+                tokio::time::sleep(delays.next().unwrap_or(CONNECT_TIMEOUT)).await;
+            }
+        };
+        match timeout(self.inner.answer_within, waiting).await {
+            Ok(known) => known,
+            Err(_) => Err(self.unavailable(format!("participant {participant:?} is not known"))),
+        }
+    }
+
+    /// Lists the participants that are known, by name.
+    pub async fn participants(&self) -> Result<Vec<v1::ParticipantView>, Error> {
+        let listed = self.unary(|channel| {
+            let mut participants = ParticipantsClient::new(channel);
+            async move { participants.list(v1::ListParticipantsRequest {}).await }
+        });
+        Ok(listed.await?.participants)
     }
 
     pub(super) fn answer_within(&self) -> Duration {

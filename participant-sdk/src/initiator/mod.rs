@@ -9,7 +9,7 @@
 //! use tercet_sdk::{Json, initiator::{Action, Client, Outcome, Wait}};
 //!
 //! # async fn exchange(order_id: &str) -> Result<(), tercet_sdk::initiator::Error> {
-//! let client = Client::connect(["http://127.0.0.1:7400"]).await?;
+//! let client = Client::connect(["http://127.0.0.1:7460"]).await?;
 //! let outcome = client
 //!     .execute("points_for_coupon", order_id)
 //!     .unique_business()

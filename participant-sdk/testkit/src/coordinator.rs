@@ -5,9 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tercet_sdk::{
     AttachOptions, Participant,
     initiator::Client,
-    proto::{
-        ListParticipantsRequest, Transaction, TxStatus, participants_client::ParticipantsClient,
-    },
+    proto::{Transaction, TxStatus},
 };
 use tercet_server::{Config, ServeError, serve};
 use tercet_store::{SqliteStore, Store};
@@ -116,9 +114,12 @@ impl TestCoordinator {
     }
 
     async fn is_attached(&self, name: &str) {
+        let client = self.client().await;
         let waiting = async {
             loop {
-                if self.streams_of(name).await.unwrap_or(0) > 0 {
+                let known = client.participants().await.unwrap_or_default();
+                let mut this = known.iter().filter(|known| known.participant == name);
+                if this.any(|participant| participant.attached > 0) {
                     return;
                 }
                 tokio::time::sleep(LOOK).await;
@@ -126,13 +127,6 @@ impl TestCoordinator {
         };
         let attached = tokio::time::timeout(SOON, waiting).await;
         assert!(attached.is_ok(), "{name} is not attached within {SOON:?}");
-    }
-
-    async fn streams_of(&self, name: &str) -> Option<u32> {
-        let client = ParticipantsClient::connect(self.address.clone()).await;
-        let listed = client.ok()?.list(ListParticipantsRequest {}).await.ok()?;
-        let mut known = listed.into_inner().participants.into_iter();
-        Some(known.find(|view| view.participant == name)?.attached)
     }
 
     /// Waits until a transaction is final or parked.

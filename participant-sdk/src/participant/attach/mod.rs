@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn options_that_make_no_sense_are_refused_by_name() {
-        let good = AttachOptions::new(["http://127.0.0.1:7400"], "one");
+        let good = AttachOptions::new(["http://127.0.0.1:7460"], "one");
         assert_eq!(good.check(), Ok(()));
         refused(
             &AttachOptions {
@@ -139,12 +139,12 @@ mod tests {
         );
         for address in [
             "",
-            "127.0.0.1:7400",
+            "127.0.0.1:7460",
             "ftp://host:1",
             "http://",
             "http://a b",
         ] {
-            let addresses = vec!["http://127.0.0.1:7400".to_owned(), address.to_owned()];
+            let addresses = vec!["http://127.0.0.1:7460".to_owned(), address.to_owned()];
             refused(
                 &AttachOptions {
                     addresses,
