@@ -78,6 +78,21 @@ pub(crate) const STEPS: &[Step] = &[
         looks_at: "the examples in the documentation",
         run: doctest,
     },
+    Step {
+        name: "simulation",
+        looks_at: "the shipped core in simulated worlds of faults, one a seed",
+        run: simulation,
+    },
+    Step {
+        name: "exploration",
+        looks_at: "every interleaving of small worlds",
+        run: exploration,
+    },
+    Step {
+        name: "mutations",
+        looks_at: "the code broken on purpose: the simulation notices each time",
+        run: mutations,
+    },
 ];
 
 fn format(root: &Path) -> anyhow::Result<Outcome> {
@@ -126,6 +141,36 @@ fn test(root: &Path) -> anyhow::Result<Outcome> {
 
 fn doctest(root: &Path) -> anyhow::Result<Outcome> {
     cargo_test(root, &["--doc"])
+}
+
+/// Seeds of one run: some thousand, within two minutes on two CPUs.
+const SEEDS: &str = "3000";
+
+fn simulation(root: &Path) -> anyhow::Result<Outcome> {
+    simulate(root, &["--seeds", SEEDS])
+}
+
+fn exploration(root: &Path) -> anyhow::Result<Outcome> {
+    simulate(root, &["--explore"])
+}
+
+fn mutations(root: &Path) -> anyhow::Result<Outcome> {
+    simulate(root, &["--mutations"])
+}
+
+fn simulate(root: &Path, arguments: &[&str]) -> anyhow::Result<Outcome> {
+    let mut command = cargo(root, &["simulate"]);
+    let (lines, succeeded) = watch_and_read(command.args(arguments))?;
+    let remark = lines
+        .into_iter()
+        .rev()
+        .find(|line| !line.is_empty())
+        .unwrap_or_default();
+    Ok(if succeeded {
+        Outcome::Passed(remark)
+    } else {
+        Outcome::Failed(remark)
+    })
 }
 
 fn cargo_test(root: &Path, which: &[&str]) -> anyhow::Result<Outcome> {
