@@ -16,6 +16,7 @@ use tercet_barrier::{
     Arrival, DEFAULT_RETENTION, Operation, Outcome, Row, RowState, Stored, Verdict, after_run,
     decide, expired,
 };
+use tercet_failpoint::reach;
 
 use super::{
     Bind, Connection, Database,
@@ -213,6 +214,7 @@ impl<D: Database> Barrier<D> {
         }
         let absent = decide(arrival, None);
         let leaves = left_by(&absent);
+        reach("barrier.insert.before");
         if let Some(state) = leaves
             && insert::<D>(local, call, state).await?
         {
@@ -369,7 +371,10 @@ async fn read<D: Database>(
 
 /// The point before which a crash loses the effect and after which it does not.
 async fn commit<D: Database>(local: Transaction<'static, D>) -> Result<(), Broken> {
-    local.commit().await.map_err(broken::<D>)
+    reach("barrier.commit.before");
+    local.commit().await.map_err(broken::<D>)?;
+    reach("barrier.commit.after");
+    Ok(())
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is given to map_err")]

@@ -8,6 +8,7 @@ use tercet_barrier::{
     DEFAULT_RETENTION, expired,
     initiator::{CheckBack, Truth, decide_check_back},
 };
+use tercet_failpoint::reach;
 use uuid::Uuid;
 
 use super::{
@@ -113,7 +114,9 @@ async fn judge<D: Database>(
             .or(Some(truth)),
         CheckBack::Expired => read_truth::<D>(&mut local, &key, tx_id).await?,
     };
+    reach("initiator.check_back.before");
     local.commit().await?;
+    reach("initiator.check_back.after");
     match truth {
         Some(truth) => Ok(truth),
         None if is_expired => Err(InitiatorRowError::Expired(tx_id)),

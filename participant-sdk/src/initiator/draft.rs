@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tercet_failpoint::reach;
 use tercet_proto::v1::{self, session_request::Request};
 use uuid::Uuid;
 
@@ -161,7 +162,9 @@ impl Draft<Execute> {
             begin: Some(begin),
             wait: v1::Wait::from(self.wait).into(),
         });
+        reach("initiator.execute.before");
         let mut outcome = self.client.ask_state(request, tx_id, within).await?;
+        reach("initiator.execute.after");
         if self.is_ours(tx_id, outcome.tx_id()) {
             outcome.set_first();
         }
@@ -192,7 +195,9 @@ impl Draft<Begin> {
         begin.check_back = self.kind.check_back.take().map(CheckBack::into_message);
         let within = self.answer_within.unwrap_or(self.client.answer_within());
         let request = Request::Begin(begin.clone());
+        reach("initiator.begin.before");
         let mut outcome = self.client.ask_state(request, tx_id, within).await?;
+        reach("initiator.begin.after");
         if self.is_ours(tx_id, outcome.tx_id()) {
             outcome.set_first();
         }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use tercet_barrier::{Mode, Operation};
+use tercet_failpoint::reach;
 use tercet_proto::v1::{self, session_request::Request};
 use uuid::Uuid;
 
@@ -76,7 +77,9 @@ impl LiveTransaction {
             action: Some(action),
         });
         let within = self.client.answer_within();
+        reach("initiator.add_action.before");
         let state = self.client.ask_state(request, self.tx_id, within).await?;
+        reach("initiator.add_action.after");
         self.note(state);
         self.modes.insert(name, mode);
         Ok(())
@@ -139,7 +142,9 @@ impl LiveTransaction {
         // Before the request leaves: from now on a roll-back could contradict the answer that is lost.
         self.decision_asked = true;
         let answer = self.client.decide(self.tx_id, decision, reason, self.wait);
+        reach("initiator.decide.before");
         let outcome = answer.await?;
+        reach("initiator.decide.after");
         self.note(outcome);
         Ok(self.latest.clone())
     }

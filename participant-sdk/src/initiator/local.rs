@@ -4,6 +4,7 @@ use std::fmt;
 
 use futures::{FutureExt, future::BoxFuture};
 use sqlx::Pool;
+use tercet_failpoint::reach;
 use uuid::Uuid;
 
 use super::{Error, LiveTransaction, Outcome};
@@ -128,7 +129,9 @@ impl LiveTransaction {
             .map_err(|error| NotCommitted::RolledBack(CommitWithError::Change(error)))?;
         // From here on the row may be there: dropping this must not decide FAILURE any more.
         self.leave();
+        reach("initiator.local_commit.before");
         let Err(source) = local.commit().await else {
+            reach("initiator.local_commit.after");
             return Ok(Some(value));
         };
         // Nobody knows what became of the COMMIT. The row does, or is made to say FAILURE.

@@ -4,6 +4,7 @@
 use std::{future::pending, mem, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tercet_failpoint::reach;
 use tercet_proto::v1::{
     self, attach_reply::Message as Incoming, attach_request::Message as Outgoing,
     participants_client::ParticipantsClient,
@@ -140,7 +141,9 @@ impl Stream {
             }
             permit = self.outgoing.reserve(), if !self.gathered.is_empty() => match permit {
                 Ok(permit) => {
+                    reach("participant.result.before");
                     permit.send(request(Outgoing::Results(take_batch(&mut self.gathered))));
+                    reach("participant.result.after");
                     Event::Moved
                 }
                 Err(_) => Event::End(End::Broken("the connection ended".to_owned())),
@@ -202,6 +205,7 @@ impl Stream {
     async fn received(&mut self, reply: v1::AttachReply, link: &Link) {
         match reply.message {
             Some(Incoming::Calls(calls)) => {
+                reach("participant.call.received");
                 for call in calls.calls {
                     self.start(call);
                 }
