@@ -8,6 +8,9 @@
 /// The environment variable that chooses a point.
 pub const VARIABLE: &str = "TERCET_FAILPOINT";
 
+/// Whether this build has its points.
+pub const ENABLED: bool = cfg!(feature = "enabled");
+
 /// Says that the point `name` is reached.
 #[cfg(not(feature = "enabled"))]
 #[inline(always)]

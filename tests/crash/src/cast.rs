@@ -1,0 +1,225 @@
+//! The four parts, as processes of this program: each is the code that ships, put together anew.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use demo_coupons::{proto::TakeCoupon, stock};
+use demo_points::{accounts, proto::TakePoints};
+use demo_service::{Service, stopped};
+use sqlx::{SqliteConnection, SqlitePool};
+use tercet_sdk::{ActionError, Barrier, Call, DeliverAction, Participant, Sqlite};
+use tercet_server::Config;
+use tercet_store::{SqliteOptions, SqliteStore};
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+
+/// The lease of the coordinator: short, so that a stopped one comes back too late.
+pub const LEASE: Duration = Duration::from_secs(1);
+/// Users with points.
+pub const USERS: usize = 8;
+/// The user that never has enough of them.
+pub const POOR: &str = "poor";
+/// What each user opens with.
+pub const OPENING: i64 = 1_000_000;
+/// The kind of coupon.
+pub const COUPON: &str = "coffee";
+
+/// One part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
+pub enum Role {
+    /// The coordinator.
+    Coordinator,
+    /// The participant that takes points.
+    Points,
+    /// The participant that gives coupons.
+    Coupons,
+    /// Who begins.
+    Initiator,
+}
+
+impl Role {
+    /// Every part.
+    pub const ALL: [Self; 4] = [
+        Self::Coordinator,
+        Self::Points,
+        Self::Coupons,
+        Self::Initiator,
+    ];
+
+    /// Its name on the command line, and as a participant.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Coordinator => "coordinator",
+            Self::Points => "points",
+            Self::Coupons => "coupons",
+            Self::Initiator => "initiator",
+        }
+    }
+}
+
+/// Where everything is.
+#[derive(Args, Clone, Debug)]
+pub struct Places {
+    /// The folder of the databases.
+    #[arg(long)]
+    pub folder: PathBuf,
+    /// Where the coordinator listens.
+    #[arg(long)]
+    pub coordinator: SocketAddr,
+    /// Where the points service listens.
+    #[arg(long)]
+    pub points: SocketAddr,
+    /// Where the coupons service listens.
+    #[arg(long)]
+    pub coupons: SocketAddr,
+}
+
+impl Places {
+    /// The database of a part.
+    pub fn database(&self, role: Role) -> PathBuf {
+        self.folder.join(format!("{}.db", role.word()))
+    }
+
+    /// The coordinator's address.
+    pub fn coordinator_url(&self) -> String {
+        format!("http://{}", self.coordinator)
+    }
+}
+
+/// The coordinator, until it is told to stop.
+pub async fn coordinator(places: &Places) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(places.coordinator).await?;
+    let store = SqliteStore::open(
+        places.database(Role::Coordinator),
+        SqliteOptions::default(),
+    )
+    .await?;
+    let mut config = Config {
+        lease: LEASE,
+        ..Config::default()
+    };
+    config.engine.lease = LEASE;
+    config.engine.hold = LEASE / 2;
+    config.engine.poll = Duration::from_millis(100);
+    tercet_server::serve(listener, Arc::new(store), config, until_stopped()).await?;
+    Ok(())
+}
+
+/// The points service, until it is told to stop.
+pub async fn points(places: &Places) -> anyhow::Result<()> {
+    let pool = demo_service::open(&places.database(Role::Points)).await?;
+    let accounts = (0..USERS)
+        .map(|user| (user_name(user), OPENING))
+        .chain([(POOR.to_owned(), 1)])
+        .map(|(user, points)| demo_points::seed::Opening { user, points });
+    let seed = demo_points::seed::Seed {
+        accounts: accounts.collect(),
+    };
+    accounts::prepare(&pool, &seed).await?;
+    let barrier = Barrier::new(pool.clone());
+    barrier.create_table().await?;
+    let participant = Participant::builder(Role::Points.word())
+        .barrier(barrier)
+        .tcc("freeze", demo_points::FreezePoints)
+        .compensate("deduct", demo_points::DeductPoints)
+        .deliver("deliver", DeliverPoints)
+        .build()?;
+    run(participant, places, places.points).await
+}
+
+/// The coupons service, until it is told to stop.
+pub async fn coupons(places: &Places) -> anyhow::Result<()> {
+    let pool = demo_service::open(&places.database(Role::Coupons)).await?;
+    let seed = demo_coupons::seed::Seed::parse(&format!(
+        "[[coupon]]\nkind = {COUPON:?}\nstock = {OPENING}\nper_user = {OPENING}\n"
+    ))
+    .map_err(anyhow::Error::msg)?;
+    stock::prepare(&pool, &seed).await?;
+    let barrier = Barrier::new(pool.clone());
+    barrier.create_table().await?;
+    let participant = Participant::builder(Role::Coupons.word())
+        .barrier(barrier)
+        .tcc("reserve", demo_coupons::ReserveCoupon)
+        .compensate("issue", demo_coupons::IssueCoupon)
+        .deliver("deliver", DeliverCoupon)
+        .build()?;
+    run(participant, places, places.coupons).await
+}
+
+/// Attaches, and serves `Participant/Invoke` for an initiator that calls the Tries itself.
+async fn run(participant: Participant, places: &Places, listen: SocketAddr) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(listen).await?;
+    let service = Service {
+        queries: Routes::new(participant.service()),
+        participant,
+    };
+    service
+        .run(listener, &[places.coordinator_url()], until_stopped())
+        .await
+}
+
+async fn until_stopped() {
+    // Without signals only a kill ends it, which is what happens to it here anyway.
+    let _ = stopped(false).await;
+}
+
+/// The name of a user with points.
+pub fn user_name(user: usize) -> String {
+    format!("user-{}", user % USERS)
+}
+
+/// Takes points as the delivery of a message.
+struct DeliverPoints;
+
+impl DeliverAction<Sqlite> for DeliverPoints {
+    type Request = TakePoints;
+
+    async fn deliver(
+        &self,
+        tx: &mut SqliteConnection,
+        call: &Call<TakePoints>,
+    ) -> Result<(), ActionError> {
+        let tx_id = call.tx_id.to_string();
+        let movement = accounts::Movement {
+            tx_id: &tx_id,
+            action: &call.action,
+            order_id: &call.request.order_id,
+            user: &call.request.user,
+            points: call.request.points,
+        };
+        Ok(accounts::apply(tx, demo_points::proto::Kind::Deduct, &movement).await?)
+    }
+}
+
+/// Gives a coupon as the delivery of a message.
+struct DeliverCoupon;
+
+impl DeliverAction<Sqlite> for DeliverCoupon {
+    type Request = TakeCoupon;
+
+    async fn deliver(
+        &self,
+        tx: &mut SqliteConnection,
+        call: &Call<TakeCoupon>,
+    ) -> Result<(), ActionError> {
+        let tx_id = call.tx_id.to_string();
+        let movement = stock::Movement {
+            tx_id: &tx_id,
+            action: &call.action,
+            order_id: &call.request.order_id,
+            user: &call.request.user,
+            coupon: &call.request.kind,
+        };
+        Ok(stock::apply(tx, demo_coupons::proto::Kind::Grant, &movement).await?)
+    }
+}
+
+/// Opens a database of a part that may be running, to look at it.
+pub async fn look(file: &Path) -> Result<SqlitePool, sqlx::Error> {
+    demo_service::open(file).await
+}

@@ -1,0 +1,150 @@
+//! Plays the crash matrix, or one part of it. See the library for what it is.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use tercet_crash::{
+    cast::{self, Places, Role},
+    initiator::{self, Task},
+    matrix::{self, Cell},
+    points::Mode,
+    stage::Signal,
+    storm::{self, Storm},
+};
+
+/// Kills and stops real processes, and looks at the books afterwards
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    choice: Choice,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One part of the play: what the program starts itself as
+    #[command(hide = true)]
+    Play {
+        role: Role,
+        #[command(flatten)]
+        places: Places,
+        #[command(flatten)]
+        task: Task,
+    },
+}
+
+#[derive(clap::Args)]
+struct Choice {
+    /// Write the table to this file
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// A few cells only: what every test run plays
+    #[arg(long)]
+    short: bool,
+    /// Points whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// This mode only
+    #[arg(long)]
+    mode: Option<Mode>,
+    /// This signal only
+    #[arg(long)]
+    signal: Option<Signal>,
+    /// Storms: hits at random under load, one for each seed from --seed on
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    storms: u64,
+    /// The seed of the first storm
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Orders of a storm
+    #[arg(long, default_value_t = 400)]
+    orders: usize,
+    /// Hits of a storm
+    #[arg(long, default_value_t = 20)]
+    hits: usize,
+    /// No cells, only storms
+    #[arg(long)]
+    only_storms: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    if let Some(Command::Play { role, places, task }) = cli.command {
+        demo_service::log_to_stderr();
+        match role {
+            Role::Coordinator => cast::coordinator(&places).await?,
+            Role::Points => cast::points(&places).await?,
+            Role::Coupons => cast::coupons(&places).await?,
+            Role::Initiator => initiator::run(&places, &task).await?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !tercet_failpoint::ENABLED {
+        bail!("this program was built without fail points; use cargo crash");
+    }
+    play(&cli.choice).await
+}
+
+async fn play(choice: &Choice) -> anyhow::Result<ExitCode> {
+    let cells = choice.cells();
+    let mut fates = Vec::with_capacity(cells.len());
+    for cell in cells {
+        let fate = matrix::play(cell).await;
+        println!(
+            "{} {}: {} ({:.1} s to final)",
+            if fate.is_good { "good" } else { "NOT GOOD" },
+            cell.name(),
+            fate.result,
+            fate.to_final.as_secs_f64()
+        );
+        fates.push(fate);
+    }
+    let mut is_good = fates.iter().all(|fate| fate.is_good);
+    let mut storms = Vec::new();
+    let mut kills = fates.iter().filter(|fate| fate.is_good && fate.cell.signal == Signal::Kill).count();
+    for number in 0..choice.storms {
+        let seed = choice.seed + number;
+        let mode = choice
+            .mode
+            .unwrap_or(Mode::ALL[usize::try_from(seed % 4).unwrap_or(0)]);
+        let aftermath = storm::rage(Storm {
+            seed,
+            mode,
+            orders: choice.orders,
+            hits: choice.hits,
+        })
+        .await
+        .with_context(|| format!("the storm of seed {seed}, mode {mode}"))?;
+        println!("{aftermath}");
+        is_good &= aftermath.is_good();
+        kills += aftermath.kills();
+        storms.push(aftermath.to_string());
+    }
+    println!("{} cells, {kills} kills", fates.len());
+    if let Some(file) = &choice.write {
+        std::fs::write(file, matrix::page(&fates, &storms))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Choice {
+    fn cells(&self) -> Vec<Cell> {
+        let cells = if self.only_storms {
+            Vec::new()
+        } else if self.short {
+            matrix::short()
+        } else {
+            matrix::all()
+        };
+        let wanted = |cell: &Cell| {
+            self.only.as_ref().is_none_or(|text| cell.point.name.contains(text.as_str()))
+                && self.mode.is_none_or(|mode| cell.mode == mode)
+                && self.signal.is_none_or(|signal| cell.signal == signal)
+        };
+        cells.into_iter().filter(wanted).collect()
+    }
+}
