@@ -61,7 +61,11 @@ pub async fn match_all(
         let order = Order::new(mode, number);
         let found = transactions.get(&order.id()).map_or(&[][..], Vec::as_slice);
         let [tx] = found else {
-            sheet.wrong.push(format!("{}: {} transactions, not one", order.id(), found.len()));
+            sheet.wrong.push(format!(
+                "{}: {} transactions, not one",
+                order.id(),
+                found.len()
+            ));
             continue;
         };
         let wrong = sheet.judge(
@@ -70,7 +74,11 @@ pub async fn match_all(
             points.get(&tx.tx_id).cloned().unwrap_or_default(),
             coupons.get(&tx.tx_id).cloned().unwrap_or_default(),
         );
-        sheet.wrong.extend(wrong.into_iter().map(|what| format!("{} ({}): {what}", order.id(), tx.tx_id)));
+        sheet.wrong.extend(
+            wrong
+                .into_iter()
+                .map(|what| format!("{} ({}): {what}", order.id(), tx.tx_id)),
+        );
         if mode.is_led() {
             let committed = tx.biz_status() == BizStatus::Success;
             if own.contains_key(&order.id()) != committed {
@@ -96,7 +104,13 @@ impl Sheet {
         self.wrong.is_empty()
     }
 
-    fn judge(&mut self, order: &Order, tx: &Transaction, points: Moved, coupons: Moved) -> Vec<String> {
+    fn judge(
+        &mut self,
+        order: &Order,
+        tx: &Transaction,
+        points: Moved,
+        coupons: Moved,
+    ) -> Vec<String> {
         let committed = tx.biz_status() == BizStatus::Success;
         match tx.status() {
             TxStatus::Success if committed => self.committed += 1,
@@ -105,7 +119,12 @@ impl Sheet {
                 self.parked += 1;
                 return Vec::new();
             }
-            other => return vec![format!("it has not reached its end: {}", other.as_str_name())],
+            other => {
+                return vec![format!(
+                    "it has not reached its end: {}",
+                    other.as_str_name()
+                )];
+            }
         }
         let mut wrong = Vec::new();
         let due = [
@@ -123,7 +142,10 @@ impl Sheet {
                 ));
             }
             if moved.kinds.values().any(|count| *count > 1) {
-                wrong.push(format!("{book}: a movement was made twice ({:?})", moved.kinds));
+                wrong.push(format!(
+                    "{book}: a movement was made twice ({:?})",
+                    moved.kinds
+                ));
             }
         }
         wrong
@@ -135,10 +157,16 @@ impl Sheet {
         points: &BTreeMap<String, Moved>,
         coupons: &BTreeMap<String, Moved>,
     ) {
-        let known: Vec<&str> = transactions.values().flatten().map(|tx| tx.tx_id.as_str()).collect();
+        let known: Vec<&str> = transactions
+            .values()
+            .flatten()
+            .map(|tx| tx.tx_id.as_str())
+            .collect();
         for tx_id in points.keys().chain(coupons.keys()) {
             if !known.contains(&tx_id.as_str()) {
-                self.wrong.push(format!("a ledger knows transaction {tx_id}, the coordinator does not"));
+                self.wrong.push(format!(
+                    "a ledger knows transaction {tx_id}, the coordinator does not"
+                ));
             }
         }
     }
@@ -159,17 +187,23 @@ impl Sheet {
         .await?;
         let (reserved, issued, coupons): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
         if self.parked == 0 && (frozen != 0 || reserved != 0) {
-            self.wrong.push(format!("{frozen} points are still frozen, {reserved} coupons reserved"));
+            self.wrong.push(format!(
+                "{frozen} points are still frozen, {reserved} coupons reserved"
+            ));
         }
         if issued != coupons {
-            self.wrong.push(format!("{issued} coupons are issued, {coupons} exist"));
+            self.wrong
+                .push(format!("{issued} coupons are issued, {coupons} exist"));
         }
         Ok(())
     }
 
     /// What the initiator was told stands.
     fn answers(&mut self, told: &str, transactions: &BTreeMap<String, Vec<Transaction>>) {
-        for line in told.lines().filter_map(|line| line.strip_prefix("answered ")) {
+        for line in told
+            .lines()
+            .filter_map(|line| line.strip_prefix("answered "))
+        {
             let mut words = line.split(' ');
             let (Some(_), Some(tx_id), Some(decision)) = (words.next(), words.next(), words.next())
             else {
@@ -185,7 +219,9 @@ impl Sheet {
                     _ => "no decision",
                 });
             if stands != decision {
-                self.wrong.push(format!("{tx_id}: its initiator was told {decision}, it is {stands}"));
+                self.wrong.push(format!(
+                    "{tx_id}: its initiator was told {decision}, it is {stands}"
+                ));
             }
         }
     }
@@ -241,6 +277,8 @@ async fn ledger(file: &Path, select: &'static str) -> anyhow::Result<BTreeMap<St
 
 /// The initiator's own orders, and their transactions.
 async fn own_orders(pool: &SqlitePool) -> anyhow::Result<BTreeMap<String, String>> {
-    let rows = sqlx::query("SELECT order_id, tx_id FROM orders").fetch_all(pool).await?;
+    let rows = sqlx::query("SELECT order_id, tx_id FROM orders")
+        .fetch_all(pool)
+        .await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

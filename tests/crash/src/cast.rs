@@ -94,11 +94,8 @@ impl Places {
 /// The coordinator, until it is told to stop.
 pub async fn coordinator(places: &Places) -> anyhow::Result<()> {
     let listener = TcpListener::bind(places.coordinator).await?;
-    let store = SqliteStore::open(
-        places.database(Role::Coordinator),
-        SqliteOptions::default(),
-    )
-    .await?;
+    let store =
+        SqliteStore::open(places.database(Role::Coordinator), SqliteOptions::default()).await?;
     let mut config = Config {
         lease: LEASE,
         ..Config::default()

@@ -16,8 +16,7 @@ use tercet_sdk::{
     AttachOptions, Participant, Sqlite,
     database::create_table,
     initiator::{
-        Action, CheckBack, Client, LiveTransaction, Outcome, RetryPolicy, TransactionContext,
-        Wait,
+        Action, CheckBack, Client, LiveTransaction, Outcome, RetryPolicy, TransactionContext, Wait,
     },
 };
 use tokio::time::{Instant, sleep};
@@ -153,9 +152,11 @@ pub struct Task {
 pub async fn run(places: &Places, task: &Task) -> anyhow::Result<()> {
     let pool = demo_service::open(&places.database(Role::Initiator)).await?;
     create_table(&pool).await?;
-    sqlx::query("CREATE TABLE IF NOT EXISTS orders (order_id TEXT PRIMARY KEY, tx_id TEXT NOT NULL)")
-        .execute(&pool)
-        .await?;
+    sqlx::query(
+        "CREATE TABLE IF NOT EXISTS orders (order_id TEXT PRIMARY KEY, tx_id TEXT NOT NULL)",
+    )
+    .execute(&pool)
+    .await?;
     let asked = Participant::builder(Role::Initiator.word())
         .check_back(pool.clone())
         .build()?;
@@ -239,7 +240,9 @@ impl Initiator {
         };
         match outcome {
             Ok(outcome) => match outcome.decision() {
-                Some(decision) => tell(&format!("answered {number} {} {decision}", outcome.tx_id())),
+                Some(decision) => {
+                    tell(&format!("answered {number} {} {decision}", outcome.tx_id()))
+                }
                 None => tell(&format!("undecided {number} {}", outcome.tx_id())),
             },
             Err(error) => tell(&format!("unanswered {number} {error:#}")),
@@ -326,11 +329,25 @@ impl Initiator {
     async fn try_all(&self, live: &mut LiveTransaction, order: &Order) -> Result<(), String> {
         let [points, coupon] = order.actions(self.mode);
         let parts = [
-            (points, POINTS_ACTION, Role::Points, "freeze", order.points_request().encode_to_vec()),
-            (coupon, COUPON_ACTION, Role::Coupons, "reserve", order.coupon_request().encode_to_vec()),
+            (
+                points,
+                POINTS_ACTION,
+                Role::Points,
+                "freeze",
+                order.points_request().encode_to_vec(),
+            ),
+            (
+                coupon,
+                COUPON_ACTION,
+                Role::Coupons,
+                "reserve",
+                order.coupon_request().encode_to_vec(),
+            ),
         ];
         for (action, name, role, handler, payload) in parts {
-            live.add_action(action).await.map_err(|error| error.to_string())?;
+            live.add_action(action)
+                .await
+                .map_err(|error| error.to_string())?;
             let context = live.context(name).map_err(|error| error.to_string())?;
             self.try_one(&context, role, handler, payload).await?;
         }
@@ -345,7 +362,11 @@ impl Initiator {
         handler: &str,
         payload: Vec<u8>,
     ) -> Result<(), String> {
-        let channel = if role == Role::Points { &self.points } else { &self.coupons };
+        let channel = if role == Role::Points {
+            &self.points
+        } else {
+            &self.coupons
+        };
         let mut client = ParticipantClient::new(channel.clone());
         let give_up = Instant::now() + context.time_left.unwrap_or_default();
         let mut last = "no time was left".to_owned();

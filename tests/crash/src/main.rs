@@ -104,7 +104,10 @@ async fn play(choice: &Choice) -> anyhow::Result<ExitCode> {
     }
     let mut is_good = fates.iter().all(|fate| fate.is_good);
     let mut storms = Vec::new();
-    let mut kills = fates.iter().filter(|fate| fate.is_good && fate.cell.signal == Signal::Kill).count();
+    let mut kills = fates
+        .iter()
+        .filter(|fate| fate.is_good && fate.cell.signal == Signal::Kill)
+        .count();
     for number in 0..choice.storms {
         let seed = choice.seed + number;
         let mode = choice
@@ -128,7 +131,11 @@ async fn play(choice: &Choice) -> anyhow::Result<ExitCode> {
         std::fs::write(file, matrix::page(&fates, &storms))
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 impl Choice {
@@ -141,7 +148,9 @@ impl Choice {
             matrix::all()
         };
         let wanted = |cell: &Cell| {
-            self.only.as_ref().is_none_or(|text| cell.point.name.contains(text.as_str()))
+            self.only
+                .as_ref()
+                .is_none_or(|text| cell.point.name.contains(text.as_str()))
                 && self.mode.is_none_or(|mode| cell.mode == mode)
                 && self.signal.is_none_or(|signal| cell.signal == signal)
         };

@@ -113,7 +113,10 @@ async fn played(cell: Cell) -> anyhow::Result<Fate> {
         to_final += STANDSTILL;
     }
     let sheet = stage.sheet().await?;
-    let mut result = format!("{} committed, {} rolled back", sheet.committed, sheet.rolled_back);
+    let mut result = format!(
+        "{} committed, {} rolled back",
+        sheet.committed, sheet.rolled_back
+    );
     if sheet.parked > 0 {
         let _ = write!(result, ", {} parked", sheet.parked);
     }

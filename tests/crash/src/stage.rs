@@ -121,7 +121,10 @@ impl Stage {
             .args(["--at-once", &self.load.at_once.to_string()])
             .env_remove(VARIABLE);
         if let Some((point, signal)) = hit {
-            command.env(VARIABLE, format!("{}={}@{}", point.name, signal.word(), point.at));
+            command.env(
+                VARIABLE,
+                format!("{}={}@{}", point.name, signal.word(), point.at),
+            );
         }
         // The old one goes first, with its guardian.
         self.processes.remove(&role);
@@ -136,7 +139,9 @@ impl Stage {
 
     /// A part that was started.
     fn process(&mut self, role: Role) -> anyhow::Result<&mut Daemon> {
-        self.processes.get_mut(&role).with_context(|| format!("{} was not started", role.word()))
+        self.processes
+            .get_mut(&role)
+            .with_context(|| format!("{} was not started", role.word()))
     }
 
     /// What a part has printed, over all its lives.
@@ -169,22 +174,40 @@ impl Stage {
             }
             self.nobody_fell()?;
             if Instant::now() > give_up {
-                bail!("the participants did not attach in {START_WITHIN:?}; see {}", self.keep());
+                bail!(
+                    "the participants did not attach in {START_WITHIN:?}; see {}",
+                    self.keep()
+                );
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
     async fn attached_now(&self) -> Option<usize> {
-        let mut client = ParticipantsClient::connect(self.places.coordinator_url()).await.ok()?;
-        let list = client.list(ListParticipantsRequest {}).await.ok()?.into_inner();
-        Some(list.participants.iter().filter(|participant| participant.attached > 0).count())
+        let mut client = ParticipantsClient::connect(self.places.coordinator_url())
+            .await
+            .ok()?;
+        let list = client
+            .list(ListParticipantsRequest {})
+            .await
+            .ok()?
+            .into_inner();
+        Some(
+            list.participants
+                .iter()
+                .filter(|participant| participant.attached > 0)
+                .count(),
+        )
     }
 
     fn nobody_fell(&mut self) -> anyhow::Result<()> {
         for (role, process) in &mut self.processes {
             if !process.is_running() {
-                bail!("{} ended by itself; it said:\n{}", role.word(), process.log());
+                bail!(
+                    "{} ended by itself; it said:\n{}",
+                    role.word(),
+                    process.log()
+                );
             }
         }
         Ok(())
@@ -203,7 +226,11 @@ impl Stage {
             }
             self.nobody_fell().or_else(|error| {
                 // It may have fallen between the two looks.
-                if self.log(point.role).contains(&reached) { Ok(()) } else { Err(error) }
+                if self.log(point.role).contains(&reached) {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
             })?;
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -227,7 +254,9 @@ impl Stage {
 
     /// Transactions that are neither final nor parked; none: nobody answers.
     async fn open(&self) -> Option<usize> {
-        let mut client = CoordinatorClient::connect(self.places.coordinator_url()).await.ok()?;
+        let mut client = CoordinatorClient::connect(self.places.coordinator_url())
+            .await
+            .ok()?;
         let request = ListRequest {
             statuses: vec![TxStatus::ProcessWaiting.into(), TxStatus::Processing.into()],
             page_size: 10,

@@ -57,7 +57,9 @@ impl Aftermath {
 
 impl fmt::Display for Aftermath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Storm { seed, mode, orders, .. } = self.storm;
+        let Storm {
+            seed, mode, orders, ..
+        } = self.storm;
         let Sheet {
             committed,
             rolled_back,

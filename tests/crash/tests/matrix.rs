@@ -22,5 +22,13 @@ fn the_books_balance_after_every_kill_of_the_short_matrix() {
 
 #[test]
 fn the_books_balance_after_a_storm() {
-    is_good(&["--only-storms", "--storms", "1", "--orders", "120", "--hits", "6"]);
+    is_good(&[
+        "--only-storms",
+        "--storms",
+        "1",
+        "--orders",
+        "120",
+        "--hits",
+        "6",
+    ]);
 }

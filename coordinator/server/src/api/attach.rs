@@ -10,6 +10,7 @@ use tercet_core::{
     limits as model,
     model::Name,
 };
+use tercet_failpoint::reach;
 use tercet_proto::v1::{
     self, attach_reply::Message as Out, attach_request::Message as In, result::Outcome,
 };
@@ -172,7 +173,10 @@ async fn results(
             return Ok(());
         };
         let inputs = match request.message {
-            Some(In::Results(results)) => inputs(stream, participant, results),
+            Some(In::Results(results)) => {
+                reach("coordinator.result.received");
+                inputs(stream, participant, results)
+            }
             Some(In::Drain(_)) => vec![Input::Draining(stream)],
             Some(In::Hello(_)) => {
                 return Err(protocol("Hello came twice; it is said once a stream"));

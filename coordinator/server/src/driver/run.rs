@@ -17,6 +17,7 @@ use tercet_core::{
     time::Timestamp,
     write::{ApplyFailure, DueQuery, Write},
 };
+use tercet_failpoint::reach;
 use tercet_store::StoreError;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -286,6 +287,11 @@ impl State {
     }
 
     fn session_requests(&mut self, now: Timestamp, session: SessionId, id: u64, request: Request) {
+        match &request {
+            Request::AddAction(..) => reach("coordinator.add_action.received"),
+            Request::Decide(..) => reach("coordinator.decide.received"),
+            _ => reach("coordinator.begin.received"),
+        }
         let caller = CallerId(self.driver.next_id());
         if let Some(state) = self.sessions.get_mut(&session) {
             state.open.insert(id, Open::Engine(caller, request.id()));
@@ -448,14 +454,21 @@ impl State {
     fn flush(&mut self) {
         for id in self.ready_sessions.drain(..) {
             if let Some(session) = self.sessions.get_mut(&id) {
+                reach("coordinator.reply.before");
                 let _ = session.sender.send(mem::take(&mut session.ready));
+                reach("coordinator.reply.after");
             }
         }
         for id in self.ready_streams.drain(..) {
             if let Some(stream) = self.streams.get_mut(&id) {
                 let calls = mem::take(&mut stream.calls);
                 let asks = mem::take(&mut stream.asks);
+                if !asks.is_empty() {
+                    reach("coordinator.check_back.before");
+                }
+                reach("coordinator.call.before");
                 let _ = stream.sender.send(ToParticipant::Calls(calls, asks));
+                reach("coordinator.call.after");
             }
         }
         if !self.direct.0.is_empty() || !self.direct.1.is_empty() {
@@ -468,10 +481,15 @@ impl State {
         let (store, driver) = (Arc::clone(&self.outlets.store), self.driver.clone());
         self.outlets.runtime.spawn(async move {
             let (result, error) = match command {
-                LaneCommand::Apply(batch) => match store.apply(&batch).await {
-                    Ok(()) => (LaneResult::Applied(Ok(())), None),
-                    Err(error) => (LaneResult::Applied(Err(error.kind)), Some(error)),
-                },
+                LaneCommand::Apply(batch) => {
+                    reach("coordinator.commit.before");
+                    let applied = store.apply(&batch).await;
+                    reach("coordinator.commit.after");
+                    match applied {
+                        Ok(()) => (LaneResult::Applied(Ok(())), None),
+                        Err(error) => (LaneResult::Applied(Err(error.kind)), Some(error)),
+                    }
+                }
                 LaneCommand::Standing(batch) => match store.standing(&batch).await {
                     Ok(standing) => (LaneResult::Standing(Ok(standing)), None),
                     Err(error) => (LaneResult::Standing(Err(error.kind)), Some(error)),
