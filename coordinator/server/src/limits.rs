@@ -34,6 +34,8 @@ pub const CONCURRENCY_MAX: u32 = 10_000;
 pub const ADDRESS_BYTES: usize = 512;
 /// Participants that may be known.
 pub const PARTICIPANTS: usize = 10_000;
+/// Bytes of the context that travels as metadata or header.
+pub const CONTEXT_BYTES: usize = 8 * 1024;
 /// Connections to registered addresses that are kept.
 pub const CHANNELS: usize = 1_024;
 /// How long connecting to a registered address may take.

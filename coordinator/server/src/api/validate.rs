@@ -300,12 +300,16 @@ fn execute_only(actions: &[v1::Action], asks_back: bool, root: &At<'_>, v: &mut 
             &root.of("actions"),
             "is empty; an Execute has at least one action",
         );
-    } else if actions.iter().all(|action| action.already_tried) {
+    } else if actions.iter().all(is_tried) {
         v.add(
             &root.of("actions"),
             "has only actions that are already tried; an Execute has at least one that is not",
         );
     }
+}
+
+fn is_tried(action: &v1::Action) -> bool {
+    action.already_tried && action.mode() != v1::Mode::Deliver
 }
 
 fn actions(
@@ -484,27 +488,23 @@ fn cycle(actions: &[v1::Action], places: &HashMap<&str, usize>) -> Option<usize>
 
 fn retry(policy: &v1::RetryPolicy, at: &At<'_>, v: &mut Violations) -> RetryPolicy {
     let default = RetryPolicy::default();
-    let first_delay = v
-        .millis(
-            &at.of("first_delay_ms"),
-            policy.first_delay_ms,
-            limits::FIRST_DELAY_MAX,
-        )
-        .unwrap_or(default.first_delay);
-    let max_delay = v
-        .millis(
-            &at.of("max_delay_ms"),
-            policy.max_delay_ms,
-            limits::MAX_DELAY_MAX,
-        )
-        .unwrap_or(default.max_delay.max(first_delay));
+    let first = v.millis(
+        &at.of("first_delay_ms"),
+        policy.first_delay_ms,
+        limits::FIRST_DELAY_MAX,
+    );
+    let max = v.millis(
+        &at.of("max_delay_ms"),
+        policy.max_delay_ms,
+        limits::MAX_DELAY_MAX,
+    );
+    let (first_delay, max_delay) = spread(first, max, default.first_delay, default.max_delay);
     if max_delay < first_delay {
         v.add(
             &at.of("max_delay_ms"),
             format!(
-                "is {}, below the first delay of {} ms; give at least as much",
-                policy.max_delay_ms,
-                first_delay.as_millis()
+                "is {}, below first_delay_ms; give at least {}",
+                policy.max_delay_ms, policy.first_delay_ms
             ),
         );
     }
@@ -529,6 +529,21 @@ fn retry(policy: &v1::RetryPolicy, at: &At<'_>, v: &mut Violations) -> RetryPoli
     }
 }
 
+/// A back-off's first step and cap: a default gives way to what is given of the other.
+fn spread(
+    first: Option<Duration>,
+    cap: Option<Duration>,
+    default_first: Duration,
+    default_cap: Duration,
+) -> (Duration, Duration) {
+    match (first, cap) {
+        (Some(first), Some(cap)) => (first, cap),
+        (Some(first), None) => (first, default_cap.max(first)),
+        (None, Some(cap)) => (default_first.min(cap), cap),
+        (None, None) => (default_first, default_cap),
+    }
+}
+
 fn check_back(
     asked: v1::CheckBack,
     at: &At<'_>,
@@ -541,27 +556,28 @@ fn check_back(
         asked.first_delay_ms,
         bounds::CHECK_BACK_FIRST_DELAY_MAX,
     );
-    let interval = v
-        .millis(
-            &at.of("interval_ms"),
-            asked.interval_ms,
-            bounds::CHECK_BACK_INTERVAL_MAX,
-        )
-        .unwrap_or(bounds::CHECK_BACK_INTERVAL_DEFAULT);
-    let max_interval = v
-        .millis(
-            &at.of("max_interval_ms"),
-            asked.max_interval_ms,
-            bounds::CHECK_BACK_MAX_INTERVAL_MAX,
-        )
-        .unwrap_or(bounds::CHECK_BACK_MAX_INTERVAL_DEFAULT.max(interval));
+    let interval = v.millis(
+        &at.of("interval_ms"),
+        asked.interval_ms,
+        bounds::CHECK_BACK_INTERVAL_MAX,
+    );
+    let max_interval = v.millis(
+        &at.of("max_interval_ms"),
+        asked.max_interval_ms,
+        bounds::CHECK_BACK_MAX_INTERVAL_MAX,
+    );
+    let (interval, max_interval) = spread(
+        interval,
+        max_interval,
+        bounds::CHECK_BACK_INTERVAL_DEFAULT,
+        bounds::CHECK_BACK_MAX_INTERVAL_DEFAULT,
+    );
     if max_interval < interval {
         v.add(
             &at.of("max_interval_ms"),
             format!(
-                "is {}, below the interval of {} ms; give at least as much",
-                asked.max_interval_ms,
-                interval.as_millis()
+                "is {}, below interval_ms; give at least {}",
+                asked.max_interval_ms, asked.interval_ms
             ),
         );
     }

@@ -3,9 +3,15 @@
 //! Every value is percent-encoded where it is not visible ASCII, `%` included.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use tercet_core::engine::{AskBack, Call};
+use prost::Message;
+use tercet_core::{
+    engine::{AskBack, Call},
+    model::Operation,
+};
+use tonic::metadata::{Binary, MetadataValue};
 
-use crate::api::convert;
+use super::wire;
+use crate::{api::convert, limits};
 
 /// The answer to a check-back.
 pub(crate) const OUTCOME: &str = "tercet-outcome";
@@ -51,4 +57,28 @@ pub(crate) fn of_ask(ask: &AskBack, epoch: u64) -> Vec<(&'static str, String)> {
         ("tercet-epoch", epoch.to_string()),
         ("tercet-call-id", ask.id.0.to_string()),
     ]
+}
+
+/// The call without its payload, encoded. Its own Try's result is left out where it does not fit; results
+/// that a Try asked for and that do not fit are an error.
+pub(crate) fn binary(call: &Call, epoch: u64) -> Result<Vec<u8>, String> {
+    let mut context = wire::call(call, epoch, false);
+    let bytes = context.encoded_len();
+    if bytes > limits::CONTEXT_BYTES {
+        if call.operation == Operation::Try {
+            return Err(format!(
+                "the results that the TRY asks for make a context of {bytes} bytes; at most {} travel \
+                 as metadata; let the participant attach, or do without results",
+                limits::CONTEXT_BYTES
+            ));
+        }
+        context.results.clear();
+    }
+    Ok(context.encode_to_vec())
+}
+
+/// Bytes as a header has them: in the form in which gRPC carries binary metadata.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    let value = MetadataValue::<Binary>::from_bytes(bytes);
+    String::from_utf8_lossy(value.as_encoded_bytes()).into_owned()
 }

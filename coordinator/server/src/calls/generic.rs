@@ -61,8 +61,9 @@ impl Decoder for Raw {
 }
 
 pub(super) async fn call(channel: Channel, path: &str, call: &Call, epoch: u64) -> CallOutcome {
-    let binary = wire::call(call, epoch, false).encode_to_vec();
-    let metadata = match metadata(context::of_call(call, epoch), &binary) {
+    let metadata = context::binary(call, epoch)
+        .and_then(|binary| metadata(context::of_call(call, epoch), &binary));
+    let metadata = match metadata {
         Ok(metadata) => metadata,
         Err(error) => return CallOutcome::Unknown(error),
     };

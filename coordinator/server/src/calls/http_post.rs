@@ -36,7 +36,11 @@ pub(super) async fn call(
     epoch: u64,
 ) -> CallOutcome {
     let payload = call.action.payload.clone();
-    let pairs = context::of_call(call, epoch);
+    let mut pairs = context::of_call(call, epoch);
+    match context::binary(call, epoch) {
+        Ok(binary) => pairs.push((context::BINARY, context::base64(&binary))),
+        Err(error) => return CallOutcome::Unknown(error),
+    }
     let response = match post(client, address, path, pairs, payload).await {
         Ok(response) => response,
         Err(error) => return CallOutcome::Unknown(error),

@@ -1,1 +1,180 @@
+//! Mistakes in the configuration, and which source goes first.
 
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use tercet_server::config::{Config, Effective, KEYS, Mistakes, Origin, Sources};
+
+fn flags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    flags(pairs).into_iter().collect()
+}
+
+fn file(text: &str) -> Option<(PathBuf, String)> {
+    Some((PathBuf::from("tercet.toml"), text.to_owned()))
+}
+
+#[test]
+fn flags_go_before_the_environment_and_that_before_the_file() {
+    let sources = Sources {
+        flags: flags(&[("node", "flag")]),
+        environment: environment(&[
+            ("TERCET_NODE", "variable"),
+            ("TERCET_LEASE", "20s"),
+            ("TERCET_COORDINATOR", "http://elsewhere:1"),
+            ("PATH", "/bin"),
+        ]),
+        file: file("node = \"file\"\nlease = \"30s\"\npoll_rows = 100\ninsecure = true\n"),
+    };
+    let effective = Effective::from_sources(&sources).unwrap();
+    assert_eq!(effective.config.node, "flag");
+    assert_eq!(effective.config.lease, Duration::from_secs(20));
+    assert_eq!(effective.config.engine.lease, Duration::from_secs(20));
+    assert_eq!(effective.config.engine.page, 100);
+    assert_eq!(effective.origins["node"], Origin::Flag);
+    assert_eq!(
+        effective.origins["lease"].to_string(),
+        "environment TERCET_LEASE"
+    );
+    assert_eq!(
+        effective.origins["poll_rows"].to_string(),
+        "file tercet.toml"
+    );
+    assert_eq!(effective.origins["listen"], Origin::Default);
+}
+
+#[test]
+fn what_is_shown_is_what_is_accepted() {
+    let defaults = Effective::from_sources(&Sources::default()).unwrap();
+    assert_eq!(defaults.config, Config::default());
+    let shown: BTreeMap<_, _> = defaults
+        .lines()
+        .filter(|(_, value, _)| !value.is_empty())
+        .map(|(key, value, _)| (key.name.to_owned(), value))
+        .collect();
+    assert_eq!(shown.len(), KEYS.len() - 1, "only advertise is empty");
+    let sources = Sources {
+        flags: shown,
+        ..Sources::default()
+    };
+    assert_eq!(
+        Effective::from_sources(&sources).unwrap().config,
+        Config::default()
+    );
+}
+
+fn mistakes(sources: &Sources) -> Vec<(String, String)> {
+    let Mistakes(list) = Effective::from_sources(sources).unwrap_err();
+    list.into_iter()
+        .map(|mistake| (mistake.key, mistake.what))
+        .collect()
+}
+
+#[test]
+fn every_key_refuses_what_it_does_not_accept() {
+    let wrong = [
+        ("listen", "localhost"),
+        ("insecure", "yes"),
+        ("advertise", "https://host:1"),
+        ("node", "a@b"),
+        ("database", "no/such/directory/tercet.db"),
+        ("lease", "100ms"),
+        ("drain_timeout", "1h"),
+        ("log_level", "=="),
+        ("log_format", "xml"),
+        ("transactions_in_memory", "1"),
+        ("waiting_events", "-1"),
+        ("hold", "2m"),
+        ("poll_interval", "0s"),
+        ("poll_rows", "many"),
+        ("commit_writes", "0"),
+        ("commit_linger", "1m"),
+    ];
+    let sources = Sources {
+        flags: flags(&wrong),
+        ..Sources::default()
+    };
+    let told = mistakes(&sources);
+    let keys: Vec<_> = told.iter().map(|(key, _)| key.as_str()).collect();
+    let all: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+    assert_eq!(
+        keys, all,
+        "each key is tried, and all mistakes are told at once"
+    );
+    for (key, what) in told {
+        assert!(what.contains("; accepted: "), "{key}: {what}");
+    }
+}
+
+#[test]
+fn unknown_keys_are_mistakes_wherever_they_are() {
+    let sources = Sources {
+        flags: BTreeMap::new(),
+        environment: environment(&[("TERCET_LISSEN", "127.0.0.1:1")]),
+        file: file("leese = \"1s\"\nlease = [1]\n"),
+    };
+    let keys: Vec<_> = mistakes(&sources).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["lease", "leese", "lissen"]);
+    let sources = Sources {
+        file: file("lease = = 1"),
+        ..Sources::default()
+    };
+    assert_eq!(mistakes(&sources)[0].0, "config");
+}
+
+#[test]
+fn an_address_that_others_can_reach_needs_insecure_and_a_name() {
+    let listen = |pairs: &[(&str, &str)]| Sources {
+        flags: flags(pairs),
+        ..Sources::default()
+    };
+    let keys = |sources: &Sources| -> Vec<_> {
+        mistakes(sources).into_iter().map(|(key, _)| key).collect()
+    };
+    assert_eq!(keys(&listen(&[("listen", "192.0.2.1:7460")])), ["listen"]);
+    assert_eq!(
+        keys(&listen(&[("listen", "0.0.0.0:7460"), ("insecure", "true")])),
+        ["advertise"]
+    );
+    let right = [
+        ("listen", "0.0.0.0:7460"),
+        ("insecure", "true"),
+        ("advertise", "http://tercet.example:7460"),
+    ];
+    Effective::from_sources(&listen(&right)).unwrap();
+    assert_eq!(keys(&listen(&[("lease", "2s")])), ["hold"]);
+}
+
+#[test]
+fn the_binary_tells_mistakes_with_exit_code_2_and_shows_origins() {
+    let tercet = |arguments: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_tercet"))
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    for command in [&["serve"][..], &["config", "check"]] {
+        let wrong = tercet(&[command, &["--lease", "0s", "--poll-rows=0"]].concat());
+        let told = String::from_utf8(wrong.stderr).unwrap();
+        assert_eq!(wrong.status.code(), Some(2), "{told}");
+        assert!(
+            told.contains("lease (flag)") && told.contains("poll_rows (flag)"),
+            "{told}"
+        );
+        assert!(wrong.stdout.is_empty(), "nothing was bound");
+    }
+    let right = tercet(&["config", "show", "--lease", "20s"]);
+    let shown = String::from_utf8(right.stdout).unwrap();
+    let table: toml::Table = shown.parse().unwrap();
+    assert_eq!(table["lease"].as_str(), Some("20s"));
+    assert!(
+        shown
+            .lines()
+            .any(|line| line.starts_with("lease") && line.ends_with("# flag"))
+    );
+}
