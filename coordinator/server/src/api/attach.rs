@@ -206,9 +206,10 @@ fn inputs(stream: StreamId, participant: &Name, results: v1::Results) -> Vec<Inp
     }
     for result in results.check_backs {
         let (tx_id, call) = (result.tx_id.clone(), result.call_id);
-        match asked_back(stream, result) {
-            Some(answer) => inputs.push(Input::AskedBack(answer)),
-            None => warn!(%participant, tx_id, call, "a check-back without a right id is dropped"),
+        if let Some(answer) = asked_back(stream, result) {
+            inputs.push(Input::AskedBack(answer));
+        } else {
+            warn!(%participant, tx_id, call, "a check-back without a right id is dropped");
         }
     }
     inputs
@@ -243,7 +244,7 @@ pub(crate) fn outcome(outcome: Option<Outcome>) -> CallOutcome {
             wire::too_large(done.result.len())
         }
         // The result may be a slice of a large message: kept as it is, it would keep all of that.
-        Some(Outcome::Done(done)) => CallOutcome::Ok(wire::compact(done.result)),
+        Some(Outcome::Done(done)) => CallOutcome::Ok(wire::compact(&done.result)),
         Some(Outcome::Rejected(rejected)) => CallOutcome::Rejected(cut(rejected.reason)),
         Some(Outcome::Unknown(unknown)) => CallOutcome::Unknown(cut(unknown.error)),
         None => CallOutcome::Unknown("the participant answered without an outcome".to_owned()),

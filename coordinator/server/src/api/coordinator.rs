@@ -60,12 +60,11 @@ pub(super) fn add_action(
 ) -> Result<Ask, ApiError> {
     let mut v = Violations::default();
     let id = v.tx_id(&At::field("tx_id"), &request.tx_id);
-    let spec = match request.action {
-        Some(action) => validate::action(action, &At::field("action"), known, &mut v),
-        None => {
-            v.add("action", "is missing; give the action to add");
-            None
-        }
+    let spec = if let Some(action) = request.action {
+        validate::action(action, &At::field("action"), known, &mut v)
+    } else {
+        v.add("action", "is missing; give the action to add");
+        None
     };
     v.finish()?;
     match (id, spec) {
@@ -154,7 +153,7 @@ impl Coordinator for Api {
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Answer<v1::ListReply> {
-        let query = list_query(request.into_inner(), self.reader.clock.now())?;
+        let query = list_query(request.get_ref(), self.reader.clock.now())?;
         Ok(Response::new(self.reader.list(&query).await?))
     }
 
@@ -231,7 +230,7 @@ fn after(shown: &v1::Transaction) -> Watching {
 }
 
 fn list_query(
-    request: v1::ListRequest,
+    request: &v1::ListRequest,
     now: tercet_core::time::Timestamp,
 ) -> Result<ListQuery, ApiError> {
     let mut v = Violations::default();

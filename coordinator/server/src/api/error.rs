@@ -2,6 +2,7 @@
 //! `google.rpc.ErrorInfo` and `google.rpc.BadRequest`, or the `Error` of a session.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 
 use tercet_core::{
     model::{Cause, Outcome},
@@ -201,10 +202,11 @@ fn told(violations: &[Violation]) -> String {
         text.push_str(&violation.description);
     }
     if violations.len() > VIOLATIONS_IN_MESSAGE {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "; and {} more",
             violations.len() - VIOLATIONS_IN_MESSAGE
-        ));
+        );
     }
     text
 }

@@ -266,6 +266,7 @@ pub(crate) fn begin(
     let asks_back = request.check_back.is_some();
     let check_back = request
         .check_back
+        .as_ref()
         .and_then(|asked| check_back(asked, &root.of("check_back"), known, v));
     if beginning == Beginning::Execute {
         execute_only(&request.actions, asks_back, &root, v);
@@ -394,7 +395,7 @@ pub(crate) fn action(
         name,
         mode: mode?,
         participant: participant?,
-        payload: crate::calls::wire::compact(asked.payload),
+        payload: crate::calls::wire::compact(&asked.payload),
         after: asked.after.into_iter().map(Name::from).collect(),
         wants_results: asked.wants_results,
         already_tried: asked.already_tried,
@@ -545,7 +546,7 @@ fn spread(
 }
 
 fn check_back(
-    asked: v1::CheckBack,
+    asked: &v1::CheckBack,
     at: &At<'_>,
     known: &Known,
     v: &mut Violations,

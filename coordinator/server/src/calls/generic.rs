@@ -71,7 +71,7 @@ pub(super) async fn call(channel: Channel, path: &str, call: &Call, epoch: u64) 
         Err(status) => invoke::of_status(&status),
         // What a Confirm or Cancel returns is nobody's.
         Ok(_) if call.operation != Operation::Try => CallOutcome::Ok(Bytes::new()),
-        Ok(answer) => CallOutcome::Ok(compact(answer.into_inner())),
+        Ok(answer) => CallOutcome::Ok(compact(answer.get_ref())),
     }
 }
 

@@ -32,11 +32,11 @@ pub(crate) fn too_large(bytes: usize) -> CallOutcome {
 }
 
 /// The same bytes in an allocation of their own.
-pub(crate) fn compact(bytes: Bytes) -> Bytes {
+pub(crate) fn compact(bytes: &Bytes) -> Bytes {
     if bytes.is_empty() {
         Bytes::new()
     } else {
-        Bytes::copy_from_slice(&bytes)
+        Bytes::copy_from_slice(bytes)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `tercet config`, and the flags of `tercet serve`: one for each key.
 
+use std::fmt::Write as _;
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand, error::ErrorKind};
@@ -120,7 +121,7 @@ pub(super) fn run(args: &ConfigArgs) -> Outcome {
             let mut text = String::new();
             for (key, value, origin) in effective.lines() {
                 let line = format!("{} = {}", key.name, toml_value(&value));
-                text.push_str(&format!("{line:<48} # {origin}\n"));
+                let _ = writeln!(text, "{line:<48} # {origin}");
             }
             print(&text)?;
         }

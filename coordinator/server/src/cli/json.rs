@@ -1,5 +1,7 @@
 //! What scripts read: the wire's fields under the wire's names.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 use tercet_proto::v1;
 
@@ -128,5 +130,8 @@ pub(super) fn participant(view: &v1::ParticipantView) -> Value {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -1,5 +1,6 @@
 //! `tercet tx show`: a timeline, each line from a column of the database.
 
+use std::fmt::Write as _;
 use tercet_proto::v1;
 
 use super::words::{self, plain, short, took};
@@ -23,7 +24,7 @@ pub(super) fn text(tx: &v1::Transaction) -> String {
     if !tx.obstacles.is_empty() {
         text.push_str("\nIn the way\n");
         for obstacle in &tx.obstacles {
-            text.push_str(&format!("  {}\n", plain(obstacle)));
+            let _ = writeln!(text, "  {}", plain(obstacle));
         }
     }
     text
@@ -39,10 +40,11 @@ fn head(tx: &v1::Transaction) -> String {
         words::standing(tx),
     );
     if tx.cause.is_some() {
-        text.push_str(&format!(", because {}", words::cause(tx.cause.as_ref())));
+        let _ = write!(text, ", because {}", words::cause(tx.cause.as_ref()));
     }
-    text.push_str(&format!(
-        "\n  driven by  {}, {}, version {}\n",
+    let _ = writeln!(
+        text,
+        "\n  driven by  {}, {}, version {}",
         if tx.executed {
             "Execute"
         } else {
@@ -50,18 +52,19 @@ fn head(tx: &v1::Transaction) -> String {
         },
         plain(&tx.owner),
         tx.version,
-    ));
+    );
     if !tx.waiting_for.is_empty() {
-        text.push_str(&format!("  waits for  {}\n", plain(&tx.waiting_for)));
+        let _ = writeln!(text, "  waits for  {}", plain(&tx.waiting_for));
     }
     if tx.next_attempt_at_micros != 0 {
-        text.push_str(&format!(
-            "  next step  {}\n",
+        let _ = writeln!(
+            text,
+            "  next step  {}",
             words::time(tx.next_attempt_at_micros)
-        ));
+        );
     }
     for (key, value) in &tx.ext_properties {
-        text.push_str(&format!("  {} = {}\n", plain(key), plain(value)));
+        let _ = writeln!(text, "  {} = {}", plain(key), plain(value));
     }
     text
 }
@@ -171,13 +174,10 @@ fn of_action(tx: &v1::Transaction, view: &v1::ActionView, steps: &mut Vec<Step>)
             ),
         };
         if !attempt.error.is_empty() {
-            what.push_str(&format!(" ({})", plain(&attempt.error)));
+            let _ = write!(what, " ({})", plain(&attempt.error));
         }
         if attempt.next_at_micros != 0 {
-            what.push_str(&format!(
-                ", next try {}",
-                words::time(attempt.next_at_micros)
-            ));
+            let _ = write!(what, ", next try {}", words::time(attempt.next_at_micros));
         }
         steps.push(Step {
             at: attempt.at_micros,

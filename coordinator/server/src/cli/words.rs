@@ -1,5 +1,6 @@
 //! Times, durations, statuses and tables in words.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -56,8 +57,7 @@ pub(super) fn cause(cause: Option<&v1::Cause>) -> String {
         v1::CauseKind::AllTried => "every Try answered OK".to_owned(),
         v1::CauseKind::Rejected => because(&format!("{} was rejected", plain(&cause.action))),
         v1::CauseKind::Deadline => "phase one did not end in time".to_owned(),
-        v1::CauseKind::Aborted => because("the initiator decided"),
-        v1::CauseKind::Initiator => because("the initiator decided"),
+        v1::CauseKind::Aborted | v1::CauseKind::Initiator => because("the initiator decided"),
         v1::CauseKind::CheckBack => because("the initiator was asked back"),
         v1::CauseKind::Operator => because("an operator decided"),
         v1::CauseKind::Unspecified => String::new(),
@@ -89,7 +89,7 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>], indent: &str) -> String
     for row in std::iter::once(&head).chain(rows) {
         let mut line = indent.to_owned();
         for (width, cell) in widths.iter().zip(row) {
-            line.push_str(&format!("{cell:<width$}  "));
+            let _ = write!(line, "{cell:<width$}  ");
         }
         text.push_str(line.trim_end());
         text.push('\n');

@@ -6,6 +6,7 @@
 
 mod keys;
 
+use std::fmt::Write as _;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -118,10 +119,11 @@ pub struct Mistakes(pub Vec<Mistake>);
 fn told(mistakes: &[Mistake]) -> String {
     let mut text = format!("the configuration has {} mistake(s):", mistakes.len());
     for mistake in mistakes {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "\n  {} ({}): {}",
             mistake.key, mistake.origin, mistake.what
-        ));
+        );
     }
     text
 }

@@ -331,7 +331,7 @@ impl State {
             match error.kind {
                 ApplyFailure::Fatal => return ControlFlow::Break(Err(DriverError::Fatal(error))),
                 ApplyFailure::Moved => {
-                    debug!(%error, "a write of the commit found another version")
+                    debug!(%error, "a write of the commit found another version");
                 }
                 _ => warn!(%error, "a commit did not go through; it is resolved or repeated"),
             }

@@ -274,8 +274,7 @@ async fn an_initiator_on_a_stream_is_asked_back() {
         .unwrap()
         .into_inner()
         .tx_id;
-    let mut outcomes = [v1::Outcome::Unspecified, v1::Outcome::Success].into_iter();
-    while let Some(outcome) = outcomes.next() {
+    for outcome in [v1::Outcome::Unspecified, v1::Outcome::Success] {
         let asked = match shop.next().await {
             FromServer::Calls(calls) => calls.check_backs.into_iter().next().unwrap(),
             other => panic!("{other:?}"),

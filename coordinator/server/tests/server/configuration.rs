@@ -15,8 +15,8 @@ fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     flags(pairs).into_iter().collect()
 }
 
-fn file(text: &str) -> Option<(PathBuf, String)> {
-    Some((PathBuf::from("tercet.toml"), text.to_owned()))
+fn file(text: &str) -> (PathBuf, String) {
+    (PathBuf::from("tercet.toml"), text.to_owned())
 }
 
 #[test]
@@ -29,7 +29,9 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
             ("TERCET_COORDINATOR", "http://elsewhere:1"),
             ("PATH", "/bin"),
         ]),
-        file: file("node = \"file\"\nlease = \"30s\"\npoll_rows = 100\ninsecure = true\n"),
+        file: Some(file(
+            "node = \"file\"\nlease = \"30s\"\npoll_rows = 100\ninsecure = true\n",
+        )),
     };
     let effective = Effective::from_sources(&sources).unwrap();
     assert_eq!(effective.config.node, "flag");
@@ -116,12 +118,12 @@ fn unknown_keys_are_mistakes_wherever_they_are() {
     let sources = Sources {
         flags: BTreeMap::new(),
         environment: environment(&[("TERCET_LISSEN", "127.0.0.1:1")]),
-        file: file("leese = \"1s\"\nlease = [1]\n"),
+        file: Some(file("leese = \"1s\"\nlease = [1]\n")),
     };
     let keys: Vec<_> = mistakes(&sources).into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["lease", "leese", "lissen"]);
     let sources = Sources {
-        file: file("lease = = 1"),
+        file: Some(file("lease = = 1")),
         ..Sources::default()
     };
     assert_eq!(mistakes(&sources)[0].0, "config");

@@ -236,7 +236,7 @@ async fn generic_invocation_sends_the_payload_as_the_message_and_the_context_as_
         ..v1::Call::default()
     };
     let tx = run(&server, |action| {
-        action.payload = payload.encode_to_vec().into()
+        action.payload = payload.encode_to_vec().into();
     })
     .await;
     assert_eq!(tx.biz_status(), v1::BizStatus::Success);

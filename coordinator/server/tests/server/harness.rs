@@ -105,10 +105,7 @@ impl Server {
             }
         })
         .await;
-        match found {
-            Ok(tx) => tx,
-            Err(_) => panic!("it did not come to what was wanted: {last:?}"),
-        }
+        found.unwrap_or_else(|_| panic!("it did not come to what was wanted: {last:?}"))
     }
 }
 

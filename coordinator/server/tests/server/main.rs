@@ -1,6 +1,6 @@
 //! The server over the wire: what it refuses, whom it calls and how, how it stops.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::assigning_clones, missing_docs)]
 
 mod harness;
 

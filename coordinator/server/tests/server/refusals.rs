@@ -471,11 +471,8 @@ async fn bad_reads_name_their_fields() {
     assert_eq!(reason(&refused), (INVALID.to_owned(), owned(&["tx_id"])));
 }
 
-#[tokio::test]
-async fn a_bad_registration_names_its_fields() {
-    let server = Server::start().await;
-    let mut client = server.participants();
-    let right = v1::RegisterRequest {
+fn right_registration() -> v1::RegisterRequest {
+    v1::RegisterRequest {
         participant: "shop".to_owned(),
         protocol: v1::Protocol::Grpc.into(),
         address: "http://127.0.0.1:1".to_owned(),
@@ -485,13 +482,16 @@ async fn a_bad_registration_names_its_fields() {
             ..v1::Methods::default()
         }],
         ..v1::RegisterRequest::default()
-    };
+    }
+}
+
+fn wrong_registrations() -> Vec<(v1::RegisterRequest, &'static [&'static str])> {
     let with = |change: &dyn Fn(&mut v1::RegisterRequest)| {
-        let mut request = right.clone();
+        let mut request = right_registration();
         change(&mut request);
         request
     };
-    let cases: Vec<(v1::RegisterRequest, &[&str])> = vec![
+    vec![
         (with(&|r| r.participant.clear()), &["participant"]),
         (
             with(&|r| r.protocol = v1::Protocol::Attach.into()),
@@ -535,8 +535,14 @@ async fn a_bad_registration_names_its_fields() {
             }),
             &["methods[0].cancel"],
         ),
-    ];
-    for (request, fields) in cases {
+    ]
+}
+
+#[tokio::test]
+async fn a_bad_registration_names_its_fields() {
+    let server = Server::start().await;
+    let mut client = server.participants();
+    for (request, fields) in wrong_registrations() {
         let refused = client.register(request.clone()).await.unwrap_err();
         assert_eq!(
             reason(&refused),
@@ -548,7 +554,7 @@ async fn a_bad_registration_names_its_fields() {
     assert!(store.participants().await.unwrap().is_empty());
     assert_eq!(
         client
-            .register(right.clone())
+            .register(right_registration())
             .await
             .unwrap()
             .into_inner()
@@ -556,7 +562,12 @@ async fn a_bad_registration_names_its_fields() {
         1
     );
     assert_eq!(
-        client.register(right).await.unwrap().into_inner().version,
+        client
+            .register(right_registration())
+            .await
+            .unwrap()
+            .into_inner()
+            .version,
         2
     );
 }
