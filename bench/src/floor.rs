@@ -17,6 +17,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use uuid::Uuid;
 
 use crate::participants::{FIRST, HANDLER, SECOND};
+use crate::process::Usage;
 use crate::report::per_second;
 
 /// The coordinator's own tables.
@@ -42,6 +43,14 @@ struct Group {
     transactions: u64,
     commits: u64,
     took: Duration,
+    cpu: Duration,
+}
+
+impl Group {
+    /// CPU time a transaction, in microseconds.
+    fn cpu_us(&self) -> f64 {
+        1e6 / per_second(self.transactions, self.cpu)
+    }
 }
 
 /// What was measured.
@@ -76,6 +85,7 @@ impl Floor {
                     "transactions_per_commit": group.size,
                     "transactions_per_second": per_second(group.transactions, group.took),
                     "commits_per_second": per_second(group.commits, group.took),
+                    "cpu_us_per_transaction": group.cpu_us(),
                 })
             })
             .collect();
@@ -103,10 +113,11 @@ impl fmt::Display for Floor {
         for group in &self.groups {
             writeln!(
                 f,
-                "{:>10} {:>12.0} transactions/s in {:.0} commits/s",
+                "{:>10} {:>12.0} transactions/s in {:.0} commits/s, {:.1} CPU us per transaction",
                 format!("group {}", group.size),
                 per_second(group.transactions, group.took),
                 per_second(group.commits, group.took),
+                group.cpu_us(),
             )?;
         }
         Ok(())
@@ -149,7 +160,9 @@ async fn group(
         transactions: 0,
         commits: 0,
         took: Duration::ZERO,
+        cpu: Duration::ZERO,
     };
+    let before = Usage::of(std::process::id())?;
     let started = Instant::now();
     while started.elapsed() < length {
         let ids: Vec<String> = (0..size)
@@ -165,6 +178,9 @@ async fn group(
         sum.transactions += u64::try_from(size)?;
     }
     sum.took = started.elapsed();
+    sum.cpu = Usage::of(std::process::id())?
+        .cpu
+        .saturating_sub(before.cpu);
     connection.close().await?;
     Ok(sum)
 }
