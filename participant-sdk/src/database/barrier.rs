@@ -17,6 +17,7 @@ use tercet_barrier::{
     decide, expired,
 };
 use tercet_failpoint::reach;
+use tokio::sync::Mutex;
 
 use super::{
     Bind, Connection, Database,
@@ -55,12 +56,15 @@ pub struct Barrier<D: Database> {
     pool: Pool<D>,
     retention: Duration,
     fenced: bool,
+    /// Where the database has one writer at a time: whose turn it is.
+    turn: Option<Arc<Mutex<()>>>,
 }
 
 impl<D: Database> Clone for Barrier<D> {
     fn clone(&self) -> Self {
         Self {
             pool: self.pool.clone(),
+            turn: self.turn.clone(),
             ..*self
         }
     }
@@ -93,6 +97,7 @@ impl<D: Database> Barrier<D> {
             pool,
             retention: DEFAULT_RETENTION,
             fenced: true,
+            turn: D::ONE_WRITER.then(Arc::default),
         }
     }
 
@@ -159,6 +164,10 @@ impl<D: Database> Barrier<D> {
         call: &Arc<CallContext>,
         code: &dyn Code<D>,
     ) -> Result<ControlFlow<Outcome>, Broken> {
+        let _turn = match &self.turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
         let mut local = self
             .pool
             .begin_with(D::STATEMENTS.begin)

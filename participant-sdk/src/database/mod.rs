@@ -69,6 +69,10 @@ pub(crate) mod dialect {
         /// The statements.
         const STATEMENTS: Statements;
 
+        /// Whether only one local transaction can write at a time, so that the others had better wait
+        /// for their turn here than ask for the lock again and again.
+        const ONE_WRITER: bool = false;
+
         /// Runs a statement; how many rows it changed, as the driver counts.
         fn execute<'c>(
             connection: &'c mut Self::Connection,

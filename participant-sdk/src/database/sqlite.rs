@@ -57,6 +57,8 @@ impl Dialect for Sqlite {
         restore_lock_wait: None,
     };
 
+    const ONE_WRITER: bool = true;
+
     driver!(Sqlite);
 
     fn is_transient(error: &dyn DatabaseError) -> bool {
