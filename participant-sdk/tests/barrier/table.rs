@@ -17,6 +17,7 @@ on_every_database!(
     names_are_compared_as_bytes,
     without_a_row_an_old_transaction_is_unknown,
     final_rows_are_purged_and_tried_ones_stay,
+    without_the_barrier_repeated_and_late_calls_take_effect,
 );
 
 /// How a row came to be.
@@ -265,4 +266,17 @@ async fn final_rows_are_purged_and_tried_ones_stay<D: Dialect>() {
     }
     assert_eq!(late.rows().await, ["CONFIRMED"]);
     assert_eq!(young.rows().await, ["CONFIRMED"]);
+}
+
+/// What the barrier is for.
+async fn without_the_barrier_repeated_and_late_calls_take_effect<D: Dialect>() {
+    let world = World::<D>::unfenced().await;
+    let tx = world.transaction();
+    for operation in [Cancel, Try, Try] {
+        assert_eq!(is(&tx.does(operation).await), Is::Done);
+    }
+    tx.left(&["CANCEL", "TRY", "TRY"], &[]).await;
+    assert_eq!(is(&tx.behaving(Try, Behave::Reject).await), Is::Rejected);
+    assert_eq!(is(&tx.behaving(Try, Behave::Fail).await), Is::Unknown);
+    tx.left(&["CANCEL", "TRY", "TRY"], &[]).await;
 }

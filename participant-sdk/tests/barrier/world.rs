@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tercet_harness::{MariaDbServer, PostgresServer};
 use tercet_sdk::{
     ActionError, Barrier, Call, Connection, Database, Json, Operation, Participant, TccAction,
+    participant::ParticipantBuilder,
     proto::{self, result::Outcome},
 };
 use uuid::Uuid;
@@ -253,6 +254,21 @@ impl<D: Dialect> World<D> {
     }
 
     pub(crate) async fn with(configure: impl FnOnce(Barrier<D>) -> Barrier<D>) -> Self {
+        Self::built(configure, |builder| builder).await
+    }
+
+    pub(crate) async fn unfenced() -> Self {
+        Self::built(
+            |barrier| barrier,
+            ParticipantBuilder::without_barrier_for_demonstration,
+        )
+        .await
+    }
+
+    async fn built(
+        configure: impl FnOnce(Barrier<D>) -> Barrier<D>,
+        change: impl FnOnce(ParticipantBuilder<Barrier<D>>) -> ParticipantBuilder<Barrier<D>>,
+    ) -> Self {
         let (pool, folder) = D::open().await;
         let barrier = configure(Barrier::new(pool.clone()));
         let (first, second) = tokio::join!(barrier.create_table(), barrier.create_table());
@@ -267,15 +283,14 @@ impl<D: Dialect> World<D> {
             external,
             script: Arc::clone(&script),
         };
-        let participant = Participant::builder("shop")
+        let builder = Participant::builder("shop")
             .barrier(barrier)
             .tcc("ledger", ledger(false))
             .tcc("outside", ledger(true))
             .deliver("parcel", Parcel(ledger(false)))
             .compensate("sale", Sale(ledger(false)))
-            .check_back(pool.clone())
-            .build()
-            .unwrap();
+            .check_back(pool.clone());
+        let participant = change(builder).build().unwrap();
         Self {
             pool,
             participant,

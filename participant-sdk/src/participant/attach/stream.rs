@@ -106,13 +106,10 @@ impl Stream {
                 Event::Moved => {}
                 Event::Received(reply) => self.received(reply, link).await,
                 Event::Stop => {
-                    give_up = Some(Instant::now() + link.options.drain_timeout);
-                    if self
-                        .outgoing
-                        .send(request(Outgoing::Drain(v1::Drain {})))
-                        .await
-                        .is_err()
-                    {
+                    let end = Instant::now() + link.options.drain_timeout;
+                    give_up = Some(end);
+                    let drain = self.outgoing.send(request(Outgoing::Drain(v1::Drain {})));
+                    if !matches!(tokio::time::timeout_at(end, drain).await, Ok(Ok(()))) {
                         return End::Stopped;
                     }
                 }
