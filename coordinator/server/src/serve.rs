@@ -184,10 +184,14 @@ async fn transport(
     health.set_serving::<CoordinatorServer<Api>>().await;
     health.set_serving::<ParticipantsServer<Api>>().await;
     health.set_serving::<OperatorServer<OperatorApi>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // Many clients, Python's among them, still ask the older version only.
+    let (reflection, reflection_v1alpha) =
+        (reflection().build_v1()?, reflection().build_v1alpha()?);
     let coordinator =
         CoordinatorServer::new(api.clone()).max_decoding_message_size(limits::MESSAGE_BYTES);
     let participants =
@@ -199,6 +203,7 @@ async fn transport(
         .http2_keepalive_interval(Some(limits::KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(limits::KEEPALIVE_TIMEOUT))
         .add_service(reflection)
+        .add_service(reflection_v1alpha)
         .add_service(health_service)
         .add_service(coordinator)
         .add_service(participants)
