@@ -38,8 +38,8 @@ pub struct Options {
     #[arg(long, env = "DEMO_SEED", value_name = "FILE")]
     pub seed: Option<PathBuf>,
 
-    /// Make a share P of the operations fail: OP:SERVICE=P[:before|after|hang|reject], OP being try,
-    /// confirm or cancel; may be given several times
+    /// Make a share P (0 to 1) of the operations fail: OP:SERVICE=P or OP:SERVICE=P:WHEN, OP being
+    /// try, confirm or cancel, WHEN before, after (default), hang or reject; may be given several times
     #[arg(long, env = "DEMO_FAIL", value_delimiter = ',', value_name = "FAULT")]
     pub fail: Vec<Fault>,
 

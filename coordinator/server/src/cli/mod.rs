@@ -12,7 +12,6 @@ mod words;
 
 use std::{
     error::Error,
-    future::Future,
     io::{self, Write},
     process::ExitCode,
 };

@@ -28,10 +28,10 @@ pub struct DemoArgs {
     #[arg(long, value_name = "FILE")]
     pub seed: Option<PathBuf>,
 
-    /// Make a share P (0 to 1) of a service's operations fail: OP:SERVICE=P[:WHEN], OP being try,
-    /// confirm or cancel, SERVICE points or coupons; WHEN before: nothing is done; after (default): the
-    /// effect is committed and the reply lost; hang: no answer; reject: a business rejection. May be
-    /// given several times
+    /// Make a share P (0 to 1) of a service's operations fail: OP:SERVICE=P or OP:SERVICE=P:WHEN, OP
+    /// being try, confirm or cancel, SERVICE points or coupons; WHEN before: nothing is done; after
+    /// (default): the effect is committed and the reply lost; hang: no answer; reject: a business
+    /// rejection. May be given several times
     #[arg(long, value_name = "FAULT")]
     pub fail: Vec<Fault>,
 
