@@ -156,6 +156,8 @@ CREATE TABLE operator_log (
     reason         TEXT    NOT NULL,
     -- The statuses before it.
     before         TEXT    NOT NULL,
+    -- When the row was written, by this database's clock.
+    db_update_time INTEGER NOT NULL,
     PRIMARY KEY (tx_id, version)
 ) STRICT, WITHOUT ROWID;
 

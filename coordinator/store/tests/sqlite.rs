@@ -14,13 +14,23 @@
 
 mod conformance;
 
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tercet_core::id::TxId;
-use tercet_store::{SqliteOptions, SqliteStore, Store};
+use tercet_core::write::ApplyFailure;
+use tercet_store::{Durability, SqliteOptions, SqliteStore, Store};
 
-use conformance::Database;
+use conformance::{
+    Database,
+    fixture::{assert_stands, begin, begin_all, change, decided, id, success, transaction},
+};
 
 struct Sqlite {
     directory: TempDir,
@@ -72,3 +82,215 @@ impl Database for Sqlite {
 }
 
 conformance!(Sqlite);
+
+#[tokio::test]
+async fn a_second_store_is_refused_by_name() {
+    let database = Sqlite::empty().await;
+    let options = SqliteOptions::default();
+    let error = SqliteStore::open(database.path(), options.clone()).await;
+    let text = error.err().expect("the database is taken").to_string();
+    assert!(text.contains("tercet.db.lock"), "{text}");
+    assert!(text.contains("another process"), "{text}");
+
+    // A link to it is the same database.
+    let link = database.directory.path().join("link.db");
+    std::os::unix::fs::symlink(database.path(), &link).unwrap();
+    assert!(SqliteStore::open(link, options).await.is_err());
+}
+
+#[tokio::test]
+async fn weaker_durability_needs_to_be_asked_for() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("tercet.db");
+    for durability in [Durability::Normal, Durability::Off] {
+        let mut options = SqliteOptions {
+            durability,
+            ..SqliteOptions::default()
+        };
+        let refused = SqliteStore::open(&path, options.clone()).await;
+        let error = refused.err().expect("it can lose commits");
+        assert_eq!(error.kind, ApplyFailure::Fatal);
+        assert!(!path.exists(), "a refused database is not made");
+        options.allow_data_loss = true;
+        let store = SqliteStore::open(&path, options).await.unwrap();
+        store.close().await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("tercet.db");
+    std::fs::write(
+        &path,
+        "this is a letter, not a database; leave it alone. ".repeat(40),
+    )
+    .unwrap();
+    let error = SqliteStore::open(&path, SqliteOptions::default()).await;
+    let error = error.err().expect("it is no database");
+    assert_eq!(error.kind, ApplyFailure::Fatal);
+    assert!(error.to_string().contains("tercet.db"), "{error}");
+    let nowhere = directory.path().join("no/such/place.db");
+    assert!(
+        SqliteStore::open(nowhere, SqliteOptions::default())
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn a_temporary_database_goes_away() {
+    let store = SqliteStore::temporary().await.unwrap();
+    begin_all(&store, &[transaction(0)]).await;
+    assert_stands(&store, &transaction(0)).await;
+}
+
+/// A person holds the write lock: nothing is applied, and the same succeeds afterwards.
+#[tokio::test]
+async fn a_persons_lock_is_waited_for_and_then_reported() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("tercet.db");
+    let options = SqliteOptions {
+        busy_timeout: std::time::Duration::from_millis(50),
+        ..SqliteOptions::default()
+    };
+    let store = SqliteStore::open(&path, options).await.unwrap();
+    let person = SqliteConnectOptions::new().filename(&path);
+    let mut person = person.connect().await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut person)
+        .await
+        .unwrap();
+
+    let write = begin(&transaction(0));
+    let error = store.apply(std::slice::from_ref(&write)).await.unwrap_err();
+    assert_eq!(error.kind, ApplyFailure::NotApplied, "{error}");
+    assert_eq!(store.load(&[id(0)]).await.unwrap(), []);
+
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut person)
+        .await
+        .unwrap();
+    store.apply(&[write]).await.unwrap();
+    assert_stands(&store, &transaction(0)).await;
+}
+
+/// A table that a person took away: nothing will ever be applied, and the error says what is missing.
+#[tokio::test]
+async fn a_missing_table_is_fatal() {
+    let database = Sqlite::empty().await;
+    database.tamper("DROP TABLE action_info").await;
+    let error = database.store().apply(&[begin(&transaction(0))]).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind, ApplyFailure::Fatal);
+    assert!(error.to_string().contains("action_info"), "{error}");
+    assert_eq!(
+        database
+            .store()
+            .find("points_for_coupon", "order-0")
+            .await
+            .unwrap(),
+        None
+    );
+}
+
+#[tokio::test]
+async fn a_later_programs_tables_are_left_alone() {
+    let mut database = Sqlite::empty().await;
+    begin_all(database.store(), &[transaction(0)]).await;
+    database
+        .tamper(
+            "ALTER TABLE tx_info ADD COLUMN later TEXT; \
+             INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+             VALUES (9999, 'later', TRUE, x'00', 0)",
+        )
+        .await;
+    database.restart().await;
+    assert_stands(database.store(), &transaction(0)).await;
+}
+
+#[tokio::test]
+async fn people_read_the_view() {
+    let database = Sqlite::empty().await;
+    begin_all(database.store(), &[transaction(0)]).await;
+    let options = SqliteConnectOptions::new().filename(database.path());
+    let mut connection = options.connect().await.unwrap();
+    let row: (String, String, Option<String>) =
+        sqlx::query_as("SELECT tx_id, create_time, decided_at FROM tx_readable")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(
+        row,
+        (id(0).to_string(), "2023-11-14 22:13:20.000".into(), None)
+    );
+}
+
+/// Commits that were acknowledged to a process that is then killed are there, each whole.
+#[tokio::test]
+async fn a_killed_process_keeps_what_was_acknowledged() {
+    let mut database = Sqlite::empty().await;
+    database.store.take().unwrap().close().await.unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "commits_until_it_is_killed",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env("TERCET_TEST_DATABASE", database.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let acknowledged = output
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| line.strip_prefix("committed ")?.parse::<u64>().ok())
+        .find(|n| *n >= 200);
+    // The lock is the child's: nobody else opens the database while it lives.
+    let second = SqliteStore::open(database.path(), SqliteOptions::default()).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let refused = second.err().expect("another process has it").to_string();
+    assert!(refused.contains("another process"), "{refused}");
+
+    database.restart().await;
+    let last = acknowledged.expect("the child commits");
+    for n in 0..=last {
+        let begun = transaction(n);
+        assert_stands(database.store(), &decided(&begun, success())).await;
+    }
+}
+
+/// The other process of the test above; run by itself it is told no database and does nothing.
+#[tokio::test]
+#[ignore = "a process that another test starts and kills"]
+async fn commits_until_it_is_killed() {
+    let Some(path) = std::env::var_os("TERCET_TEST_DATABASE") else {
+        return;
+    };
+    let store = SqliteStore::open(path, SqliteOptions::default())
+        .await
+        .unwrap();
+    // Bounded, so that it ends even if nobody kills it.
+    for n in 0..20_000 {
+        let begun = transaction(n);
+        store.apply(&[begin(&begun)]).await.unwrap();
+        let decide = change(&begun, &decided(&begun, success()));
+        store.apply(&[decide]).await.unwrap();
+        println!("committed {n}");
+    }
+}
+
+/// The lock is let go of with the store, and its file may stay.
+#[tokio::test]
+async fn the_lock_ends_with_the_store() {
+    let mut database = Sqlite::empty().await;
+    let path = database.directory.path().join("tercet.db.lock");
+    let file = File::open(&path).unwrap();
+    assert!(file.try_lock().is_err());
+    database.store.take().unwrap().close().await.unwrap();
+    file.try_lock().unwrap();
+}

@@ -22,12 +22,12 @@ use crate::{
 
 /// The database's clock. A subquery, so that a statement reads it once and not once a row.
 pub(super) const NOW: &str = "(SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000)";
-/// Variables of one statement, SQLite's default limit.
-const VARIABLES: usize = 32_766;
-/// Commits of at most this many writes keep their prepared statements: their texts come again.
-const PREPARED_UP_TO: usize = 2;
+/// Rows of one statement; their values stay below SQLite's limit of 32,766 variables.
+const ROWS_AT_ONCE: usize = 1_024;
 
-/// A multi-row INSERT.
+/// A multi-row INSERT. Its rows are rounded up to a power of two, so that there are few texts and their
+/// prepared statements serve again: parsing costs more than the rows do. The rows that nobody
+/// needs are NULL, and are passed over.
 struct Insert {
     into: &'static str,
     columns: usize,
@@ -63,9 +63,9 @@ const ACTION_CHANGE: Insert = Insert {
     stamped: false,
 };
 const OPERATOR_INSERT: Insert = Insert {
-    into: "operator_log (tx_id, version, at, command, reason, before)",
+    into: "operator_log (tx_id, version, at, command, reason, before, db_update_time)",
     columns: 6,
-    stamped: false,
+    stamped: true,
 };
 
 /// One commit, ready to be sent.
@@ -73,7 +73,6 @@ pub(super) struct Commit {
     text: String,
     values: SqliteArguments,
     statements: usize,
-    prepared: bool,
 }
 
 impl Commit {
@@ -83,7 +82,7 @@ impl Commit {
         for write in batch {
             draft.sort(write).map_err(|what| refused(write.id, what))?;
         }
-        draft.into_commit(batch.len() <= PREPARED_UP_TO)
+        draft.into_commit()
     }
 
     /// Carries it out. On an error it says where; the transaction may then still be open.
@@ -93,8 +92,7 @@ impl Commit {
             next if next >= statements => At::Commit,
             _ => At::Statement,
         };
-        let query =
-            sqlx::query_with(AssertSqlSafe(self.text), self.values).persistent(self.prepared);
+        let query = sqlx::query_with(AssertSqlSafe(self.text), self.values);
         let mut results = connection.fetch_many(query);
         let mut done = 0;
         while let Some(result) = results.next().await {
@@ -164,7 +162,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn into_commit(self, prepared: bool) -> Result<Commit, StoreError> {
+    fn into_commit(self) -> Result<Commit, StoreError> {
         let mut text = Text::begin();
         text.insert(&TX_INSERT, self.begins.len());
         text.insert(&TX_CHANGE, self.changes.len());
@@ -179,32 +177,36 @@ impl<'a> Draft<'a> {
                 .begin(write, spec)
                 .map_err(|what| refused(write.id, what))?;
         }
+        values.pad(&TX_INSERT, self.begins.len());
         for (write, expected) in &self.changes {
             values
                 .change(write, *expected)
                 .map_err(|what| refused(write.id, what))?;
         }
+        values.pad(&TX_CHANGE, self.changes.len());
         for (id, action, insert) in &self.new_actions {
             values
                 .new_action(*id, action, insert)
                 .map_err(|what| refused(*id, what))?;
         }
+        values.pad(&ACTION_INSERT, self.new_actions.len());
         for (id, action, before) in &self.action_changes {
             values
                 .action_change(*id, action, *before)
                 .map_err(|what| refused(*id, what))?;
         }
+        values.pad(&ACTION_CHANGE, self.action_changes.len());
         for write in &self.commands {
             values
                 .command(write)
                 .map_err(|what| refused(write.id, what))?;
         }
+        values.pad(&OPERATOR_INSERT, self.commands.len());
         debug_assert_eq!(values.arguments.len(), variables);
         Ok(Commit {
             text,
             values: values.arguments,
             statements,
-            prepared,
         })
     }
 }
@@ -215,6 +217,15 @@ fn refused(id: TxId, what: String) -> StoreError {
         format!("preparing a write of transaction {id}"),
         what,
     )
+}
+
+/// The sizes of the statements that take this many rows.
+fn statements(rows: usize) -> impl Iterator<Item = usize> {
+    let rest = match rows % ROWS_AT_ONCE {
+        0 => None,
+        rest => Some(rest.next_power_of_two()),
+    };
+    std::iter::repeat_n(ROWS_AT_ONCE, rows / ROWS_AT_ONCE).chain(rest)
 }
 
 /// The text of a commit: it depends on numbers of rows alone, never on what is in them.
@@ -233,13 +244,9 @@ impl Text {
         }
     }
 
-    fn insert(&mut self, insert: &Insert, mut rows: usize) {
-        self.variables += insert.columns * rows;
-        let at_once = VARIABLES / insert.columns;
-        while rows > 0 {
-            let now = rows.min(at_once);
-            self.statement(insert, now);
-            rows -= now;
+    fn insert(&mut self, insert: &Insert, rows: usize) {
+        for rows in statements(rows) {
+            self.statement(insert, rows);
         }
     }
 
@@ -257,7 +264,12 @@ impl Text {
         row.push_str("),");
         self.sql.push_str(&row.repeat(rows));
         self.sql.pop();
-        self.sql.push_str(if insert.stamped { ");" } else { ";" });
+        self.sql.push_str(if insert.stamped {
+            ") WHERE column1 IS NOT NULL;"
+        } else {
+            ";"
+        });
+        self.variables += insert.columns * rows;
         self.statements += 1;
     }
 
@@ -281,6 +293,15 @@ impl Values {
         Self {
             arguments,
             owner: None,
+        }
+    }
+
+    /// The rows that nobody needs.
+    fn pad(&mut self, insert: &Insert, rows: usize) {
+        let spare = statements(rows).sum::<usize>() - rows;
+        for _ in 0..spare * insert.columns {
+            // NULL can always be added.
+            let _ = self.arguments.add(None::<i64>);
         }
     }
 

@@ -6,7 +6,7 @@ CREATE TEMP VIEW tx_change (
     next_attempt_at, decided_at, finished_at
 ) AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL;
 
-CREATE TEMP TRIGGER tx_fence INSTEAD OF INSERT ON tx_change BEGIN
+CREATE TEMP TRIGGER tx_fence INSTEAD OF INSERT ON tx_change WHEN NEW.tx_id IS NOT NULL BEGIN
     UPDATE tx_info SET
         status = NEW.status,
         biz_status = NEW.biz_status,
@@ -29,7 +29,7 @@ CREATE TEMP VIEW action_change (
     tx_id, action_name, expected, result, status, retry_count, last_error, attempts, version, finished_at
 ) AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL;
 
-CREATE TEMP TRIGGER action_assertion INSTEAD OF INSERT ON action_change BEGIN
+CREATE TEMP TRIGGER action_assertion INSTEAD OF INSERT ON action_change WHEN NEW.tx_id IS NOT NULL BEGIN
     UPDATE action_info SET
         result = NEW.result,
         status = NEW.status,

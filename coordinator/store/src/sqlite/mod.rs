@@ -222,3 +222,72 @@ impl Store for SqliteStore {
         registry::put_participant(&self.writer, row).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row};
+    use tercet_core::{model::TxStatus, time::Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn every_migration_is_embedded() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations/sqlite");
+        let mut found: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+            .collect();
+        found.sort();
+        let mut embedded: Vec<&str> = MIGRATIONS.iter().map(|(_, _, sql)| *sql).collect();
+        embedded.sort_unstable();
+        assert_eq!(found, embedded);
+    }
+
+    async fn plan(store: &SqliteStore, sql: &str) -> String {
+        // A plan does not depend on the values; none are bound.
+        let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+            .fetch_all(&store.readers)
+            .await
+            .unwrap();
+        let steps = rows.iter().map(|row| row.get::<String, _>("detail"));
+        steps.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Reads that the coordinator repeats, and lists of the unfinished, never scan the table or sort it.
+    #[tokio::test]
+    async fn reads_use_their_indexes() {
+        let store = SqliteStore::temporary().await.unwrap();
+        let due = DueQuery {
+            waiting_for: Some("points".into()),
+            until: Timestamp::from_micros(1),
+            after: Some(Due {
+                at: Timestamp::from_micros(0),
+                id: TxId::from_bytes([0; 16]),
+            }),
+            limit: 10,
+        };
+        let steps = plan(&store, read::due_query(&due).sql().as_str()).await;
+        assert!(
+            steps.contains("SEARCH tx_info USING COVERING INDEX tx_due"),
+            "{steps}"
+        );
+        assert!(!steps.contains("B-TREE"), "{steps}");
+
+        let parked = ListQuery {
+            statuses: vec![TxStatus::Failure],
+            limit: 10,
+            ..ListQuery::default()
+        };
+        let steps = plan(&store, list::text(&parked).sql().as_str()).await;
+        assert!(steps.contains("SEARCH t USING PRIMARY KEY"), "{steps}");
+        assert!(steps.contains("COVERING INDEX tx_parked"), "{steps}");
+        assert!(!steps.contains("SCAN t\n"), "{steps}");
+
+        let newest = ListQuery {
+            limit: 10,
+            ..ListQuery::default()
+        };
+        let steps = plan(&store, list::text(&newest).sql().as_str()).await;
+        assert!(!steps.contains("B-TREE"), "{steps}");
+    }
+}

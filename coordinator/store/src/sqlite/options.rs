@@ -12,6 +12,9 @@ use sqlx::{
 const WAL_AUTOCHECKPOINT_PAGES: &str = "16000";
 /// Page cache of the writing connection, in KiB.
 const WRITER_CACHE_KIB: u32 = 32 * 1024;
+/// Texts of commits whose prepared statements are kept. A busy writer needs a few; each of a large
+/// commit takes a megabyte or two.
+const WRITER_STATEMENTS: usize = 16;
 /// Page cache of each reading connection, in KiB.
 const READER_CACHE_KIB: u32 = 4 * 1024;
 
@@ -56,6 +59,7 @@ impl SqliteOptions {
     pub(super) fn writer(&self, path: &Path) -> SqliteConnectOptions {
         self.connection(path, WRITER_CACHE_KIB)
             .create_if_missing(true)
+            .statement_cache_capacity(WRITER_STATEMENTS)
             .journal_mode(SqliteJournalMode::Wal)
             .pragma("wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)
             .synchronous(match self.durability {

@@ -1,0 +1,271 @@
+//! What commits of two-branch TCC transactions cost on SQLite, durable, without anything around the store.
+//!
+//! `cargo run --release -p tercet-store --example commit_cost [DIRECTORY]`
+//!
+//! A transaction's life is three writes: begin (3 rows inserted), decision (1 row changed), completion (3
+//! rows changed). `apart` commits each kind by itself; `mixed` puts the begin of one batch, the decision
+//! of the one before and the completion of the one before that into each commit, as a busy lane does.
+
+#![allow(clippy::cast_precision_loss, reason = "only printed")]
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tercet_core::{
+    id::TxId,
+    model::{
+        ActionSpec, ActionStatus, Begun, Cause, Decision, Driver, Mode, Outcome, Owner, Phase,
+        RetryPolicy, TxSpec,
+    },
+    time::Timestamp,
+    write::{ActionInsert, ActionRow, ActionWrite, Fence, Head, Write},
+};
+use tercet_store::{SqliteOptions, SqliteStore, Store, StoreError};
+use uuid::Uuid;
+
+/// How long each line is measured.
+const EACH: Duration = Duration::from_secs(4);
+const BATCHES: [usize; 5] = [1, 4, 16, 64, 256];
+
+#[tokio::main]
+async fn main() -> Result<(), StoreError> {
+    let directory: PathBuf = std::env::args_os()
+        .nth(1)
+        .map_or_else(|| ".".into(), Into::into);
+    println!("batch               tx/s   CPU us/tx   mean ms of a commit");
+    for batch in BATCHES {
+        let store = fresh(&directory).await?;
+        let (before, cost) = (cpu(), apart(&store, batch).await?);
+        cost.print(batch, "apart", cpu().saturating_sub(before));
+        store.close().await?;
+
+        let store = fresh(&directory).await?;
+        let (before, cost) = (cpu(), mixed(&store, batch).await?);
+        cost.print(batch, "mixed", cpu().saturating_sub(before));
+        store.close().await?;
+    }
+    Ok(())
+}
+
+/// What a line of the table says.
+struct Cost {
+    transactions: usize,
+    /// Spent in commits, by kind.
+    spent: Vec<Duration>,
+    rounds: u32,
+}
+
+impl Cost {
+    fn print(&self, batch: usize, how: &str, cpu: Duration) {
+        let total: Duration = self.spent.iter().sum();
+        let rate = self.transactions as f64 / total.as_secs_f64();
+        let each = cpu.as_secs_f64() * 1e6 / self.transactions as f64;
+        let millis = |spent: &Duration| {
+            format!("{:.3} ", spent.as_secs_f64() * 1e3 / f64::from(self.rounds))
+        };
+        let means: String = self.spent.iter().map(millis).collect();
+        println!("{batch:>5} {how:>8} {rate:>9.0} {each:>11.1}   {means}");
+    }
+}
+
+/// The processor time of this process so far, where Linux tells it; building the writes is part of it.
+fn cpu() -> Duration {
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
+    let ticks: u32 = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<u32>().ok())
+        .sum();
+    TICK * ticks
+}
+
+/// A store on an empty file.
+async fn fresh(directory: &std::path::Path) -> Result<SqliteStore, StoreError> {
+    let path = directory.join("commit-cost.db");
+    for suffix in ["", "-wal", "-shm", ".lock"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let _ = std::fs::remove_file(name);
+    }
+    SqliteStore::open(path, SqliteOptions::default()).await
+}
+
+/// Each kind by itself: begin, decision, completion.
+async fn apart(store: &SqliteStore, batch: usize) -> Result<Cost, StoreError> {
+    let (mut spent, mut rounds, start) = (vec![Duration::ZERO; 3], 0, Instant::now());
+    while start.elapsed() < EACH {
+        let txs = transactions(batch);
+        for (spent, kind) in spent.iter_mut().zip([begin, decide, complete]) {
+            let writes: Vec<Write> = txs.iter().map(kind).collect();
+            let before = Instant::now();
+            store.apply(&writes).await?;
+            *spent += before.elapsed();
+        }
+        rounds += 1;
+    }
+    Ok(Cost {
+        transactions: batch * rounds as usize,
+        spent,
+        rounds,
+    })
+}
+
+/// All three kinds in each commit.
+async fn mixed(store: &SqliteStore, batch: usize) -> Result<Cost, StoreError> {
+    let (mut spent, mut rounds, start) = (Duration::ZERO, 0, Instant::now());
+    let (mut begun, mut decided) = (Vec::new(), Vec::new());
+    while start.elapsed() < EACH {
+        let new = transactions(batch);
+        let mut writes: Vec<Write> = new.iter().map(begin).collect();
+        writes.extend(begun.iter().map(decide));
+        writes.extend(decided.iter().map(complete));
+        writes.sort_by_key(|write| write.id);
+        let before = Instant::now();
+        store.apply(&writes).await?;
+        spent += before.elapsed();
+        rounds += 1;
+        decided = std::mem::replace(&mut begun, new);
+    }
+    Ok(Cost {
+        transactions: batch * rounds as usize,
+        spent: vec![spent],
+        rounds,
+    })
+}
+
+/// Specs with random business ids, which scatter over their index.
+fn transactions(batch: usize) -> Vec<Arc<TxSpec>> {
+    let begun = |action: &str, participant: &str| Begun {
+        action: action.into(),
+        participant: participant.into(),
+        mode: Mode::Tcc,
+    };
+    let spec = |_| {
+        let id = Uuid::now_v7();
+        let create_time = TxId(id).time().unwrap_or_default();
+        Arc::new(TxSpec {
+            id: TxId(id),
+            business_type: "points_for_coupon".into(),
+            business_id: Uuid::new_v4().simple().to_string().into(),
+            unique_business: false,
+            driver: Driver::Coordinator,
+            check_back: None,
+            ext: BTreeMap::new(),
+            begun: vec![
+                begun("points", "points-service"),
+                begun("coupon", "coupon-service"),
+            ],
+            create_time,
+            deadline: create_time + Duration::from_secs(30),
+        })
+    };
+    (0..batch).map(spec).collect()
+}
+
+fn head(spec: &TxSpec, phase: Phase, version: u32) -> Head {
+    let settled = phase.is_settled();
+    Head {
+        phase,
+        check_backs: 0,
+        version,
+        owner: Owner {
+            node: "node-a".into(),
+            epoch: 1,
+        },
+        waiting_for: None,
+        next_attempt_at: (!settled).then(|| {
+            spec.create_time + Duration::from_secs(10) + Duration::from_millis(version.into())
+        }),
+    }
+}
+
+fn write(spec: &TxSpec, fence: Fence, head: Head, actions: Vec<ActionWrite>) -> Write {
+    Write {
+        id: spec.id,
+        fence,
+        head,
+        actions,
+        operator: None,
+        urgent: true,
+    }
+}
+
+fn row(status: ActionStatus, version: u32, finished_at: Option<Timestamp>) -> ActionRow {
+    ActionRow {
+        status,
+        result: Bytes::new(),
+        retry_count: 0,
+        last_error: String::new(),
+        attempts: Vec::new(),
+        version,
+        finished_at,
+    }
+}
+
+fn begin(spec: &Arc<TxSpec>) -> Write {
+    let action = |(position, begun): (u32, &Begun)| ActionWrite {
+        name: Arc::clone(&begun.action),
+        insert: Some(ActionInsert {
+            position,
+            spec: Arc::new(ActionSpec {
+                name: Arc::clone(&begun.action),
+                mode: begun.mode,
+                participant: Arc::clone(&begun.participant),
+                handler: "exchange".into(),
+                payload: Bytes::from_static(&[42; 60]),
+                after: Vec::new(),
+                wants_results: false,
+                already_tried: false,
+                retry: RetryPolicy::default(),
+                ext: BTreeMap::new(),
+            }),
+            create_time: spec.create_time,
+        }),
+        row: row(ActionStatus::Init, 1, None),
+    };
+    let actions = (0..).zip(&spec.begun).map(action).collect();
+    let head = head(spec, Phase::Trying, 1);
+    write(spec, Fence::Absent(Arc::clone(spec)), head, actions)
+}
+
+fn decision() -> Decision {
+    Decision {
+        outcome: Outcome::Success,
+        cause: Cause::AllTried,
+    }
+}
+
+fn decide(spec: &Arc<TxSpec>) -> Write {
+    let phase = Phase::Finishing {
+        decision: decision(),
+        decided_at: spec.create_time + Duration::from_millis(2),
+    };
+    write(spec, Fence::Version(1), head(spec, phase, 2), Vec::new())
+}
+
+fn complete(spec: &Arc<TxSpec>) -> Write {
+    let finished_at = spec.create_time + Duration::from_millis(4);
+    let phase = Phase::Finished {
+        decision: decision(),
+        decided_at: spec.create_time + Duration::from_millis(2),
+        finished_at,
+    };
+    let action = |begun: &Begun| ActionWrite {
+        name: Arc::clone(&begun.action),
+        insert: None,
+        row: row(ActionStatus::Confirmed, 2, Some(finished_at)),
+    };
+    let actions = spec.begun.iter().map(action).collect();
+    write(spec, Fence::Version(2), head(spec, phase, 3), actions)
+}
