@@ -29,6 +29,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = AttachOptions::new([COORDINATOR], "orders-1");
     tokio::spawn(async move { answering.attach(options, std::future::pending()).await });
 
+    let points = Channel::from_static("http://127.0.0.1:7501")
+        .connect()
+        .await?;
     let client = Client::connect([COORDINATOR]).await?;
     client.wait_known("orders").await?;
     let order = std::env::args().nth(1).unwrap_or("order-1".to_owned());
@@ -39,9 +42,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .send()
         .await?;
 
-    let points = Channel::from_static("http://127.0.0.1:7501")
-        .connect()
-        .await?;
     if let Err(refused) = spend(&tx, points, 100).await {
         tx.rollback(refused.message()).await?;
         return Err(refused.into());
