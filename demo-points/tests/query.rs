@@ -17,10 +17,16 @@ async fn service() -> (Query, tempfile::TempDir) {
         .await
         .unwrap();
     let users = ["ann", "bob", "cid"];
-    let seed: String = users
-        .iter()
-        .map(|user| format!("[[account]]\nuser = \"{user}\"\npoints = 10\n"))
-        .collect();
+    let seed = users
+        .map(|user| {
+            format!(
+                "[[account]]
+user = \"{user}\"
+points = 10
+"
+            )
+        })
+        .concat();
     prepare(&pool, &Seed::parse(&seed).unwrap()).await.unwrap();
     let mut conn = pool.acquire().await.unwrap();
     for user in users {
