@@ -10,6 +10,7 @@ mod participants;
 pub(crate) mod read;
 mod session;
 mod validate;
+mod violations;
 
 use std::sync::Arc;
 

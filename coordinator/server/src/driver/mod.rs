@@ -4,6 +4,7 @@
 //! handed on in batches too, one wake of a stream's task for everything that one drain had for it.
 
 mod run;
+mod storing;
 
 use std::{
     collections::HashMap,

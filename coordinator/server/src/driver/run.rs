@@ -9,13 +9,13 @@ use std::{
 };
 
 use tercet_core::{
-    engine::{AskBack, Call, Engine, Input, Loaded, Output, Reply, Request, Route, Settled},
+    engine::{AskBack, Call, Engine, Input, Output, Reply, Request, Route, Settled},
     id::{CallerId, StreamId, TxId},
-    lane::{Lane, LaneCommand, LaneResult},
+    lane::{Lane, LaneResult},
     model::Phase,
     refusal::Refusal,
     time::Timestamp,
-    write::{ApplyFailure, DueQuery, Write},
+    write::{ApplyFailure, Write},
 };
 use tercet_failpoint::reach;
 use tercet_store::StoreError;
@@ -60,8 +60,8 @@ pub(super) struct State {
     engine: Engine,
     lane: Lane,
     clock: Arc<Clock>,
-    outlets: Outlets,
-    driver: Driver,
+    pub(super) outlets: Outlets,
+    pub(super) driver: Driver,
     callers: HashMap<CallerId, Waiter>,
     sessions: HashMap<SessionId, Session>,
     streams: HashMap<StreamId, Stream>,
@@ -71,7 +71,7 @@ pub(super) struct State {
     ready_streams: Vec<StreamId>,
     /// Transactions whose write under way parks them: told to people once it held.
     parking: HashSet<TxId>,
-    committing: bool,
+    pub(super) committing: bool,
     draining: bool,
 }
 
@@ -474,69 +474,5 @@ impl State {
         if !self.direct.0.is_empty() || !self.direct.1.is_empty() {
             let _ = self.outlets.direct.send(mem::take(&mut self.direct));
         }
-    }
-
-    fn commit(&mut self, command: LaneCommand) {
-        self.committing = true;
-        let (store, driver) = (Arc::clone(&self.outlets.store), self.driver.clone());
-        self.outlets.runtime.spawn(async move {
-            let (result, error) = match command {
-                LaneCommand::Apply(batch) => {
-                    reach("coordinator.commit.before");
-                    let applied = store.apply(&batch).await;
-                    reach("coordinator.commit.after");
-                    match applied {
-                        Ok(()) => (LaneResult::Applied(Ok(())), None),
-                        Err(error) => (LaneResult::Applied(Err(error.kind)), Some(error)),
-                    }
-                }
-                LaneCommand::Standing(batch) => match store.standing(&batch).await {
-                    Ok(standing) => (LaneResult::Standing(Ok(standing)), None),
-                    Err(error) => (LaneResult::Standing(Err(error.kind)), Some(error)),
-                },
-            };
-            driver.send(Message::Lane(result, error)).await;
-        });
-    }
-
-    fn load(&self, ids: Vec<TxId>) {
-        let (store, driver) = (Arc::clone(&self.outlets.store), self.driver.clone());
-        self.outlets.runtime.spawn(async move {
-            let input = match store.load(&ids).await {
-                Ok(found) => {
-                    let mut loaded: HashMap<TxId, Loaded> = found
-                        .into_iter()
-                        .map(|found| match found {
-                            Ok(tx) => (tx.id(), Loaded::Found(Box::new(tx))),
-                            Err(row) => (row.id, Loaded::Illegal(row)),
-                        })
-                        .collect();
-                    let all = ids
-                        .into_iter()
-                        .map(|id| (id, loaded.remove(&id).unwrap_or(Loaded::Absent)))
-                        .collect();
-                    Input::Loaded(all)
-                }
-                Err(error) => {
-                    warn!(%error, "transactions could not be read; they are asked for again");
-                    Input::ReadFailed(ids, None)
-                }
-            };
-            driver.send(Message::Inputs(vec![input])).await;
-        });
-    }
-
-    fn due(&self, query: DueQuery) {
-        let (store, driver) = (Arc::clone(&self.outlets.store), self.driver.clone());
-        self.outlets.runtime.spawn(async move {
-            let input = match store.due(&query).await {
-                Ok(due) => Input::Due(query, due),
-                Err(error) => {
-                    warn!(%error, "due rows could not be read; they are asked for again");
-                    Input::ReadFailed(Vec::new(), Some(query))
-                }
-            };
-            driver.send(Message::Inputs(vec![input])).await;
-        });
     }
 }
