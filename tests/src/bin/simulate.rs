@@ -5,6 +5,7 @@ use std::{process::ExitCode, time::Instant};
 use clap::Parser;
 use tercet_tests::sim::{
     faults::Fault,
+    mutations::{self, MUTATIONS, Mutation},
     run::{self, Summary},
 };
 
@@ -24,13 +25,38 @@ struct Options {
     /// Replays this seed and prints the history of the transaction that broke.
     #[arg(long)]
     seed: Option<u64>,
+    /// Prints the names of the mutations, one a line.
+    #[arg(long)]
+    list_mutations: bool,
+    /// Breaks the code on purpose: this mutation.
+    #[arg(long, value_name = "NAME")]
+    mutation: Option<String>,
+    /// Breaks the code on purpose, in every way, and prints how many were caught.
+    #[arg(long)]
+    mutations: bool,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let held = match options.seed {
-        Some(seed) => replay(seed),
-        None => many(&options),
+    if options.list_mutations {
+        for mutation in MUTATIONS {
+            println!("{}", mutation.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let held = if options.mutations {
+        every_mutation(&options)
+    } else {
+        match chosen(&options) {
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::from(2);
+            }
+            Ok(mutation) => match options.seed {
+                Some(seed) => broken_by(mutation, || replay(seed)),
+                None => many(&options, mutation),
+            },
+        }
     };
     if held {
         ExitCode::SUCCESS
@@ -61,11 +87,68 @@ fn replay(seed: u64) -> bool {
     }
 }
 
-fn many(options: &Options) -> bool {
+/// The mutation that was asked for; without it the code is whole.
+fn chosen(options: &Options) -> Result<Option<Mutation>, String> {
+    let Some(name) = &options.mutation else {
+        return Ok(None);
+    };
+    if !cfg!(feature = "mutations") {
+        return Err("built without the feature `mutations`: use `cargo simulate`".into());
+    }
+    match mutations::find(name) {
+        Some(mutation) => Ok(Some(mutation)),
+        None => Err(format!(
+            "no mutation is called {name:?}; --list-mutations prints their names"
+        )),
+    }
+}
+
+#[cfg(feature = "mutations")]
+fn broken_by<R>(mutation: Option<Mutation>, body: impl FnOnce() -> R) -> R {
+    tercet_mutation::with(mutation.map(|mutation| mutation.name), body)
+}
+
+#[cfg(not(feature = "mutations"))]
+fn broken_by<R>(_mutation: Option<Mutation>, body: impl FnOnce() -> R) -> R {
+    body()
+}
+
+fn seeds(options: &Options, mutation: Option<Mutation>, stop_early: bool) -> Summary {
+    let (from, seeds, jobs) = (options.from, options.seeds, options.jobs);
+    run::seeds(from, seeds, jobs, stop_early, |work| {
+        broken_by(mutation, work);
+    })
+}
+
+/// Whether every mutation was caught because a promise was broken.
+fn every_mutation(options: &Options) -> bool {
+    if !cfg!(feature = "mutations") {
+        eprintln!("built without the feature `mutations`: use `cargo simulate`");
+        return false;
+    }
+    let mut caught = 0;
+    for mutation in MUTATIONS {
+        let summary = seeds(options, Some(*mutation), true);
+        let verdict = match summary.broken.first() {
+            Some((seed, what)) => {
+                caught += 1;
+                format!("caught by seed {seed}: {what}")
+            }
+            None => format!(
+                "NOT CAUGHT by {} seeds, {} crashed",
+                summary.seeds,
+                summary.crashed.len()
+            ),
+        };
+        println!("{}: {}\n  {verdict}", mutation.name, mutation.what);
+    }
+    println!("{caught} / {} mutations caught", MUTATIONS.len());
+    caught == MUTATIONS.len()
+}
+
+fn many(options: &Options, mutation: Option<Mutation>) -> bool {
     let started = Instant::now();
-    let summary = run::seeds(options.from, options.seeds, options.jobs, false, |work| {
-        work()
-    });
+    let summary = seeds(options, mutation, false);
     print_summary(&summary);
     println!(
         "{} seeds in {:.1} s ({:.0} a second)",

@@ -11,6 +11,7 @@
 //! | [`faults`] | what may go wrong, one entry a fault |
 //! | [`judge`] | the invariants, one entry each |
 //! | [`coverage`] | which events met which states, and which must |
+//! | [`mutations`] | the code broken on purpose, one entry a mutation |
 //! | [`run`] | many seeds, and what they came to |
 
 pub mod books;
@@ -19,6 +20,7 @@ pub mod dice;
 pub mod faults;
 pub mod history;
 pub mod judge;
+pub mod mutations;
 pub mod plan;
 pub mod process;
 pub mod run;

@@ -1,0 +1,125 @@
+//! The code broken on purpose: every place that asks [`tercet_mutation::broken`], one entry each.
+
+/// A way in which the code can be broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mutation {
+    /// As in the code.
+    pub name: &'static str,
+    /// What is wrong then.
+    pub what: &'static str,
+}
+
+const fn mutation(name: &'static str, what: &'static str) -> Mutation {
+    Mutation { name, what }
+}
+
+/// Every mutation of the core and the barrier.
+pub const MUTATIONS: &[Mutation] = &[
+    mutation(
+        "action_rows_without_transaction",
+        "rows of action_info are written without the tx_info row that fences them",
+    ),
+    mutation(
+        "attempts_reset_on_load",
+        "a loaded action has made no attempts",
+    ),
+    mutation(
+        "barrier_stores_phase_two_rejection",
+        "a Confirm or Cancel that the code rejects leaves a row REJECTED",
+    ),
+    mutation(
+        "check_back_without_row",
+        "a check-back answers FAILURE without the initiator's row",
+    ),
+    mutation(
+        "compensation_order_ignored",
+        "Confirm does not follow `after`, and Cancel does not go against it",
+    ),
+    mutation(
+        "confirm_before_decision_durable",
+        "Confirm and Cancel leave while the decision is being written",
+    ),
+    mutation(
+        "deadline_judged_early",
+        "the deadline counts as passed whenever somebody looks",
+    ),
+    mutation(
+        "effects_released_before_write_held",
+        "callers are answered while the write is under way",
+    ),
+    mutation(
+        "empty_cancel_leaves_no_row",
+        "a Cancel of what was not tried leaves no row to fence a late Try",
+    ),
+    mutation("fence_skipped", "a Try runs although its Cancel came first"),
+    mutation(
+        "in_flight_action_not_cancelled",
+        "an action whose Try is under way at a FAILURE is taken as untried",
+    ),
+    mutation(
+        "late_result_matched_by_call_id",
+        "an answer counts if its call id is open, whatever else it names",
+    ),
+    mutation(
+        "loaded_action_taken_as_unsent",
+        "the Try of a loaded INIT action counts as never sent",
+    ),
+    mutation(
+        "own_orphan_never_reloaded",
+        "due rows are read at the start only",
+    ),
+    mutation(
+        "rejected_after_unknown_skips_cancel",
+        "a REJECTED that is not the answer to the only Try needs no Cancel",
+    ),
+    mutation(
+        "unknown_commit_taken_as_failed",
+        "a commit of unknown outcome counts as not applied",
+    ),
+    mutation(
+        "unknown_commit_taken_as_held",
+        "a commit of unknown outcome counts as applied",
+    ),
+    mutation(
+        "version_check_dropped",
+        "a write does not look at the version it expects",
+    ),
+];
+
+/// The mutation with this name.
+pub fn find(name: &str) -> Option<Mutation> {
+    MUTATIONS
+        .iter()
+        .copied()
+        .find(|mutation| mutation.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::MUTATIONS;
+
+    fn names_in(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                names_in(&path, names);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                let source = fs::read_to_string(&path).unwrap();
+                let calls = source.split("broken(\"").skip(1);
+                names.extend(calls.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_names_every_mutation_of_the_code_and_no_other() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut in_code = BTreeSet::new();
+        names_in(&root.join("coordinator/core/src"), &mut in_code);
+        names_in(&root.join("participant-sdk/barrier/src"), &mut in_code);
+        let in_table: BTreeSet<String> = MUTATIONS.iter().map(|m| m.name.to_owned()).collect();
+        assert_eq!(in_code, in_table);
+    }
+}
