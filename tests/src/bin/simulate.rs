@@ -4,6 +4,7 @@ use std::{process::ExitCode, time::Instant};
 
 use clap::Parser;
 use tercet_tests::sim::{
+    explore::{World, explore},
     faults::Fault,
     mutations::{self, MUTATIONS, Mutation},
     run::{self, Summary},
@@ -25,6 +26,9 @@ struct Options {
     /// Replays this seed and prints the history of the transaction that broke.
     #[arg(long)]
     seed: Option<u64>,
+    /// Makes every sequence of moves that is possible in small worlds.
+    #[arg(long)]
+    explore: bool,
     /// Prints the names of the mutations, one a line.
     #[arg(long)]
     list_mutations: bool,
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
             }
             Ok(mutation) => match options.seed {
                 Some(seed) => broken_by(mutation, || replay(seed)),
+                None if options.explore => broken_by(mutation, explore_all),
                 None => many(&options, mutation),
             },
         }
@@ -101,6 +106,24 @@ fn chosen(options: &Options) -> Result<Option<Mutation>, String> {
             "no mutation is called {name:?}; --list-mutations prints their names"
         )),
     }
+}
+
+fn explore_all() -> bool {
+    World::ALL.iter().all(|world| {
+        let started = Instant::now();
+        let explored = explore(*world);
+        println!(
+            "{world:?}: {} distinct states, {} moves, {} ends, {:.1} s",
+            explored.states,
+            explored.moves,
+            explored.ends,
+            started.elapsed().as_secs_f64()
+        );
+        if let Some(violation) = &explored.violation {
+            println!("{violation}");
+        }
+        explored.violation.is_none()
+    })
 }
 
 #[cfg(feature = "mutations")]

@@ -52,6 +52,8 @@ faults! {
     CommitStalls = "commit stalls", 80;
     /// A read fails.
     ReadFailed = "read failed", 200;
+    /// What was read arrives seconds later.
+    ReadStalls = "read stalls", 100;
     /// The coordinator dies; what it had in memory is lost.
     CoordinatorCrash = "coordinator crash", 6;
     /// The coordinator stands still for seconds.

@@ -10,6 +10,7 @@
 //! | [`books`] | a participant's database: barrier rows, effects, initiators' rows |
 //! | [`faults`] | what may go wrong, one entry a fault |
 //! | [`judge`] | the invariants, one entry each |
+//! | [`explore`] | every interleaving of small worlds |
 //! | [`coverage`] | which events met which states, and which must |
 //! | [`mutations`] | the code broken on purpose, one entry a mutation |
 //! | [`run`] | many seeds, and what they came to |
@@ -17,6 +18,7 @@
 pub mod books;
 pub mod coverage;
 pub mod dice;
+pub mod explore;
 pub mod faults;
 pub mod history;
 pub mod judge;

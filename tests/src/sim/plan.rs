@@ -293,7 +293,14 @@ fn script(driver: Driver, actions: Vec<Arc<ActionSpec>>, shop: &Name, dice: &mut
     // What comes with the begin must be a beginning of the list, so that `after` stays within it.
     let begun = usize::try_from(dice.between(0, actions.len() as u64)).unwrap_or(0);
     let mut begun_actions = actions;
-    let added = begun_actions.split_off(begun);
+    let mut added = begun_actions.split_off(begun);
+    if let Some(last) = added.last_mut()
+        && dice.chance(15)
+    {
+        let mut spec = (**last).clone();
+        spec.handler = POISON.into();
+        *last = Arc::new(spec);
+    }
     let asked = dice.chance(600);
     let check_back = asked.then(|| CheckBack {
         participant: shop.clone(),

@@ -1,7 +1,7 @@
 //! The coordinator's process: the shipped engine and lane, driven as the server drives them, and
 //! what only the process knows (streams, callers, calls under way).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tercet_core::{
     engine::{Call, Engine, EngineConfig, Input, Output},
@@ -41,6 +41,8 @@ pub struct Process {
     pub direct: BTreeMap<CallId, Call>,
     /// Callers that wait.
     pub callers: BTreeMap<CallerId, Waiter>,
+    /// Callers that have left.
+    pub left: BTreeSet<CallerId>,
     /// The engine's present; it never goes back.
     pub now: Timestamp,
     /// When it is to be woken.
@@ -65,6 +67,7 @@ impl Process {
             streams: BTreeMap::new(),
             direct: BTreeMap::new(),
             callers: BTreeMap::new(),
+            left: BTreeSet::new(),
             now,
             wakes: None,
             paused_until: now,

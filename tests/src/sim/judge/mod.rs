@@ -18,7 +18,7 @@ use std::{
 use tercet_core::{
     engine::{Call, Reply, Settled},
     id::TxId,
-    model::{ActionSpec, Driver, Name, Outcome, Phase, TxStatus},
+    model::{ActionSpec, Driver, Name, Outcome, Phase},
     refusal::Refusal,
     time::Timestamp,
 };
@@ -189,11 +189,11 @@ impl Judge {
     fn note_change(&mut self, change: &Change, after: &Row) {
         let seen = self.seen.entry(change.id).or_default();
         seen.phases.push(after.head.phase.clone());
-        let parked = change
-            .before
+        let retried = change
+            .operator
             .as_ref()
-            .is_some_and(|row| row.head.phase.status() == TxStatus::Failure);
-        if parked && change.operator.is_some() {
+            .is_some_and(|entry| entry.command == "RETRY");
+        if retried {
             for action in seen.actions.values_mut() {
                 action.finishing = 0;
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tercet_core::{
     engine::{Answer, AskBack, Call, CallOutcome, CheckBackAnswer, Input, Output, Request, Route},
-    id::{CallId, StreamId},
+    id::{CallId, StreamId, TxId},
     lane::{LaneCommand, LaneResult},
     write::{ApplyFailure, Write},
 };
@@ -17,6 +17,8 @@ use crate::sim::{
     process::{Process, Waiter},
     sessions::{Ending, Progress, SessionId},
 };
+
+const MEMORY: &str = "I9 memory is bounded by configuration";
 
 impl World {
     pub(super) fn start(&mut self) {
@@ -130,28 +132,33 @@ impl World {
             Output::Call(call) => self.call_leaves(epoch, call),
             Output::AskBack(question) => self.question_leaves(epoch, question),
             Output::Reply(caller, result) => {
-                if let Some(waiter) = process.callers.remove(&caller) {
-                    self.reply_leaves(&waiter, result);
+                let left = process.left.contains(&caller);
+                match process.callers.remove(&caller) {
+                    Some(waiter) => self.reply_leaves(&waiter, result),
+                    None if left => {}
+                    None => self.judge.accuse(
+                        "I8 a request has one answer",
+                        result.ok().map(|reply| reply.transaction.id()),
+                        format!("caller {} is answered twice", caller.0),
+                    ),
                 }
             }
             Output::Load(ids) => {
-                let wait = self.dice.millis(0, 5);
                 let answer = if self.faults.strikes(Fault::ReadFailed) {
                     FromStore::ReadFailed(ids, None)
                 } else {
                     FromStore::Loaded(self.database.tables.load(&ids))
                 };
-                self.after(wait, Event::FromStore(epoch, Box::new(answer)));
+                self.read_answers(epoch, answer);
             }
             Output::Due(query) => {
-                let wait = self.dice.millis(0, 5);
                 let answer = if self.faults.strikes(Fault::ReadFailed) {
                     FromStore::ReadFailed(Vec::new(), Some(query))
                 } else {
                     let due = self.database.tables.due(&query);
                     FromStore::Due(query, due)
                 };
-                self.after(wait, Event::FromStore(epoch, Box::new(answer)));
+                self.read_answers(epoch, answer);
             }
             Output::Illegal(illegal) => {
                 let what = illegal.to_string();
@@ -159,6 +166,16 @@ impl World {
                 self.judge.accuse(invariant, Some(illegal.id), what);
             }
         }
+    }
+
+    /// What was read arrives, and may be outlived by then.
+    fn read_answers(&mut self, epoch: u64, answer: FromStore) {
+        let wait = if self.faults.strikes(Fault::ReadStalls) {
+            self.dice.millis(50, 4_000)
+        } else {
+            self.dice.millis(0, 5)
+        };
+        self.after(wait, Event::FromStore(epoch, Box::new(answer)));
     }
 
     fn call_leaves(&mut self, epoch: u64, call: Call) {
@@ -233,14 +250,12 @@ impl World {
         let epoch = self.epoch;
         match command {
             LaneCommand::Standing(batch) => {
-                let wait = self.dice.millis(0, 3);
                 let standing = if self.faults.strikes(Fault::ReadFailed) {
                     Err(ApplyFailure::NotApplied)
                 } else {
                     Ok(self.database.tables.standing(&batch))
                 };
-                let answer = FromStore::Lane(LaneResult::Standing(standing));
-                self.after(wait, Event::FromStore(epoch, Box::new(answer)));
+                self.read_answers(epoch, FromStore::Lane(LaneResult::Standing(standing)));
             }
             LaneCommand::Apply(batch) => self.apply(epoch, batch),
         }
@@ -418,6 +433,7 @@ impl World {
             && let Some(process) = &mut self.process
             && process.callers.remove(&caller).is_some()
         {
+            process.left.insert(caller);
             self.tell(Input::CallerLeft { caller, id });
         }
     }
@@ -537,14 +553,28 @@ impl World {
 
     fn check_memory(&mut self) {
         let Some(process) = &self.process else { return };
-        let stats = process.engine.stats();
-        if stats.transactions > self.config.capacity {
-            let what = format!(
-                "{} transactions in memory, {} are allowed",
-                stats.transactions, self.config.capacity
-            );
-            self.judge
-                .accuse("I9 memory is bounded by configuration", None, what);
+        let held = process.engine.stats().transactions;
+        let allowed = self.config.capacity;
+        if held > allowed {
+            let what = format!("{held} transactions in memory, {allowed} are allowed");
+            self.judge.accuse(MEMORY, None, what);
         }
+    }
+
+    /// What is left in memory of what is over, and who still waits.
+    pub(super) fn leftover(&self) -> Option<(&'static str, Option<TxId>, String)> {
+        let process = self.process.as_ref()?;
+        let stats = process.engine.stats();
+        if let Some(waiter) = process.callers.values().next() {
+            let what = format!("{:?} is not answered", waiter.asked);
+            return Some(("I7 every caller is answered", Some(waiter.tx), what));
+        }
+        if stats.transactions + stats.calls + stats.calls_waiting + process.lane.len() > 0 {
+            return Some((MEMORY, None, format!("everything is over, {stats:?} are left")));
+        }
+        let places = |name| process.engine.gate().load(name).1;
+        let taken = self.plan.services.iter().find(|service| places(&service.name) > 0)?;
+        let what = format!("everything is over, a place of {} is taken", taken.name);
+        Some((MEMORY, None, what))
     }
 }

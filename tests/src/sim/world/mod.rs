@@ -39,6 +39,8 @@ use super::{
 const HEALING: Duration = Duration::from_mins(30);
 /// How often a healing world looks whether everything is over.
 const CENSUS: Duration = Duration::from_secs(1);
+/// Looks after which nothing may be left in memory of what is over.
+const CALM: u32 = 30;
 /// Steps after which a world is taken to go in circles.
 const STEPS: u64 = 2_000_000;
 
@@ -146,6 +148,8 @@ pub struct World {
     judge: Judge,
     history: History,
     coverage: Coverage,
+    /// How often a census found everything over.
+    calm: u32,
     over: bool,
 }
 
@@ -180,6 +184,7 @@ impl World {
             judge: Judge::default(),
             history: History::new(keep_history),
             coverage: Coverage::default(),
+            calm: 0,
             over: false,
             plan,
             dice,
@@ -302,11 +307,17 @@ impl World {
         let quiet = !self.queue.values().any(|event| {
             matches!(
                 event,
-                Event::Session(..) | Event::Arrives(_) | Event::JobEnds { .. } | Event::Abort(_)
+                Event::Session(..) | Event::FromStore(..) | Event::Arrives(_) | Event::JobEnds { .. } | Event::Abort(_)
             )
         });
         if settled && done && quiet {
-            self.over = true;
+            self.calm += 1;
+            let leftover = self.leftover();
+            self.over = leftover.is_none() || self.calm > CALM;
+            if let (true, Some((invariant, tx, what))) = (self.over, leftover) {
+                self.judge.accuse(invariant, tx, what);
+            }
+            self.after(CENSUS, Event::Census);
         } else if self.now >= DAWN + FAULTS_END + HEALING {
             self.over = true;
             if let (true, Some(client)) = (settled, self.clients.iter().find(|c| !c.is_done())) {

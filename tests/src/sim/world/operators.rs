@@ -110,7 +110,10 @@ impl World {
         let request = match self.dice.below(6) {
             0 => Request::Retry(id, reason),
             1 => Request::Resolve(id, vec!["a".into()], ActionStatus::Confirmed, reason),
-            2 => Request::OperatorDecide(id, Outcome::Failure, reason),
+            2 => {
+                let outcome = *self.dice.pick(&[Outcome::Success, Outcome::Failure]);
+                Request::OperatorDecide(id, outcome, reason)
+            }
             // Of what is decided, either decision may be asked for: it changes nothing.
             3 if decided => {
                 let outcome = *self.dice.pick(&[Outcome::Success, Outcome::Failure]);
