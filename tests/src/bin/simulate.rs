@@ -1,9 +1,10 @@
 //! `cargo simulate`: many seeds, one seed again, or the code broken on purpose.
 
-use std::{process::ExitCode, time::Instant};
+use std::{panic::catch_unwind, process::ExitCode, time::Instant};
 
 use clap::Parser;
 use tercet_tests::sim::{
+    coverage::SEEDS_TO_REACH,
     explore::{World, explore},
     faults::Fault,
     mutations::{self, MUTATIONS, Mutation},
@@ -108,8 +109,10 @@ fn chosen(options: &Options) -> Result<Option<Mutation>, String> {
     }
 }
 
+/// Whether every small world keeps every promise, and has as many states as it had.
 fn explore_all() -> bool {
-    World::ALL.iter().all(|world| {
+    let mut held = true;
+    for world in World::ALL {
         let started = Instant::now();
         let explored = explore(*world);
         println!(
@@ -121,8 +124,23 @@ fn explore_all() -> bool {
         );
         if let Some(violation) = &explored.violation {
             println!("{violation}");
+            return false;
         }
-        explored.violation.is_none()
+        if explored.states != world.states() {
+            println!(
+                "{world:?}: {} states were expected; if the change is meant, write the new number down",
+                world.states()
+            );
+            held = false;
+        }
+    }
+    held
+}
+
+/// Whether a small world alone breaks a promise under the mutation.
+fn caught_by_exploring(mutation: Mutation) -> bool {
+    broken_by(Some(mutation), || {
+        catch_unwind(|| explore(World::Brief).violation.is_some()).unwrap_or(false)
     })
 }
 
@@ -150,6 +168,7 @@ fn every_mutation(options: &Options) -> bool {
         return false;
     }
     let mut caught = 0;
+    let mut explored = 0;
     for mutation in MUTATIONS {
         let summary = seeds(options, Some(*mutation), true);
         let verdict = match summary.broken.first() {
@@ -163,10 +182,15 @@ fn every_mutation(options: &Options) -> bool {
                 summary.crashed.len()
             ),
         };
+        let small = caught_by_exploring(*mutation);
+        explored += usize::from(small);
+        let small = if small { "caught" } else { "not caught" };
         println!("{}: {}\n  {verdict}", mutation.name, mutation.what);
+        println!("  {small} by every interleaving of a small world");
     }
+    println!("{explored} / {} caught by exploring alone", MUTATIONS.len());
     println!("{caught} / {} mutations caught", MUTATIONS.len());
-    caught == MUTATIONS.len()
+    caught == MUTATIONS.len() && explored >= 3
 }
 
 fn many(options: &Options, mutation: Option<Mutation>) -> bool {
@@ -179,7 +203,20 @@ fn many(options: &Options, mutation: Option<Mutation>) -> bool {
         started.elapsed().as_secs_f64(),
         summary.seeds as f64 / started.elapsed().as_secs_f64()
     );
-    summary.held()
+    let reached = mutation.is_some() || every_pair_reached(&summary);
+    summary.held() && reached
+}
+
+/// Whether every reachable pair was reached; a short run cannot say.
+fn every_pair_reached(summary: &Summary) -> bool {
+    if summary.seeds < SEEDS_TO_REACH {
+        return true;
+    }
+    let missing = summary.coverage.missing();
+    for (state, event) in &missing {
+        println!("never reached: {state}, {event}");
+    }
+    missing.is_empty()
 }
 
 fn print_summary(summary: &Summary) {

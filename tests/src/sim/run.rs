@@ -132,3 +132,45 @@ pub fn seeds(
     summary.crashed.sort();
     summary
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::seeds;
+
+    /// Thousands of seeds are for `cargo simulate`.
+    const SEEDS: u64 = 150;
+
+    #[test]
+    fn every_promise_holds_in_the_first_seeds() {
+        let summary = seeds(1, SEEDS, 2, false, |work| work());
+        let mut found = String::new();
+        for (seed, what) in summary.broken.iter().chain(&summary.crashed) {
+            let _ = writeln!(found, "seed {seed}: {what}");
+        }
+        assert_eq!(found, "", "replay with `cargo simulate --seed N`");
+        assert!(summary.transactions >= SEEDS * 80);
+        assert!(
+            summary.fewest_faults >= Some(10),
+            "{:?}",
+            summary.fewest_faults
+        );
+    }
+
+    #[test]
+    fn a_seed_decides_everything() {
+        let run = || super::seed(7, false).map(|report| (report.events, report.faults));
+        assert_eq!(run(), run());
+    }
+
+    #[cfg(feature = "mutations")]
+    #[test]
+    fn code_that_is_broken_on_purpose_breaks_a_promise() {
+        let name = "fence_skipped";
+        let summary = seeds(1, 50, 1, true, |work| {
+            tercet_mutation::with(Some(name), work);
+        });
+        assert!(!summary.broken.is_empty());
+    }
+}

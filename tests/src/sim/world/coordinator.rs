@@ -570,10 +570,18 @@ impl World {
             return Some(("I7 every caller is answered", Some(waiter.tx), what));
         }
         if stats.transactions + stats.calls + stats.calls_waiting + process.lane.len() > 0 {
-            return Some((MEMORY, None, format!("everything is over, {stats:?} are left")));
+            return Some((
+                MEMORY,
+                None,
+                format!("everything is over, {stats:?} are left"),
+            ));
         }
         let places = |name| process.engine.gate().load(name).1;
-        let taken = self.plan.services.iter().find(|service| places(&service.name) > 0)?;
+        let taken = self
+            .plan
+            .services
+            .iter()
+            .find(|service| places(&service.name) > 0)?;
         let what = format!("everything is over, a place of {} is taken", taken.name);
         Some((MEMORY, None, what))
     }

@@ -307,7 +307,11 @@ impl World {
         let quiet = !self.queue.values().any(|event| {
             matches!(
                 event,
-                Event::Session(..) | Event::FromStore(..) | Event::Arrives(_) | Event::JobEnds { .. } | Event::Abort(_)
+                Event::Session(..)
+                    | Event::FromStore(..)
+                    | Event::Arrives(_)
+                    | Event::JobEnds { .. }
+                    | Event::Abort(_)
             )
         });
         if settled && done && quiet {
