@@ -197,11 +197,11 @@ fn many(options: &Options, mutation: Option<Mutation>) -> bool {
     let started = Instant::now();
     let summary = seeds(options, mutation, false);
     print_summary(&summary);
+    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     println!(
-        "{} seeds in {:.1} s ({:.0} a second)",
+        "{} seeds in {millis} ms ({} a second)",
         summary.seeds,
-        started.elapsed().as_secs_f64(),
-        summary.seeds as f64 / started.elapsed().as_secs_f64()
+        summary.seeds * 1_000 / millis.max(1)
     );
     let reached = mutation.is_some() || every_pair_reached(&summary);
     summary.held() && reached

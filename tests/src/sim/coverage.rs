@@ -47,7 +47,7 @@ impl Coverage {
                 }
             }
             Input::Answered(answer) => {
-                meets(answer.tx, answered(answer.operation, &answer.outcome))
+                meets(answer.tx, answered(answer.operation, &answer.outcome));
             }
             Input::AskedBack(answer) => {
                 let word = match answer.outcome {

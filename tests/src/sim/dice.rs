@@ -24,6 +24,7 @@ impl Dice {
     }
 
     /// Dice of their own, so that what one part rolls does not move another part's rolls.
+    #[must_use]
     pub fn fork(&mut self) -> Self {
         Self::new(self.roll())
     }

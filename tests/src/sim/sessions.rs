@@ -107,13 +107,13 @@ impl Database {
             return over(None, Vec::new());
         };
         if session.holds.is_empty() {
-            self.execute(id, session.clone(), now)
+            self.execute(id, &session.clone(), now)
         } else {
             self.commit(id)
         }
     }
 
-    fn execute(&mut self, id: SessionId, session: Session, now: Timestamp) -> Progress {
+    fn execute(&mut self, id: SessionId, session: &Session, now: Timestamp) -> Progress {
         let locks: Vec<Lock> = session.batch.iter().flat_map(locks).collect();
         if locks.iter().any(|lock| self.locks.contains_key(lock)) {
             if now < session.gives_up {

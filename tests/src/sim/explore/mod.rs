@@ -5,13 +5,14 @@
 //! into again. The shipped engine, lane and barrier decision run in it, and the same judge looks on.
 
 mod small;
+mod worlds;
 
 use std::{
     collections::HashSet,
     fmt::{self, Write as _},
 };
 
-pub use self::small::{Small, World};
+pub use self::{small::Small, worlds::World};
 
 /// More states than any world has: exploring ends with an error instead of without end.
 const STATES: usize = 5_000_000;
@@ -42,15 +43,15 @@ pub fn explore(world: World) -> Explored {
     seen.insert(fingerprint(&first));
     let moves = first.moves();
     let mut way: Vec<(Small, Vec<small::Move>)> = vec![(first, moves)];
-    let mut words: Vec<String> = Vec::new();
+    let mut trail: Vec<String> = Vec::new();
     while let Some((state, moves)) = way.last_mut() {
         let Some(next) = moves.pop() else {
             way.pop();
-            words.pop();
+            trail.pop();
             continue;
         };
         let mut after = state.clone();
-        let word = after.make(&next);
+        let told = after.make(&next);
         explored.moves += 1;
         let moves = after.moves();
         if moves.is_empty() {
@@ -58,13 +59,13 @@ pub fn explore(world: World) -> Explored {
             after.end();
         }
         if let Some(violation) = after.violation() {
-            words.push(word);
-            explored.violation = Some(format!("{}\n{violation}", words.join("\n")));
+            trail.push(told);
+            explored.violation = Some(format!("{}\n{violation}", trail.join("\n")));
             break;
         }
         if seen.insert(fingerprint(&after)) {
             way.push((after, moves));
-            words.push(word);
+            trail.push(told);
         }
         if seen.len() > STATES {
             explored.violation = Some(format!("more than {STATES} states"));

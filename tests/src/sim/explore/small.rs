@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tercet_barrier::{Arrival, Outcome as Said};
 use tercet_core::{
     engine::{
@@ -11,11 +10,12 @@ use tercet_core::{
     },
     id::{CallerId, StreamId, TxId},
     lane::{Lane, LaneCommand, LaneConfig, LaneResult},
-    model::{ActionSpec, Driver, Ext, Mode, Name, Operation, Owner, RetryPolicy},
+    model::{Driver, Ext, Name, Operation, Owner},
     time::Timestamp,
     write::{ApplyFailure, Write},
 };
 
+use super::worlds::{Budget, World};
 use crate::sim::{
     books::{Begun, Books, mode, operation},
     history::DAWN,
@@ -25,102 +25,6 @@ use crate::sim::{
 
 /// Wake-ups in a row that change nothing.
 const IDLE: u32 = 12;
-
-/// A small world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum World {
-    /// Execute of two TCC actions side by side.
-    Parallel,
-    /// Execute of a compensable action and another after it, which is refused.
-    RefusedInOrder,
-    /// Execute of two TCC actions, one of which is refused while the other is under way.
-    RefusedInParallel,
-    /// The first, with fewer things that go wrong, for a quick look.
-    Brief,
-    /// The first, with time passing while something is under way instead of messages going astray.
-    Impatient,
-}
-
-impl World {
-    /// Every small world.
-    pub const ALL: &[Self] = &[
-        Self::Brief,
-        Self::RefusedInOrder,
-        Self::Parallel,
-        Self::RefusedInParallel,
-        Self::Impatient,
-    ];
-
-    /// How many distinct states it has.
-    pub fn states(self) -> usize {
-        match self {
-            Self::Parallel => 111_932,
-            Self::RefusedInOrder => 74_552,
-            Self::RefusedInParallel => 313_282,
-            Self::Impatient => 80_032,
-            Self::Brief => 2_833,
-        }
-    }
-
-    /// What may go wrong in it: each of these once.
-    fn budget(self) -> Budget {
-        match self {
-            Self::Brief => Budget {
-                lost: 0,
-                repeated: 0,
-                early: 0,
-                ..Budget::ALL
-            },
-            Self::Impatient => Budget {
-                lost: 0,
-                repeated: 0,
-                ..Budget::ALL
-            },
-            _ => Budget {
-                early: 0,
-                ..Budget::ALL
-            },
-        }
-    }
-
-    fn actions(self) -> Vec<Arc<ActionSpec>> {
-        match self {
-            Self::Parallel | Self::RefusedInParallel | Self::Brief | Self::Impatient => {
-                vec![action("a", Mode::Tcc, &[]), action("b", Mode::Tcc, &[])]
-            }
-            Self::RefusedInOrder => vec![
-                action("a", Mode::Compensate, &[]),
-                action("b", Mode::Tcc, &["a"]),
-            ],
-        }
-    }
-
-    fn refuses(self, action: &str) -> bool {
-        let refused = matches!(self, Self::RefusedInOrder | Self::RefusedInParallel);
-        refused && action == "b"
-    }
-}
-
-fn action(name: &str, mode: Mode, after: &[&str]) -> Arc<ActionSpec> {
-    Arc::new(ActionSpec {
-        name: name.into(),
-        mode,
-        participant: format!("service-{name}").into(),
-        handler: "take".into(),
-        payload: Bytes::new(),
-        after: after.iter().map(|before| Name::from(*before)).collect(),
-        wants_results: !after.is_empty(),
-        already_tried: false,
-        retry: RetryPolicy {
-            first_delay: Duration::ZERO,
-            max_delay: Duration::ZERO,
-            max_attempts: 5,
-            max_age: None,
-            call_timeout: Duration::from_secs(1),
-        },
-        ext: Ext::new(),
-    })
-}
 
 /// Something that is under way.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,26 +72,6 @@ pub enum Move {
     Crash,
     /// Nothing happens until somebody wants to be woken.
     TimePasses,
-}
-
-/// How often each may still happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Budget {
-    crash: u8,
-    lost: u8,
-    repeated: u8,
-    unknown: u8,
-    early: u8,
-}
-
-impl Budget {
-    const ALL: Self = Self {
-        crash: 1,
-        lost: 1,
-        repeated: 1,
-        unknown: 1,
-        early: 1,
-    };
 }
 
 /// One state of a small world.

@@ -23,8 +23,10 @@ pub struct Case<'a> {
     pub scene: Scene<'a>,
 }
 
+type Check = fn(&Case<'_>) -> Finding;
+
 /// Every invariant of a call.
-pub const INVARIANTS: &[(&str, fn(&Case<'_>) -> Finding)] = &[
+pub const INVARIANTS: &[(&str, Check)] = &[
     ("an action is durable before its call leaves", durable),
     (
         "I2 no Confirm without a durable SUCCESS, no Cancel without a durable FAILURE",
@@ -141,9 +143,8 @@ fn is_done(case: &Case<'_>, line: &ActionLine, operation: Operation) -> bool {
         ActionStatus::Confirmed | ActionStatus::Cancelled
     );
     match (operation, line.spec.mode) {
-        (Operation::Try, Mode::Deliver)
-        | (Operation::Confirm, Mode::Compensate)
-        | (Operation::Cancel, Mode::Deliver) => true,
+        (Operation::Try | Operation::Cancel, Mode::Deliver)
+        | (Operation::Confirm, Mode::Compensate) => true,
         (Operation::Try, _) => state == Some(RowState::Tried),
         (Operation::Confirm, _) => ended || state == Some(RowState::Confirmed),
         (Operation::Cancel, _) => {

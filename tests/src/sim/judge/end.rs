@@ -21,8 +21,10 @@ pub struct Case<'a> {
     pub scene: Scene<'a>,
 }
 
+type Check = fn(&Case<'_>) -> Finding;
+
 /// Every invariant of the end.
-pub const INVARIANTS: &[(&str, fn(&Case<'_>) -> Finding)] = &[
+pub const INVARIANTS: &[(&str, Check)] = &[
     ("I7 nothing stays unfinished", finished),
     ("a parked transaction says why", parked),
     ("I5 every share has taken effect, or none", conserved),

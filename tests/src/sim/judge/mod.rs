@@ -262,15 +262,13 @@ impl Judge {
                 // A begin of an id that exists is refused for what it differs in; the id stands.
                 seen.refused_begin |= seen.phases.is_empty();
             }
-            (Asked::Add(name), Err(refusal)) if replies::is_final(refusal) => {
-                if !matches!(refusal, Refusal::ActionReused { .. }) {
-                    seen.refused.insert(name.clone());
-                }
+            (Asked::Add(name), Err(refusal))
+                if replies::is_final(refusal)
+                    && !matches!(refusal, Refusal::ActionReused { .. }) =>
+            {
+                seen.refused.insert(name.clone());
             }
-            (
-                Asked::Decide(outcome),
-                Err(Refusal::DecisionConflict { .. } | Refusal::ExecuteDecides { .. }),
-            ) if !matches!(result, Err(Refusal::ExecuteDecides { .. })) => {
+            (Asked::Decide(outcome), Err(Refusal::DecisionConflict { .. })) => {
                 seen.refused_outcomes.insert(*outcome);
             }
             _ => {}
@@ -301,10 +299,10 @@ impl Judge {
     }
 }
 
-fn first_broken<C>(
-    invariants: &[(&'static str, fn(&C) -> Finding)],
-    case: &C,
-) -> Option<(&'static str, String)> {
+/// A promise and what checks it.
+type Invariant<C> = (&'static str, fn(&C) -> Finding);
+
+fn first_broken<C>(invariants: &[Invariant<C>], case: &C) -> Option<(&'static str, String)> {
     invariants
         .iter()
         .find_map(|(name, check)| check(case).err().map(|what| (*name, what)))

@@ -24,8 +24,10 @@ pub struct Case<'a> {
     pub phases: &'a [Phase],
 }
 
+type Check = fn(&Case<'_>) -> Finding;
+
 /// Every invariant of an answer.
-pub const INVARIANTS: &[(&str, fn(&Case<'_>) -> Finding)] = &[
+pub const INVARIANTS: &[(&str, Check)] = &[
     ("I6 only what is durable is acknowledged", durable),
     ("I6 an acknowledged request has taken effect", effective),
     ("I8 a repeated request is answered like the first", repeated),

@@ -25,8 +25,10 @@ pub struct Case<'a> {
     pub scene: Scene<'a>,
 }
 
+type Check = fn(&Case<'_>) -> Finding;
+
 /// Every invariant of a change.
-pub const INVARIANTS: &[(&str, fn(&Case<'_>) -> Finding)] = &[
+pub const INVARIANTS: &[(&str, Check)] = &[
     ("I10 the fence: every change is the version + 1", version),
     ("I1 the decision never changes", decision),
     ("statuses change as the table says", statuses),
@@ -216,11 +218,11 @@ fn truth(case: &Case<'_>) -> Finding {
     let Some(check_back) = &case.after.spec.check_back else {
         return Ok(());
     };
-    let Some((outcome, cause)) = case.decided_now() else {
+    let Some((outcome, why)) = case.decided_now() else {
         return Ok(());
     };
     let given_up = check_back.max_attempts.is_some() && outcome == Outcome::Failure;
-    let bound = match cause {
+    let bound = match why {
         Cause::CheckBack { .. } => !given_up,
         Cause::Initiator { .. } | Cause::Aborted { .. } => true,
         _ => false,

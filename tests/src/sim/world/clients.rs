@@ -73,8 +73,8 @@ impl Client {
     }
 
     fn action(&self, place: usize) -> Option<Arc<ActionSpec>> {
-        let actions = self.plan.new.actions.iter().chain(self.added());
-        actions.skip(place).next().cloned()
+        let mut actions = self.plan.new.actions.iter().chain(self.added());
+        actions.nth(place).cloned()
     }
 
     fn wait(&self) -> Wait {

@@ -1,13 +1,9 @@
 //! The coordinator's process in a world: how it starts and dies, what is fed to it, and how its
 //! outputs are carried out.
 
-use std::sync::Arc;
-
 use tercet_core::{
     engine::{Answer, AskBack, Call, CallOutcome, CheckBackAnswer, Input, Output, Request, Route},
     id::{CallId, StreamId, TxId},
-    lane::{LaneCommand, LaneResult},
-    write::{ApplyFailure, Write},
 };
 
 use super::{Event, FromStore, Letter, World};
@@ -15,7 +11,6 @@ use crate::sim::{
     faults::Fault,
     judge::{Asked, Scene},
     process::{Process, Waiter},
-    sessions::{Ending, Progress, SessionId},
 };
 
 const MEMORY: &str = "I9 memory is bounded by configuration";
@@ -36,7 +31,7 @@ impl World {
         self.pump();
     }
 
-    fn engine_time(&self) -> tercet_core::time::Timestamp {
+    pub(super) fn engine_time(&self) -> tercet_core::time::Timestamp {
         self.now - self.lag
     }
 
@@ -55,19 +50,19 @@ impl World {
     }
 
     /// Whether the coordinator stands still; what is for it waits.
-    fn is_paused(&self) -> bool {
+    pub(super) fn is_paused(&self) -> bool {
         self.process
             .as_ref()
             .is_some_and(|process| process.paused_until > self.now)
     }
 
-    fn postpone(&mut self, event: Event) {
+    pub(super) fn postpone(&mut self, event: Event) {
         let until = self.process.as_ref().map(|process| process.paused_until);
         self.at(until.unwrap_or(self.now), event);
     }
 
     /// Tells the engine, and does what it wants done.
-    fn tell(&mut self, input: Input) {
+    pub(super) fn tell(&mut self, input: Input) {
         self.feed(input);
         self.pump();
         if self.faults.strikes(Fault::CoordinatorCrash) {
@@ -168,16 +163,6 @@ impl World {
         }
     }
 
-    /// What was read arrives, and may be outlived by then.
-    fn read_answers(&mut self, epoch: u64, answer: FromStore) {
-        let wait = if self.faults.strikes(Fault::ReadStalls) {
-            self.dice.millis(50, 4_000)
-        } else {
-            self.dice.millis(0, 5)
-        };
-        self.after(wait, Event::FromStore(epoch, Box::new(answer)));
-    }
-
     fn call_leaves(&mut self, epoch: u64, call: Call) {
         self.note(Some(call.tx), || {
             let (operation, name) = (call.operation, &call.action.name);
@@ -244,131 +229,6 @@ impl World {
                 result,
             });
         }
-    }
-
-    fn submit(&mut self, command: LaneCommand) {
-        let epoch = self.epoch;
-        match command {
-            LaneCommand::Standing(batch) => {
-                let standing = if self.faults.strikes(Fault::ReadFailed) {
-                    Err(ApplyFailure::NotApplied)
-                } else {
-                    Ok(self.database.tables.standing(&batch))
-                };
-                self.read_answers(epoch, FromStore::Lane(LaneResult::Standing(standing)));
-            }
-            LaneCommand::Apply(batch) => self.apply(epoch, batch),
-        }
-    }
-
-    /// A commit goes to the database; what becomes of it is a matter of faults.
-    fn apply(&mut self, epoch: u64, batch: Arc<Vec<Write>>) {
-        let mut starts = self.dice.millis(0, 2);
-        let mut stays = self.dice.millis(0, 2);
-        let strikes = |fault: Fault, faults: &mut crate::sim::faults::Faults| faults.strikes(fault);
-        let mut told = None;
-        let mut ending = Some(Ending::Applied);
-        let mut word = "";
-        if strikes(Fault::CommitNotApplied, &mut self.faults) {
-            (ending, told, word) = (None, Some(ApplyFailure::NotApplied), "is not applied");
-        } else if strikes(Fault::CommitLostBefore, &mut self.faults) {
-            (ending, told, word) = (None, Some(ApplyFailure::Unknown), "is lost before");
-        } else if strikes(Fault::CommitLostAfter, &mut self.faults) {
-            (ending, word) = (Some(Ending::AppliedUnknown), "is lost after");
-        } else if strikes(Fault::CommitLate, &mut self.faults) {
-            starts = self.dice.millis(5, 20_000);
-            (told, word) = (Some(ApplyFailure::Unknown), "lands late");
-            ending = Some(Ending::AppliedUnheard);
-        } else if strikes(Fault::CommitHangs, &mut self.faults) {
-            stays = self.dice.millis(5, 10_000);
-            (told, word) = (Some(ApplyFailure::Unknown), "hangs");
-            ending = Some(
-                *self
-                    .dice
-                    .pick(&[Ending::AppliedUnheard, Ending::RolledBackUnheard]),
-            );
-        } else if strikes(Fault::CommitStalls, &mut self.faults) {
-            stays = self.dice.millis(100, 6_000);
-            word = "stalls";
-        }
-        if !word.is_empty() {
-            for write in batch.iter() {
-                self.note(Some(write.id), || format!("commit {word} ({ending:?})"));
-            }
-        }
-        if let Some(ending) = ending {
-            let session = self.database.open(batch, ending, self.now + starts, stays);
-            self.after(starts, Event::Session(session, epoch));
-        }
-        if let Some(failure) = told {
-            let wait = self.dice.millis(1, 30);
-            let answer = FromStore::Lane(LaneResult::Applied(Err(failure)));
-            self.after(wait, Event::FromStore(epoch, Box::new(answer)));
-        }
-    }
-
-    pub(super) fn session_goes_on(&mut self, session: SessionId, epoch: u64) {
-        match self.database.step(session, self.now) {
-            Progress::After(wait) => self.after(wait, Event::Session(session, epoch)),
-            Progress::Corrupt(tx, what) => {
-                let invariant = "I10 the fence: rows of action_info change with their tx_info row";
-                self.judge.accuse(invariant, Some(tx), what);
-            }
-            Progress::Over { told, changes } => {
-                for change in changes {
-                    self.committed(&change);
-                }
-                if let Some(result) = told {
-                    let wait = self.dice.millis(0, 1);
-                    let answer = FromStore::Lane(LaneResult::Applied(result));
-                    self.after(wait, Event::FromStore(epoch, Box::new(answer)));
-                }
-            }
-        }
-    }
-
-    fn committed(&mut self, change: &crate::sim::tables::Change) {
-        let scene = Scene {
-            now: self.now,
-            tables: &self.database.tables,
-            books: &self.books,
-        };
-        self.judge.changed(change, &scene);
-        let row = self.database.tables.row(change.id).cloned();
-        self.note(Some(change.id), || {
-            row.map(|row| row.summary()).unwrap_or_default()
-        });
-    }
-
-    pub(super) fn from_store(&mut self, epoch: u64, answer: FromStore) {
-        if self.process.as_ref().is_none_or(|p| p.owner.epoch != epoch) {
-            return;
-        }
-        if self.is_paused() {
-            self.postpone(Event::FromStore(epoch, Box::new(answer)));
-            return;
-        }
-        let input = match answer {
-            FromStore::Loaded(loaded) => Input::Loaded(loaded),
-            FromStore::Due(query, due) => Input::Due(query, due),
-            FromStore::ReadFailed(ids, query) => Input::ReadFailed(ids, query),
-            FromStore::Lane(result) => {
-                let now = self.engine_time();
-                let Some(process) = &mut self.process else {
-                    return;
-                };
-                process.now = process.now.max(now);
-                let settled = process.lane.done(process.now, result);
-                for (id, settled) in &settled {
-                    self.judge.told(epoch, *id, *settled, &self.database.tables);
-                    let settled = *settled;
-                    self.history
-                        .note(self.now, Some(*id), || format!("its write is {settled:?}"));
-                }
-                Input::Settled(settled)
-            }
-        };
-        self.tell(input);
     }
 
     fn set_alarm(&mut self) {

@@ -9,6 +9,7 @@ mod coordinator;
 mod network;
 mod operators;
 mod services;
+mod storage;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -251,7 +252,7 @@ impl World {
             Event::Start => self.start(),
             Event::Wake(epoch) => self.wake(epoch),
             Event::Session(session, epoch) => self.session_goes_on(session, epoch),
-            Event::FromStore(epoch, answer) => self.from_store(epoch, *answer),
+            Event::FromStore(epoch, answer) => self.store_answers(epoch, *answer),
             Event::Arrives(letter) => self.arrives(*letter),
             Event::StreamGone(epoch, stream) => self.stream_gone(epoch, stream),
             Event::CallTimesOut(epoch, call) => self.call_times_out(epoch, call),

@@ -165,7 +165,7 @@ impl World {
                 ticket,
                 result,
             } => self.reply_arrives(client, ticket, result),
-            Letter::Call { epoch, call } => self.call_arrives(epoch, *call),
+            Letter::Call { epoch, call } => self.call_arrives(epoch, &call),
             Letter::Answer { epoch, answer } => self.answer_arrives(epoch, answer),
             Letter::AskBack { epoch, question } => self.question_arrives(epoch, &question),
             Letter::AskedBack { epoch, answer } => self.asked_back_arrives(epoch, answer),

@@ -182,7 +182,7 @@ impl World {
         self.places.get(participant).copied().unwrap_or(0)
     }
 
-    pub(super) fn call_arrives(&mut self, epoch: u64, call: Call) {
+    pub(super) fn call_arrives(&mut self, epoch: u64, call: &Call) {
         let service = self.place(&call.action.participant);
         if self.waits(
             service,

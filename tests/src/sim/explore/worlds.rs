@@ -1,0 +1,122 @@
+//! The small worlds, and what may go wrong in each.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tercet_core::model::{ActionSpec, Ext, Mode, Name, RetryPolicy};
+
+/// A small world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum World {
+    /// Execute of two TCC actions side by side.
+    Parallel,
+    /// Execute of a compensable action and another after it, which is refused.
+    RefusedInOrder,
+    /// Execute of two TCC actions, one of which is refused while the other is under way.
+    RefusedInParallel,
+    /// The first, with fewer things that go wrong, for a quick look.
+    Brief,
+    /// The first, with time passing while something is under way instead of messages going astray.
+    Impatient,
+}
+
+impl World {
+    /// Every small world.
+    pub const ALL: &[Self] = &[
+        Self::Brief,
+        Self::RefusedInOrder,
+        Self::Parallel,
+        Self::RefusedInParallel,
+        Self::Impatient,
+    ];
+
+    /// How many distinct states it has.
+    pub fn states(self) -> usize {
+        match self {
+            Self::Parallel => 111_932,
+            Self::RefusedInOrder => 74_552,
+            Self::RefusedInParallel => 313_282,
+            Self::Impatient => 80_032,
+            Self::Brief => 2_833,
+        }
+    }
+
+    /// What may go wrong in it: each of these once.
+    pub(super) fn budget(self) -> Budget {
+        match self {
+            Self::Brief => Budget {
+                lost: 0,
+                repeated: 0,
+                early: 0,
+                ..Budget::ALL
+            },
+            Self::Impatient => Budget {
+                lost: 0,
+                repeated: 0,
+                ..Budget::ALL
+            },
+            _ => Budget {
+                early: 0,
+                ..Budget::ALL
+            },
+        }
+    }
+
+    pub(super) fn actions(self) -> Vec<Arc<ActionSpec>> {
+        match self {
+            Self::Parallel | Self::RefusedInParallel | Self::Brief | Self::Impatient => {
+                vec![action("a", Mode::Tcc, &[]), action("b", Mode::Tcc, &[])]
+            }
+            Self::RefusedInOrder => vec![
+                action("a", Mode::Compensate, &[]),
+                action("b", Mode::Tcc, &["a"]),
+            ],
+        }
+    }
+
+    pub(super) fn refuses(self, action: &str) -> bool {
+        let refused = matches!(self, Self::RefusedInOrder | Self::RefusedInParallel);
+        refused && action == "b"
+    }
+}
+
+fn action(name: &str, mode: Mode, after: &[&str]) -> Arc<ActionSpec> {
+    Arc::new(ActionSpec {
+        name: name.into(),
+        mode,
+        participant: format!("service-{name}").into(),
+        handler: "take".into(),
+        payload: Bytes::new(),
+        after: after.iter().map(|before| Name::from(*before)).collect(),
+        wants_results: !after.is_empty(),
+        already_tried: false,
+        retry: RetryPolicy {
+            first_delay: Duration::ZERO,
+            max_delay: Duration::ZERO,
+            max_attempts: 5,
+            max_age: None,
+            call_timeout: Duration::from_secs(1),
+        },
+        ext: Ext::new(),
+    })
+}
+
+/// How often each may still happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Budget {
+    pub(super) crash: u8,
+    pub(super) lost: u8,
+    pub(super) repeated: u8,
+    pub(super) unknown: u8,
+    pub(super) early: u8,
+}
+
+impl Budget {
+    pub(super) const ALL: Self = Self {
+        crash: 1,
+        lost: 1,
+        repeated: 1,
+        unknown: 1,
+        early: 1,
+    };
+}

@@ -1,0 +1,155 @@
+//! The coordinator's database in a world: what becomes of commits and reads, and when their answers
+//! arrive.
+
+use std::sync::Arc;
+
+use tercet_core::{
+    engine::Input,
+    lane::{LaneCommand, LaneResult},
+    write::{ApplyFailure, Write},
+};
+
+use super::{Event, FromStore, World};
+use crate::sim::{
+    faults::Fault,
+    judge::Scene,
+    sessions::{Ending, Progress, SessionId},
+    tables::Change,
+};
+
+impl World {
+    pub(super) fn submit(&mut self, command: LaneCommand) {
+        let epoch = self.epoch;
+        match command {
+            LaneCommand::Standing(batch) => {
+                let standing = if self.faults.strikes(Fault::ReadFailed) {
+                    Err(ApplyFailure::NotApplied)
+                } else {
+                    Ok(self.database.tables.standing(&batch))
+                };
+                self.read_answers(epoch, FromStore::Lane(LaneResult::Standing(standing)));
+            }
+            LaneCommand::Apply(batch) => self.apply(epoch, batch),
+        }
+    }
+
+    /// A commit goes to the database; what becomes of it is a matter of faults.
+    fn apply(&mut self, epoch: u64, batch: Arc<Vec<Write>>) {
+        let mut starts = self.dice.millis(0, 2);
+        let mut stays = self.dice.millis(0, 2);
+        let strikes = |fault: Fault, faults: &mut crate::sim::faults::Faults| faults.strikes(fault);
+        let mut told = None;
+        let mut ending = Some(Ending::Applied);
+        let mut word = "";
+        if strikes(Fault::CommitNotApplied, &mut self.faults) {
+            (ending, told, word) = (None, Some(ApplyFailure::NotApplied), "is not applied");
+        } else if strikes(Fault::CommitLostBefore, &mut self.faults) {
+            (ending, told, word) = (None, Some(ApplyFailure::Unknown), "is lost before");
+        } else if strikes(Fault::CommitLostAfter, &mut self.faults) {
+            (ending, word) = (Some(Ending::AppliedUnknown), "is lost after");
+        } else if strikes(Fault::CommitLate, &mut self.faults) {
+            starts = self.dice.millis(5, 20_000);
+            (told, word) = (Some(ApplyFailure::Unknown), "lands late");
+            ending = Some(Ending::AppliedUnheard);
+        } else if strikes(Fault::CommitHangs, &mut self.faults) {
+            stays = self.dice.millis(5, 10_000);
+            (told, word) = (Some(ApplyFailure::Unknown), "hangs");
+            ending = Some(
+                *self
+                    .dice
+                    .pick(&[Ending::AppliedUnheard, Ending::RolledBackUnheard]),
+            );
+        } else if strikes(Fault::CommitStalls, &mut self.faults) {
+            stays = self.dice.millis(100, 6_000);
+            word = "stalls";
+        }
+        if !word.is_empty() {
+            for write in batch.iter() {
+                self.note(Some(write.id), || format!("commit {word} ({ending:?})"));
+            }
+        }
+        if let Some(ending) = ending {
+            let session = self.database.open(batch, ending, self.now + starts, stays);
+            self.after(starts, Event::Session(session, epoch));
+        }
+        if let Some(failure) = told {
+            let wait = self.dice.millis(1, 30);
+            let answer = FromStore::Lane(LaneResult::Applied(Err(failure)));
+            self.after(wait, Event::FromStore(epoch, Box::new(answer)));
+        }
+    }
+
+    pub(super) fn session_goes_on(&mut self, session: SessionId, epoch: u64) {
+        match self.database.step(session, self.now) {
+            Progress::After(wait) => self.after(wait, Event::Session(session, epoch)),
+            Progress::Corrupt(tx, what) => {
+                let invariant = "I10 the fence: rows of action_info change with their tx_info row";
+                self.judge.accuse(invariant, Some(tx), what);
+            }
+            Progress::Over { told, changes } => {
+                for change in changes {
+                    self.committed(&change);
+                }
+                if let Some(result) = told {
+                    let wait = self.dice.millis(0, 1);
+                    let answer = FromStore::Lane(LaneResult::Applied(result));
+                    self.after(wait, Event::FromStore(epoch, Box::new(answer)));
+                }
+            }
+        }
+    }
+
+    fn committed(&mut self, change: &Change) {
+        let scene = Scene {
+            now: self.now,
+            tables: &self.database.tables,
+            books: &self.books,
+        };
+        self.judge.changed(change, &scene);
+        let row = self.database.tables.row(change.id).cloned();
+        self.note(Some(change.id), || {
+            row.map(|row| row.summary()).unwrap_or_default()
+        });
+    }
+
+    pub(super) fn store_answers(&mut self, epoch: u64, answer: FromStore) {
+        if self.process.as_ref().is_none_or(|p| p.owner.epoch != epoch) {
+            return;
+        }
+        if self.is_paused() {
+            self.postpone(Event::FromStore(epoch, Box::new(answer)));
+            return;
+        }
+        let input = match answer {
+            FromStore::Loaded(loaded) => Input::Loaded(loaded),
+            FromStore::Due(query, due) => Input::Due(query, due),
+            FromStore::ReadFailed(ids, query) => Input::ReadFailed(ids, query),
+            FromStore::Lane(result) => {
+                let now = self.engine_time();
+                let Some(process) = &mut self.process else {
+                    return;
+                };
+                process.now = process.now.max(now);
+                let settled = process.lane.done(process.now, result);
+                for (id, settled) in &settled {
+                    self.judge.told(epoch, *id, *settled, &self.database.tables);
+                    let settled = *settled;
+                    self.history
+                        .note(self.now, Some(*id), || format!("its write is {settled:?}"));
+                }
+                Input::Settled(settled)
+            }
+        };
+        self.tell(input);
+    }
+
+    /// What was read arrives, and may be outlived by then.
+    pub(super) fn read_answers(&mut self, epoch: u64, answer: FromStore) {
+        let wait = if self.faults.strikes(Fault::ReadStalls) {
+            self.dice.millis(50, 4_000)
+        } else {
+            self.dice.millis(0, 5)
+        };
+        self.after(wait, Event::FromStore(epoch, Box::new(answer)));
+    }
+}
