@@ -193,7 +193,7 @@ async fn results(
     }
 }
 
-fn inputs(stream: StreamId, participant: &Name, results: v1::Results) -> Vec<Input> {
+pub(super) fn inputs(stream: StreamId, participant: &Name, results: v1::Results) -> Vec<Input> {
     let mut inputs = Vec::with_capacity(results.results.len() + results.check_backs.len());
     for result in results.results {
         let (tx_id, call) = (result.tx_id.clone(), result.call_id);

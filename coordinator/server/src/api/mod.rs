@@ -4,6 +4,8 @@ mod attach;
 pub(crate) use attach::outcome;
 pub(crate) mod convert;
 mod coordinator;
+#[doc(hidden)]
+pub mod doors;
 pub mod error;
 pub(crate) mod operator;
 mod participants;

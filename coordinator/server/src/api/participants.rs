@@ -125,7 +125,7 @@ fn methods((handler, methods): (&String, &Methods)) -> v1::Methods {
     }
 }
 
-fn registered(request: v1::RegisterRequest) -> Result<Participant, ApiError> {
+pub(super) fn registered(request: v1::RegisterRequest) -> Result<Participant, ApiError> {
     let mut v = Violations::default();
     v.name(&At::field("participant"), &request.participant);
     let protocol = match v1::Protocol::try_from(request.protocol) {

@@ -52,6 +52,15 @@ const BAD_INPUT: u8 = 2;
 /// The exit code after SIGINT or SIGTERM, as shells have it.
 const INTERRUPTED: u8 = 130;
 
+/// Reads a file of orders with a seed file, for property tests and fuzzing: how many orders are good, and
+/// the lines of those that are not.
+#[doc(hidden)]
+pub fn read_orders(orders: &[u8], seed: &str) -> Result<(usize, Vec<usize>), String> {
+    let read = orders::Orders::read(orders, &seeds::Seeds::parse(seed)?)?;
+    let bad = read.bad.into_iter().map(|bad| bad.line);
+    Ok((read.good.len(), bad.collect()))
+}
+
 /// Runs the demo. The exit code is 0 only if every order reached its end and the books balance.
 pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let (script, folder) = match prepare(&args) {
