@@ -241,7 +241,7 @@ impl Initiator {
         match outcome {
             Ok(outcome) => match outcome.decision() {
                 Some(decision) => {
-                    tell(&format!("answered {number} {} {decision}", outcome.tx_id()))
+                    tell(&format!("answered {number} {} {decision}", outcome.tx_id()));
                 }
                 None => tell(&format!("undecided {number} {}", outcome.tx_id())),
             },

@@ -15,7 +15,7 @@ pub const ORDERS: usize = 24;
 /// Orders of one cell that are open at once.
 const AT_ONCE: usize = 8;
 /// How long a cell may take after its hit.
-const END_WITHIN: Duration = Duration::from_secs(60);
+const END_WITHIN: Duration = Duration::from_mins(1);
 
 /// One hit.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ pub enum Mode {
     Compensate,
     /// Begin with two DELIVER actions and a check-back; the initiator commits its own row and decides.
     Deliver,
-    /// Begin, AddAction, and Tries that the initiator calls itself; it commits its own row and decides.
+    /// Begin, `AddAction`, and Tries that the initiator calls itself; it commits its own row and decides.
     Led,
 }
 

@@ -17,7 +17,7 @@ use crate::{
 /// Orders that are open at once.
 const AT_ONCE: usize = 16;
 /// How long the end may take once nobody is hit any more.
-const END_WITHIN: Duration = Duration::from_secs(120);
+const END_WITHIN: Duration = Duration::from_mins(2);
 
 /// What a storm is like.
 #[derive(Clone, Copy, Debug)]

@@ -51,7 +51,8 @@ proptest! {
 
     #[test]
     fn any_keys_with_any_values_too(lines in prop::collection::btree_map(key(), value(), 0..8)) {
-        let text: String = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let lines: Vec<String> = lines.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        let text = lines.join("\n");
         if let Err(mistakes) = read(&text) {
             for (key, what) in mistakes {
                 prop_assert!(!key.is_empty() && !what.is_empty(), "{}", text);

@@ -149,7 +149,7 @@ async fn a_refusal_in_strange_bytes_is_a_refusal_that_can_be_read() {
 async fn a_result_that_is_too_large_is_unknown() {
     let client = coordinator().await;
     let mut answer = b"HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n".to_vec();
-    answer.extend([b'x'; 70_000]);
+    answer.extend(vec![b'x'; 70_000]);
     register(&client, "shop", proto::Protocol::Http, says(answer).await).await;
 
     let outcome = tried(&client, "shop").await;

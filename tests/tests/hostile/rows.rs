@@ -53,13 +53,13 @@ async fn database(folder: &Path) -> TxId {
     let mut participants = proto::participants_client::ParticipantsClient::connect(url.clone())
         .await
         .unwrap();
-    let shop = proto::RegisterRequest {
+    let registration = proto::RegisterRequest {
         participant: "shop".to_owned(),
         protocol: proto::Protocol::Invoke.into(),
         address: "http://127.0.0.1:9".to_owned(),
         ..proto::RegisterRequest::default()
     };
-    participants.register(shop).await.unwrap();
+    participants.register(registration).await.unwrap();
     let id = Uuid::now_v7();
     let begin = proto::BeginRequest {
         tx_id: id.to_string(),
