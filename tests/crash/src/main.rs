@@ -128,8 +128,12 @@ async fn play(choice: &Choice) -> anyhow::Result<ExitCode> {
     }
     println!("{} cells, {kills} kills", fates.len());
     if let Some(file) = &choice.write {
-        std::fs::write(file, matrix::page(&fates, &storms))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        let page = if choice.only_storms {
+            matrix::with_storms(&std::fs::read_to_string(file)?, &storms)
+        } else {
+            matrix::page(&fates, &storms)
+        };
+        std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(if is_good {
         ExitCode::SUCCESS

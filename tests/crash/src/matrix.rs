@@ -14,6 +14,14 @@ use crate::{
 pub const ORDERS: usize = 24;
 /// Orders of one cell that are open at once.
 const AT_ONCE: usize = 8;
+/// Where the storms begin on the page.
+const STORMS: &str = "
+## At random, under load
+
+Any of the four is killed (and started again) or stopped (for up to two seconds) at any time; the seed
+decides. Made by `cargo crash --only-storms --storms COUNT --write docs/crash-matrix.md`.
+
+";
 /// How long a cell may take after its hit.
 const END_WITHIN: Duration = Duration::from_mins(1);
 
@@ -180,11 +188,18 @@ with two deliveries and a check-back; in **led** the initiator adds the actions 
             fate.to_final.as_secs_f64()
         );
     }
-    if !storms.is_empty() {
-        text.push_str("\n## At random, under load\n\n");
-        for storm in storms {
-            let _ = writeln!(text, "- {storm}");
-        }
+    with_storms(&text, storms)
+}
+
+/// The page with these storms in place of those that it has.
+pub fn with_storms(page: &str, storms: &[String]) -> String {
+    let table = page.split(STORMS).next().unwrap_or_default();
+    if storms.is_empty() {
+        return table.to_owned();
+    }
+    let mut text = format!("{table}{STORMS}");
+    for storm in storms {
+        let _ = writeln!(text, "- {storm}");
     }
     text
 }
