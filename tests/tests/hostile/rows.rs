@@ -7,7 +7,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use tercet_core::id::TxId;
 use tercet_sdk::proto::{self, coordinator_client::CoordinatorClient};
 use tercet_server::Config;
-use tercet_store::{SqliteOptions, SqliteStore, Store};
+use tercet_store::{ParticipantRow, SqliteOptions, SqliteStore, Store};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -106,6 +106,27 @@ fn a_row_with_any_text_in_any_column_is_read_or_named() {
             runtime.block_on(corrupted(folder.path(), id, COLUMNS[column], &text))
         })
         .unwrap();
+}
+
+proptest! {
+    #[test]
+    fn a_participant_with_any_text_in_its_row_is_read_or_named(
+        protocol in prop_oneof![any::<String>(), Just("GRPC".to_owned())],
+        methods in prop_oneof![any::<String>(), Just("{\"handlers\":{\"a\":{\"try\":1}}}".to_owned())],
+        policy in prop_oneof![any::<String>(), Just("{}".to_owned()), Just("{\"concurrency\":-1}".to_owned())],
+    ) {
+        let row = ParticipantRow {
+            participant: "shop".into(),
+            protocol,
+            address: "http://127.0.0.1:9".to_owned(),
+            methods,
+            policy,
+            version: 1,
+        };
+        if let Err(bad) = tercet_server::directory::Participant::from_row(row) {
+            prop_assert!(bad.to_string().contains("shop"), "{}", bad);
+        }
+    }
 }
 
 /// Changes one column, reads the row in every way, and puts it back.
