@@ -304,7 +304,7 @@ fn script(driver: Driver, actions: Vec<Arc<ActionSpec>>, shop: &Name, dice: &mut
     let asked = dice.chance(600);
     let check_back = asked.then(|| CheckBack {
         participant: shop.clone(),
-        first_delay: dice.millis(50, 500),
+        first_delay: dice.millis(50, 4_000),
         interval: dice.millis(100, 500),
         max_interval: dice.millis(500, 3_000),
         max_attempts: dice

@@ -58,6 +58,13 @@ pub struct OperatorLine {
 }
 
 impl Row {
+    /// Whether this participant has to do with it.
+    pub fn involves(&self, participant: Option<&Name>) -> bool {
+        let asked = self.spec.check_back.as_ref().map(|it| &it.participant);
+        let called = self.actions.iter().map(|line| &line.spec.participant);
+        participant.is_some_and(|name| called.chain(asked).any(|other| other == name))
+    }
+
     /// One line for a person.
     pub fn summary(&self) -> String {
         let head = &self.head;

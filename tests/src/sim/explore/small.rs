@@ -188,7 +188,7 @@ impl Small {
             tables: &self.tables,
             books: &self.books,
         };
-        self.judge.at_the_end(&scene);
+        self.judge.at_the_end(&scene, None);
     }
 
     /// Every move that is possible.

@@ -111,6 +111,8 @@ pub struct Seen {
     pub refused: BTreeSet<Name>,
     /// Decisions that were refused for good.
     pub refused_outcomes: BTreeSet<Outcome>,
+    /// How often its initiator was asked back.
+    pub questions: u32,
     /// The epoch that was told that its decision is durable.
     pub told: Option<u64>,
     /// An operator ended actions of it by hand.
@@ -244,6 +246,7 @@ impl Judge {
             asked,
             result,
             row: scene.tables.row(about),
+            begun: self.seen.get(&about).is_some_and(|seen| seen.begun),
             phases: self.seen.get(&about).map_or(&[], |seen| &seen.phases),
         };
         let broken = first_broken(replies::INVARIANTS, &case);
@@ -275,9 +278,27 @@ impl Judge {
         }
     }
 
-    /// Faults have ended and time has passed.
-    pub fn at_the_end(&mut self, scene: &Scene<'_>) {
+    /// The initiator is asked back.
+    pub fn asked_back(&mut self, id: TxId, scene: &Scene<'_>) {
+        let seen = self.seen.entry(id).or_default();
+        seen.questions += 1;
+        let Some(row) = scene.tables.row(id) else {
+            return;
+        };
+        let decided = row.head.phase.decision().is_some() && seen.told.is_some();
+        if decided || scene.now < row.spec.deadline {
+            let what = "the initiator is asked before the deadline or after the decision";
+            self.accuse("only silence is asked back", Some(id), what.into());
+        }
+    }
+
+    /// Faults have ended and time has passed. A participant may still be dead: what involves it may
+    /// be unfinished, nothing else.
+    pub fn at_the_end(&mut self, scene: &Scene<'_>, dead: Option<&Name>) {
         for (id, row) in scene.tables.rows() {
+            if !row.head.phase.is_settled() && row.involves(dead) {
+                continue;
+            }
             let case = end::Case {
                 id: *id,
                 row,

@@ -20,6 +20,8 @@ pub struct Case<'a> {
     pub result: &'a Result<Reply, Refusal>,
     /// The row as it is durable.
     pub row: Option<&'a Row>,
+    /// Its begin was acknowledged before.
+    pub begun: bool,
     /// The row's phase at each version, from 1.
     pub phases: &'a [Phase],
 }
@@ -110,9 +112,11 @@ fn refusals(case: &Case<'_>) -> Finding {
         {
             Err(format!("told that {told} stands; {stands:?} does"))
         }
-        Refusal::TxIdExpired { .. } | Refusal::NotFound { .. } if case.row.is_some() => {
+        Refusal::TxIdExpired { .. } if case.row.is_some() => {
             Err(format!("{refusal}; its row is there"))
         }
+        // A commit of a process that has died may land between the read and this answer.
+        Refusal::NotFound { .. } if case.begun => Err(format!("{refusal}; its row is there")),
         Refusal::Corrupt { what } => Err(what.clone()),
         _ => Ok(()),
     }

@@ -233,6 +233,12 @@ fn truth(case: &Case<'_>) -> Finding {
         Outcome::Success => Truth::Success,
         Outcome::Failure => Truth::Failure,
     };
+    let asked = case.seen.questions;
+    let given_up_early = check_back.max_attempts.is_some_and(|max| asked < max);
+    if given_up && matches!(why, Cause::CheckBack { .. }) && row != Some(expected) && given_up_early
+    {
+        return Err(format!("given up after {asked} questions"));
+    }
     if !bound || row == Some(expected) {
         Ok(())
     } else {

@@ -61,6 +61,16 @@ impl Client {
         !self.alive || self.step == Step::Done
     }
 
+    /// Whether this participant has to do with what it does.
+    pub(super) fn involves(&self, participant: Option<&Name>) -> bool {
+        let actions = self.plan.new.actions.iter().chain(self.added());
+        let mut called = actions.map(|action| &action.participant);
+        // A business may have a transaction already that waits for the participant.
+        let joins = self.plan.new.unique_business;
+        participant
+            .is_some_and(|name| joins || *name == self.plan.shop || called.any(|it| it == name))
+    }
+
     pub(super) fn standing(&self) -> String {
         format!("{:?}, asked {} times", self.step, self.sent)
     }

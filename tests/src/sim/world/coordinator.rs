@@ -195,6 +195,12 @@ impl World {
                 question.participant, question.id.0
             )
         });
+        let scene = Scene {
+            now: self.now,
+            tables: &self.database.tables,
+            books: &self.books,
+        };
+        self.judge.asked_back(question.tx, &scene);
         let question = Box::new(question);
         self.send(Letter::AskBack { epoch, question });
     }

@@ -149,6 +149,8 @@ pub struct World {
     judge: Judge,
     history: History,
     coverage: Coverage,
+    /// In some worlds a participant never comes back.
+    dead: Option<Name>,
     /// How often a census found everything over.
     calm: u32,
     over: bool,
@@ -185,6 +187,7 @@ impl World {
             judge: Judge::default(),
             history: History::new(keep_history),
             coverage: Coverage::default(),
+            dead: None,
             calm: 0,
             over: false,
             plan,
@@ -224,7 +227,7 @@ impl World {
                 tables: &self.database.tables,
                 books: &self.books,
             };
-            self.judge.at_the_end(&scene);
+            self.judge.at_the_end(&scene, self.dead.as_ref());
         }
         let violation = self.judge.violation().cloned();
         Report {
@@ -293,18 +296,23 @@ impl World {
         self.faults.on = false;
         self.lag = Duration::ZERO;
         self.note(None, || "faults end".into());
+        if self.dice.chance(150) {
+            self.lose_participant();
+        }
         self.census();
     }
 
     /// Looks whether everything is over: every row final or parked, every initiator done or dead, and
     /// nothing on its way.
     fn census(&mut self) {
+        let dead = self.dead.as_ref();
         let settled = self
             .database
             .tables
             .rows()
-            .all(|(_, row)| row.head.phase.is_settled());
-        let done = self.clients.iter().all(Client::is_done);
+            .all(|(_, row)| row.head.phase.is_settled() || row.involves(dead));
+        let waits = |client: &&Client| !client.is_done() && !client.involves(dead);
+        let done = !self.clients.iter().any(|client| waits(&client));
         let quiet = !self.queue.values().any(|event| {
             matches!(
                 event,
@@ -315,17 +323,17 @@ impl World {
                     | Event::Abort(_)
             )
         });
-        if settled && done && quiet {
+        if settled && done && (quiet || dead.is_some()) {
             self.calm += 1;
             let leftover = self.leftover();
-            self.over = leftover.is_none() || self.calm > CALM;
-            if let (true, Some((invariant, tx, what))) = (self.over, leftover) {
+            self.over = self.dead.is_some() || leftover.is_none() || self.calm > CALM;
+            if let (true, Some((invariant, tx, what))) = (self.calm > CALM, leftover) {
                 self.judge.accuse(invariant, tx, what);
             }
             self.after(CENSUS, Event::Census);
         } else if self.now >= DAWN + FAULTS_END + HEALING {
             self.over = true;
-            if let (true, Some(client)) = (settled, self.clients.iter().find(|c| !c.is_done())) {
+            if let (true, Some(client)) = (settled, self.clients.iter().find(waits)) {
                 let what = format!("its initiator still waits: {}", client.standing());
                 let tx = Some(client.plan.id());
                 self.judge.accuse("I7 nothing stays unfinished", tx, what);

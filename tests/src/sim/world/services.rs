@@ -79,8 +79,11 @@ impl Service {
 
 impl World {
     pub(super) fn service_up(&mut self, service: usize) {
-        self.services[service].up = true;
         let name = self.plan.services[service].name.clone();
+        if self.dead.as_ref() == Some(&name) {
+            return;
+        }
+        self.services[service].up = true;
         self.note(None, || format!("{name} is up"));
         self.attach_all(service);
     }
@@ -176,6 +179,14 @@ impl World {
         self.lose_streams(service);
         let wait = self.dice.millis(50, 6_000);
         self.after(wait, Event::ServiceUp(service));
+    }
+
+    /// The participant dies and never comes back.
+    pub(super) fn lose_participant(&mut self) {
+        let services = self.services.len() as u64;
+        let service = usize::try_from(self.dice.below(services)).unwrap_or(0);
+        self.service_dies(service);
+        self.dead = Some(self.plan.services[service].name.clone());
     }
 
     fn place(&self, participant: &str) -> usize {
