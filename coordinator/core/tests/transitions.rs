@@ -263,6 +263,15 @@ fn questions_that_are_bounded_end_in_failure_and_others_never() {
     };
     tx = step(&tx, &Event::AskedBack(Err("?".into())), &after_deadline()).next;
     assert_eq!(tx.check_backs, 2);
+    let resumed = Event::Resumed {
+        reachable_again: None,
+    };
+    let much_later = Context {
+        now: START + Duration::from_hours(1),
+        ..cx()
+    };
+    let loaded = step(&tx, &resumed, &much_later).next;
+    assert_eq!(loaded, tx, "the last question may not have been asked");
     tx = step(&tx, &Event::AskedBack(Err("?".into())), &after_deadline()).next;
     assert_eq!(tx.phase.decision().unwrap().outcome, Outcome::Failure);
 }

@@ -232,8 +232,9 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
     }
 }
 
-/// An incarnation that loaded the transaction goes on with it. What may have been asked before counts
-/// as asked.
+/// An incarnation that loaded the transaction goes on with it. A question to the initiator counts when
+/// it is known that no answer comes: the row may have waited in the table without having been asked, and
+/// to ask once more does no harm, but to give up unasked contradicts what the initiator committed.
 fn resumed(tx: &Transaction, reachable_again: Option<&Name>, cx: &Context) -> Step {
     let mut next = tx.clone();
     for action in &mut next.actions {
@@ -241,12 +242,7 @@ fn resumed(tx: &Transaction, reachable_again: Option<&Name>, cx: &Context) -> St
             action.live.not_before = action.live.not_before.min(cx.now);
         }
     }
-    match &next.phase {
-        Phase::AskingBack { next: asked } if *asked <= cx.now => {
-            trying::count_question(next, cx, "the coordinator restarted while it asked")
-        }
-        _ => Step::in_memory(next),
-    }
+    Step::in_memory(next)
 }
 
 /// Makes the decision. Every action that needs no call is where it stays; the others may be called
