@@ -431,7 +431,8 @@ pub struct Attempt {
     pub at: i64,
     /// How long it took, in microseconds.
     pub took: u64,
-    /// The number of this call, from 1; 0 where nothing was sent.
+    /// The number of this call, from 1. For [`AttemptOutcome::Unreachable`] the call that was allowed
+    /// and not made; 0 where none was.
     pub number: u32,
     /// What came of it.
     pub outcome: AttemptOutcome,

@@ -103,7 +103,7 @@ impl Transaction {
     }
 }
 
-/// The table of DESIGN section 2: which pairs of statuses exist, and what each must carry.
+/// Which pairs of statuses exist, and what each must carry: the table in `ARCHITECTURE.md`, "States".
 fn phase(tx: &TxRow) -> Result<Phase, String> {
     let outcome = match tx.biz_status {
         BizStatus::Init | BizStatus::Unknown => None,

@@ -316,9 +316,33 @@ fn no_way_to_a_participant_gives_back_only_a_permit_that_was_not_used() {
     );
     assert_eq!(
         count_after(true, 0),
-        (true, 0),
-        "the decision's own permit stays"
+        (false, 0),
+        "and is given again for nothing"
     );
+}
+
+#[test]
+fn a_call_that_was_never_made_is_not_counted_however_often_its_row_is_loaded() {
+    let confirm = Operation::Confirm;
+    let unreachable = Event::Unreachable {
+        action: 0,
+        operation: confirm,
+    };
+    let authorise = Event::Authorise { actions: vec![0] };
+    let mut tx = step(&begun(Driver::Initiator), &decide(Outcome::Success), &cx()).next;
+    let mut spec = (*tx.actions[0].spec).clone();
+    spec.retry.max_attempts = 1;
+    tx.actions[0].spec = Arc::new(spec);
+    for _ in 0..5 {
+        tx = step(&tx, &unreachable, &cx()).next;
+        tx = step(&tx, &authorise, &cx()).next;
+        let action = &tx.actions[0];
+        assert_eq!((action.live.permit, action.retry_count), (true, 0));
+    }
+    // Loaded while that permit may have been used: nothing is given for nothing any more.
+    tx.actions[0].live.permit = false;
+    tx = step(&tx, &authorise, &cx()).next;
+    assert_eq!(tx.actions[0].status, ActionStatus::Failed);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! A place that an invariant rests on asks [`broken`] with the name of its mutation. Without the
 //! feature `enabled` the answer is a constant `false` and nothing is left in the program. With it, a
-//! test chooses one mutation for its thread with [`with`].
+//! test chooses one mutation for its thread with `with`.
 
 /// Whether the mutation `name` is chosen on this thread.
 #[cfg(not(feature = "enabled"))]

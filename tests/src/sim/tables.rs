@@ -133,6 +133,10 @@ impl Tables {
     pub fn check(&self, batch: &[Write]) -> Result<(), Obstacle> {
         let poisoned = |write: &Write| match &write.fence {
             Fence::Absent(spec) => spec.business_id.contains(POISON),
+            #[allow(
+                clippy::match_wildcard_for_single_variants,
+                reason = "a mutation of the core adds fences"
+            )]
             _ => write
                 .actions
                 .iter()
@@ -245,6 +249,10 @@ impl Tables {
                     Fence::Absent(spec) => unique_key(spec)
                         .and_then(|key| self.unique.get(&key).copied())
                         .and_then(stands),
+                    #[allow(
+                        clippy::match_wildcard_for_single_variants,
+                        reason = "a mutation of the core adds fences"
+                    )]
                     _ => None,
                 };
                 Standing {

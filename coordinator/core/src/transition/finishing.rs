@@ -94,10 +94,23 @@ fn failed_call(tx: &mut Transaction, answer: &Answered, operation: Operation, cx
 
 /// Allows one more call; see `docs/adr/0010`.
 fn authorise(action: &mut Action) {
-    action.retry_count += 1;
+    match first_call_unmade(action) {
+        Some(noted) => noted.number = 0,
+        None => action.retry_count += 1,
+    }
     action.live.unreachable = false;
     action.live.permit = true;
     action.live.dirty = true;
+}
+
+/// The note that the decision's own permit was given back, where it says so and nothing came after it.
+fn first_call_unmade(action: &mut Action) -> Option<&mut Attempt> {
+    let last = action.attempts.last_mut()?;
+    let unmade = action.retry_count == 0
+        && last.outcome == AttemptOutcome::Unreachable
+        && last.operation != Operation::Try
+        && last.number == 1;
+    unmade.then_some(last)
 }
 
 pub(super) fn authorised(tx: &Transaction, places: &[usize], cx: &Context) -> Step {
@@ -107,7 +120,8 @@ pub(super) fn authorised(tx: &Transaction, places: &[usize], cx: &Context) -> St
         if action.live.permit {
             continue;
         }
-        if action.retry_count + 1 >= action.spec.retry.max_attempts {
+        let limit = action.spec.retry.max_attempts;
+        if action.retry_count + 1 >= limit && first_call_unmade(action).is_none() {
             give_up_unsent(
                 action,
                 tx.phase.decision().map(|decision| decision.outcome),

@@ -283,34 +283,50 @@ fn unreachable(tx: &Transaction, place: usize, operation: Operation, cx: &Contex
     let finishing = matches!(tx.phase, Phase::Finishing { .. });
     let action = &mut next.actions[place];
     action.live.unreachable = true;
-    // The decision's own permit costs nothing and stays; a loaded action has none to give back.
-    if finishing && action.live.permit && action.retry_count > 0 {
-        action.live.permit = false;
-        action.retry_count -= 1;
+    let unused = if finishing { give_back(action) } else { None };
+    let last = action
+        .attempts
+        .last_mut()
+        .filter(|last| last.outcome == AttemptOutcome::Unreachable && last.operation == operation);
+    if let Some(last) = last {
+        // Already noted; what is new is at most that one more call was allowed and not made.
+        let Some(number) = unused else {
+            return if finishing {
+                Step::durable_in_company(next)
+            } else {
+                Step::in_memory(next)
+            };
+        };
+        last.number = number;
         action.live.dirty = true;
+        return Step::durable_in_company(next);
     }
-    let known = action.attempts.last().is_some_and(|last| {
-        last.outcome == AttemptOutcome::Unreachable && last.operation == operation
-    });
-    if !known {
-        let error = format!("participant {} is not attached", action.spec.participant);
-        note(
-            action,
-            Attempt {
-                operation,
-                at: cx.now.as_micros(),
-                took: 0,
-                number: 0,
-                outcome: AttemptOutcome::Unreachable,
-                error,
-                next: None,
-            },
-        );
-    }
-    if known && !finishing {
-        return Step::in_memory(next);
-    }
+    let error = format!("participant {} is not attached", action.spec.participant);
+    note(
+        action,
+        Attempt {
+            operation,
+            at: cx.now.as_micros(),
+            took: 0,
+            number: unused.unwrap_or(0),
+            outcome: AttemptOutcome::Unreachable,
+            error,
+            next: None,
+        },
+    );
     Step::durable_in_company(next)
+}
+
+/// Gives an unused permit back; the number of the call that it was for.
+fn give_back(action: &mut Action) -> Option<u32> {
+    if !action.live.permit {
+        return None;
+    }
+    let number = action.retry_count + 1;
+    action.live.permit = false;
+    action.retry_count = action.retry_count.saturating_sub(1);
+    action.live.dirty = true;
+    Some(number)
 }
 
 /// Keeps an attempt for people, the oldest making room.

@@ -245,8 +245,8 @@ pub(crate) fn outcome(outcome: Option<Outcome>) -> CallOutcome {
         }
         // The result may be a slice of a large message: kept as it is, it would keep all of that.
         Some(Outcome::Done(done)) => CallOutcome::Ok(wire::compact(&done.result)),
-        Some(Outcome::Rejected(rejected)) => CallOutcome::Rejected(cut(rejected.reason)),
-        Some(Outcome::Unknown(unknown)) => CallOutcome::Unknown(cut(unknown.error)),
+        Some(Outcome::Rejected(rejected)) => CallOutcome::Rejected(cut(&rejected.reason)),
+        Some(Outcome::Unknown(unknown)) => CallOutcome::Unknown(cut(&unknown.error)),
         None => CallOutcome::Unknown("the participant answered without an outcome".to_owned()),
     }
 }

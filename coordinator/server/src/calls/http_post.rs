@@ -49,12 +49,12 @@ pub(super) async fn call(
     let body = body(response).await;
     if status == StatusCode::CONFLICT {
         let reason = body.unwrap_or_default();
-        return CallOutcome::Rejected(cut(String::from_utf8_lossy(&reason).into_owned()));
+        return CallOutcome::Rejected(cut(&String::from_utf8_lossy(&reason)));
     }
     if !status.is_success() {
         let reason = body.unwrap_or_default();
         let text = String::from_utf8_lossy(&reason);
-        return CallOutcome::Unknown(cut(format!("HTTP {status}: {text}")));
+        return CallOutcome::Unknown(cut(&format!("HTTP {status}: {text}")));
     }
     match body {
         Ok(_) if call.operation != Operation::Try => CallOutcome::Ok(Bytes::new()),
@@ -121,5 +121,5 @@ fn chain(error: &reqwest::Error) -> String {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    wire::cut(text)
+    wire::cut(&text)
 }

@@ -56,7 +56,7 @@ pub(super) async fn ask(channel: Channel, ask: &AskBack, epoch: u64) -> Result<O
 /// What a status other than OK means.
 pub(super) fn of_status(status: &Status) -> CallOutcome {
     if status.code() == Code::Aborted {
-        CallOutcome::Rejected(cut(status.message().to_owned()))
+        CallOutcome::Rejected(cut(status.message()))
     } else {
         CallOutcome::Unknown(text(status))
     }
@@ -74,5 +74,5 @@ pub(super) fn text(status: &Status) -> String {
         }
         source = error.source();
     }
-    cut(text)
+    cut(&text)
 }

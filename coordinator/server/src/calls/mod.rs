@@ -184,7 +184,7 @@ fn said(outcome: Option<&str>) -> Result<Outcome, String> {
         Some("SUCCESS") => Ok(Outcome::Success),
         Some("FAILURE") => Ok(Outcome::Failure),
         Some("UNKNOWN") => Err("the initiator cannot say".to_owned()),
-        Some(other) => Err(wire::cut(format!(
+        Some(other) => Err(wire::cut(&format!(
             "{} is {other}; SUCCESS, FAILURE or UNKNOWN is accepted",
             context::OUTCOME
         ))),

@@ -18,9 +18,11 @@ pub(crate) fn tx_id(text: &str) -> Option<TxId> {
 }
 
 /// Text of a participant, cut to what is kept.
-pub(crate) fn cut(mut text: String) -> String {
+pub(crate) fn cut(text: &str) -> String {
+    // Replaced first: what stands for a NUL is longer than it.
+    let mut text = text.replace('\0', "\u{fffd}");
     text.truncate(text.floor_char_boundary(model::REASON_BYTES));
-    text.replace('\0', "\u{fffd}")
+    text
 }
 
 /// What becomes of a Try that returned too much.
@@ -98,7 +100,7 @@ pub(crate) fn check_back_outcome(outcome: i32, error: String) -> Result<Outcome,
         if error.is_empty() {
             "the initiator cannot say".to_owned()
         } else {
-            cut(error)
+            cut(&error)
         }
     })
 }
