@@ -337,6 +337,10 @@ impl State {
             }
         }
         let settled = self.lane.done(now, result);
+        // What gathered meanwhile is committed while the engine goes on with what has just settled.
+        if let Some(command) = self.lane.next(now) {
+            self.commit(command);
+        }
         if !self.parking.is_empty() {
             self.tell_parked(&settled);
         }

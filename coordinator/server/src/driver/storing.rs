@@ -17,8 +17,7 @@ impl State {
     pub(super) fn commit(&mut self, command: LaneCommand) {
         self.committing = true;
         let (store, driver) = (Arc::clone(&self.outlets.store), self.driver.clone());
-        // On this thread's own runtime: what came of the commit wakes the engine without a detour.
-        tokio::spawn(async move {
+        self.outlets.runtime.spawn(async move {
             let (result, error) = match command {
                 LaneCommand::Apply(batch) => {
                     reach("coordinator.commit.before");
