@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{World, action, new_transaction, tx_id};
+use common::{World, action, new_transaction, owner, tx_id};
 use tercet_core::{
     engine::{CallOutcome, Input, NewTransaction, Request, Route, Settled, Wait},
     id::{CallId, StreamId},
@@ -364,6 +364,52 @@ fn a_second_begin_of_a_unique_business_is_answered_with_the_first() {
     world.settle(Settled::Exists(tx_id(1)));
     let reply = world.reply(caller);
     assert_eq!((reply.transaction.id(), reply.repeated), (tx_id(1), true));
+}
+
+#[test]
+fn whoever_joined_a_begin_goes_on_with_it_to_the_transaction_that_has_the_business() {
+    let mut world = World::new();
+    world.slow_table = true;
+    let unique = |number| NewTransaction {
+        id: tx_id(number),
+        unique_business: true,
+        ..new_transaction(1, Driver::Initiator, two_tcc())
+    };
+    // The third is told of the second, which turns out to have lost to the first.
+    world.begin(unique(1), Wait::Accepted);
+    world.settle(Settled::Held);
+    let second = world.begin(unique(2), Wait::Accepted);
+    let under_way = std::mem::take(&mut world.pending);
+    let third = world.begin(unique(3), Wait::Accepted);
+    world.settle(Settled::Exists(tx_id(2)));
+    world.pending = under_way;
+    world.settle(Settled::Exists(tx_id(1)));
+    for caller in [second, third] {
+        assert_eq!(world.reply(caller).transaction.id(), tx_id(1));
+    }
+}
+
+#[test]
+fn whoever_joined_a_transaction_is_answered_also_when_its_next_write_moves() {
+    let mut first = World::new();
+    let begun = first.begin(
+        new_transaction(1, Driver::Initiator, two_tcc()),
+        Wait::Accepted,
+    );
+    let mut transaction = first.reply(begun).transaction.clone();
+    transaction.owner = owner(0);
+    let mut world = World::new();
+    world.table.insert(tx_id(1), transaction);
+    world.slow_table = true;
+    let second = world.begin(
+        new_transaction(2, Driver::Initiator, two_tcc()),
+        Wait::Accepted,
+    );
+    world.settle(Settled::Exists(tx_id(1)));
+    assert_eq!(world.pending, [tx_id(1)], "it is taken over first");
+    world.settle(Settled::Moved);
+    world.settle(Settled::Held);
+    assert_eq!(world.reply(second).transaction.id(), tx_id(1));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tercet_mutation::broken;
 
 use super::{
     Engine, Output, Settled,
-    entry::{Entry, Job, State, Writing},
+    entry::{Entry, Job, State, Waiter, Writing},
 };
 use crate::{
     id::TxId,
@@ -90,13 +90,16 @@ impl Engine {
                 // An event is never refused: what it is too late for it leaves as it is.
                 Job::Event(event) => drop(self.apply(&mut fold, &event)),
                 Job::Request(caller, request) => self.judge(&mut fold, caller, request),
+                // Waits for the row whoever writes it: whether this fold's write holds is nothing to it.
                 Job::Joined(caller, until) => {
-                    let waiter = super::entry::Waiter {
+                    let waiter = Waiter {
                         caller,
                         until,
                         repeated: true,
                     };
-                    fold.effects.waiters.push(waiter);
+                    if let Some(entry) = self.entries.get_mut(&id) {
+                        entry.waiters.push(waiter);
+                    }
                 }
             }
             // One row of operator_log goes with one write.
@@ -246,14 +249,18 @@ impl Engine {
             .get_mut(&id)
             .map(|entry| std::mem::take(&mut entry.jobs));
         self.forget(id);
-        let queued = queued.into_iter().flatten().filter_map(|job| match job {
-            Job::Request(caller, request) => Some((caller, request)),
-            Job::Joined(..) | Job::Event(_) => None,
-        });
-        for (caller, request) in effects.requests.into_iter().chain(queued) {
-            match request {
-                super::Request::Begin(_, wait) => self.join(other, caller, wait),
-                _ => self.refuse(caller, Refusal::NotFound { id }),
+        let requests = effects
+            .requests
+            .into_iter()
+            .map(|(caller, request)| Job::Request(caller, request));
+        for job in requests.chain(queued.into_iter().flatten()) {
+            match job {
+                Job::Request(caller, super::Request::Begin(_, wait))
+                | Job::Joined(caller, wait) => {
+                    self.join(other, caller, wait);
+                }
+                Job::Request(caller, _) => self.refuse(caller, Refusal::NotFound { id }),
+                Job::Event(_) => {}
             }
         }
     }
