@@ -131,17 +131,15 @@ impl Tables {
 
     /// Whether every condition of the batch holds.
     pub fn check(&self, batch: &[Write]) -> Result<(), Obstacle> {
-        let poisoned = |write: &Write| match &write.fence {
-            Fence::Absent(spec) => spec.business_id.contains(POISON),
-            #[allow(
-                clippy::match_wildcard_for_single_variants,
-                reason = "a mutation of the core adds fences"
-            )]
-            _ => write
+        let poisoned = |write: &Write| {
+            if let Fence::Absent(spec) = &write.fence {
+                return spec.business_id.contains(POISON);
+            }
+            let mut inserts = write
                 .actions
                 .iter()
-                .filter_map(|action| action.insert.as_ref())
-                .any(|insert| insert.spec.handler.contains(POISON)),
+                .filter_map(|action| action.insert.as_ref());
+            inserts.any(|insert| insert.spec.handler.contains(POISON))
         };
         if batch.iter().any(poisoned) {
             return Err(Obstacle::Failure(ApplyFailure::Content));
@@ -245,15 +243,12 @@ impl Tables {
         batch
             .iter()
             .map(|write| {
-                let of_the_key = || match &write.fence {
-                    Fence::Absent(spec) => unique_key(spec)
-                        .and_then(|key| self.unique.get(&key).copied())
-                        .and_then(stands),
-                    #[allow(
-                        clippy::match_wildcard_for_single_variants,
-                        reason = "a mutation of the core adds fences"
-                    )]
-                    _ => None,
+                let of_the_key = || {
+                    let Fence::Absent(spec) = &write.fence else {
+                        return None;
+                    };
+                    let key = unique_key(spec)?;
+                    stands(*self.unique.get(&key)?)
                 };
                 Standing {
                     row: stands(write.id).or_else(of_the_key),

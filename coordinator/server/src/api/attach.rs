@@ -206,7 +206,7 @@ pub(super) fn inputs(stream: StreamId, participant: &Name, results: v1::Results)
     }
     for result in results.check_backs {
         let (tx_id, call) = (result.tx_id.clone(), result.call_id);
-        if let Some(answer) = asked_back(stream, result) {
+        if let Some(answer) = asked_back(stream, &result) {
             inputs.push(Input::AskedBack(answer));
         } else {
             warn!(%participant, tx_id, call, "a check-back without a right id is dropped");
@@ -227,13 +227,13 @@ fn answer(stream: StreamId, result: v1::Result) -> Option<Answer> {
     })
 }
 
-fn asked_back(stream: StreamId, result: v1::CheckBackResult) -> Option<CheckBackAnswer> {
+fn asked_back(stream: StreamId, result: &v1::CheckBackResult) -> Option<CheckBackAnswer> {
     Some(CheckBackAnswer {
         route: Route::Stream(stream),
         epoch: result.epoch,
         call: CallId(result.call_id),
         tx: wire::tx_id(&result.tx_id)?,
-        outcome: wire::check_back_outcome(result.outcome, result.error),
+        outcome: wire::check_back_outcome(result.outcome, &result.error),
     })
 }
 

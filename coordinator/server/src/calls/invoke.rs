@@ -48,7 +48,7 @@ pub(super) async fn ask(channel: Channel, ask: &AskBack, epoch: u64) -> Result<O
             if (answer.epoch, answer.call_id) != (epoch, call_id) || answer.tx_id != tx_id {
                 return Err("the initiator answered for another call".to_owned());
             }
-            wire::check_back_outcome(answer.outcome, answer.error)
+            wire::check_back_outcome(answer.outcome, &answer.error)
         }
     }
 }

@@ -95,12 +95,12 @@ pub(crate) fn ask_back(ask: &AskBack, epoch: u64) -> v1::CheckBackCall {
 }
 
 /// What an initiator says to a question.
-pub(crate) fn check_back_outcome(outcome: i32, error: String) -> Result<Outcome, String> {
+pub(crate) fn check_back_outcome(outcome: i32, error: &str) -> Result<Outcome, String> {
     convert::outcome_from(outcome).ok_or_else(|| {
         if error.is_empty() {
             "the initiator cannot say".to_owned()
         } else {
-            cut(&error)
+            cut(error)
         }
     })
 }
