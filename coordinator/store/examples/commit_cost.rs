@@ -109,7 +109,7 @@ async fn apart(store: &SqliteStore, batch: usize) -> Result<Cost, StoreError> {
         for (spent, kind) in spent.iter_mut().zip([begin, decide, complete]) {
             let writes: Vec<Write> = txs.iter().map(kind).collect();
             let before = Instant::now();
-            store.apply(&writes).await?;
+            store.apply(Arc::new(writes)).await?;
             *spent += before.elapsed();
         }
         rounds += 1;
@@ -132,7 +132,7 @@ async fn mixed(store: &SqliteStore, batch: usize) -> Result<Cost, StoreError> {
         writes.extend(decided.iter().map(complete));
         writes.sort_by_key(|write| write.id);
         let before = Instant::now();
-        store.apply(&writes).await?;
+        store.apply(Arc::new(writes)).await?;
         spent += before.elapsed();
         rounds += 1;
         decided = std::mem::replace(&mut begun, new);

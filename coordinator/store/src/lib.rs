@@ -9,7 +9,7 @@ mod error;
 mod sqlite;
 mod view;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tercet_core::{
@@ -46,8 +46,8 @@ pub trait Store: Send + Sync + 'static {
     async fn end_node(&self, owner: &Owner) -> Result<(), StoreError>;
 
     /// Applies every write of the batch in one commit, or none. The batch is sorted by id and holds
-    /// at most one write of a transaction.
-    async fn apply(&self, batch: &[Write]) -> Result<(), StoreError>;
+    /// at most one write of a transaction. It is shared, so that a store can hand it to a thread.
+    async fn apply(&self, batch: Arc<Vec<Write>>) -> Result<(), StoreError>;
 
     /// What stands in the database for each write of the batch, in its order.
     async fn standing(&self, batch: &[Write]) -> Result<Vec<Standing>, StoreError>;

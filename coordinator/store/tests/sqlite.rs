@@ -29,7 +29,7 @@ use tercet_store::{Durability, SqliteOptions, SqliteStore, Store};
 
 use conformance::{
     Database,
-    fixture::{assert_stands, begin, begin_all, change, decided, id, success, transaction},
+    fixture::{apply, assert_stands, begin, begin_all, change, decided, id, success, transaction},
 };
 
 struct Sqlite {
@@ -164,7 +164,9 @@ async fn a_persons_lock_is_waited_for_and_then_reported() {
         .unwrap();
 
     let write = begin(&transaction(0));
-    let error = store.apply(std::slice::from_ref(&write)).await.unwrap_err();
+    let error = apply(&store, std::slice::from_ref(&write))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind, ApplyFailure::NotApplied, "{error}");
     assert_eq!(store.load(&[id(0)]).await.unwrap(), []);
 
@@ -172,7 +174,7 @@ async fn a_persons_lock_is_waited_for_and_then_reported() {
         .execute(&mut person)
         .await
         .unwrap();
-    store.apply(&[write]).await.unwrap();
+    apply(&store, &[write]).await.unwrap();
     assert_stands(&store, &transaction(0)).await;
 }
 
@@ -181,7 +183,7 @@ async fn a_persons_lock_is_waited_for_and_then_reported() {
 async fn a_missing_table_is_fatal() {
     let database = Sqlite::empty().await;
     database.tamper("DROP TABLE action_info").await;
-    let error = database.store().apply(&[begin(&transaction(0))]).await;
+    let error = apply(database.store(), &[begin(&transaction(0))]).await;
     let error = error.unwrap_err();
     assert_eq!(error.kind, ApplyFailure::Fatal);
     assert!(error.to_string().contains("action_info"), "{error}");
@@ -277,9 +279,9 @@ async fn commits_until_it_is_killed() {
     // Bounded, so that it ends even if nobody kills it.
     for n in 0..20_000 {
         let begun = transaction(n);
-        store.apply(&[begin(&begun)]).await.unwrap();
+        apply(&store, &[begin(&begun)]).await.unwrap();
         let decide = change(&begun, &decided(&begun, success()));
-        store.apply(&[decide]).await.unwrap();
+        apply(&store, &[decide]).await.unwrap();
         println!("committed {n}");
     }
 }

@@ -18,7 +18,7 @@ use std::{
 use tercet_core::{
     engine::{AskBack, Call, Engine, EngineConfig, Input, Reply, Request, Stats},
     id::{CallerId, StreamId, TxId},
-    lane::{Lane, LaneConfig, LaneResult},
+    lane::{Lane, LaneConfig},
     model::{Name, Owner},
     refusal::Refusal,
 };
@@ -115,8 +115,6 @@ pub(crate) enum Message {
     },
     /// It is gone.
     Detached(StreamId),
-    /// What came of a command of the lane.
-    Lane(LaneResult, Option<StoreError>),
     /// How full everything is.
     Stats(oneshot::Sender<Box<Gauges>>),
     /// From now on, no new requests.
@@ -162,7 +160,7 @@ pub(crate) struct Outlets {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) reader: crate::api::read::Reader,
     pub(crate) direct: DirectSender,
-    /// Where reads and commits run.
+    /// Where reads run.
     pub(crate) runtime: tokio::runtime::Handle,
 }
 

@@ -21,13 +21,14 @@ use tercet_failpoint::reach;
 use tercet_store::StoreError;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::sleep,
 };
 use tracing::{debug, error, info, warn};
 
 use super::{
     Answered, Asked, Driver, DriverError, Gauges, Message, Outlets, SessionId, SessionSender,
     StreamSender, ToParticipant,
+    storing::{Committed, Committing, committed},
 };
 use crate::{api::error::ApiError, clock::Clock, limits};
 
@@ -71,14 +72,14 @@ pub(super) struct State {
     ready_streams: Vec<StreamId>,
     /// Transactions whose write under way parks them: told to people once it held.
     parking: HashSet<TxId>,
-    pub(super) committing: bool,
+    pub(super) committing: Option<Committing>,
     draining: bool,
 }
 
 /// Runs until it is told to stop or the database fails for good.
 pub(super) fn run(state: State, messages: mpsc::Receiver<Message>) -> Result<(), DriverError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .map_err(DriverError::Thread)?;
     runtime.block_on(state.drive(messages))
@@ -106,7 +107,7 @@ impl State {
             ready_sessions: Vec::new(),
             ready_streams: Vec::new(),
             parking: HashSet::new(),
-            committing: false,
+            committing: None,
             draining: false,
         }
     }
@@ -114,8 +115,13 @@ impl State {
     async fn drive(mut self, mut messages: mpsc::Receiver<Message>) -> Result<(), DriverError> {
         let mut batch = Vec::with_capacity(limits::DRAIN_MESSAGES);
         loop {
-            self.receive(&mut messages, &mut batch).await;
+            let committed = self.receive(&mut messages, &mut batch).await;
             let now = self.clock.now();
+            if let Some((result, error)) = committed
+                && let ControlFlow::Break(end) = self.committed(now, result, error)
+            {
+                return end;
+            }
             for message in batch.drain(..) {
                 if let ControlFlow::Break(end) = self.take(now, message) {
                     return end;
@@ -129,18 +135,21 @@ impl State {
         }
     }
 
-    /// Waits for messages, at most until something is due.
-    async fn receive(&self, messages: &mut mpsc::Receiver<Message>, batch: &mut Vec<Message>) {
-        let receive = messages.recv_many(batch, limits::DRAIN_MESSAGES);
+    /// Waits for messages or for the command of the lane that is under way, at most until something is due.
+    async fn receive(
+        &mut self,
+        messages: &mut mpsc::Receiver<Message>,
+        batch: &mut Vec<Message>,
+    ) -> Option<Committed> {
         let due = [self.engine.next_wakeup(), self.lane.next_wakeup()];
-        match due.into_iter().flatten().min() {
+        let due = due.into_iter().flatten().min();
+        let wait: Option<Duration> = due.map(|at| at.since(self.clock.now()));
+        tokio::select! {
+            biased;
+            committed = committed(&mut self.committing) => Some(committed),
             // The state holds a sender, so that the queue is never closed.
-            None => _ = receive.await,
-            Some(at) => {
-                let wait: Duration = at.since(self.clock.now());
-                // Nothing came in time: something is due.
-                let _ = timeout(wait, receive).await;
-            }
+            _ = messages.recv_many(batch, limits::DRAIN_MESSAGES) => None,
+            () = sleep(wait.unwrap_or_default()), if wait.is_some() => None,
         }
     }
 
@@ -212,7 +221,6 @@ impl State {
                 self.streams.remove(&stream);
                 self.engine.handle(now, Input::Detached(stream));
             }
-            Message::Lane(result, error) => return self.committed(now, result, error),
             Message::Stats(tell) => {
                 let _ = tell.send(Box::new(self.gauges()));
             }
@@ -239,7 +247,7 @@ impl State {
         Gauges {
             engine: self.engine.stats(),
             callers: self.callers.len(),
-            writes: self.lane.len() + usize::from(self.committing),
+            writes: self.lane.len() + usize::from(self.committing.is_some()),
             calls: calls.collect(),
         }
     }
@@ -326,7 +334,6 @@ impl State {
         result: LaneResult,
         error: Option<StoreError>,
     ) -> ControlFlow<Result<(), DriverError>> {
-        self.committing = false;
         if let Some(error) = error {
             match error.kind {
                 ApplyFailure::Fatal => return ControlFlow::Break(Err(DriverError::Fatal(error))),

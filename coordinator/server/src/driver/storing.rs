@@ -1,7 +1,15 @@
-//! What the driver has the store do, each in a task of its own that brings the result back.
+//! What the driver has the store do: the lane's command, which it waits for itself, and reads, each in a task of its
+//! own that brings the result back.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    future::{Future, poll_fn, ready},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
 
+use futures::FutureExt as _;
 use tercet_core::{
     engine::{Input, Loaded},
     id::TxId,
@@ -9,31 +17,26 @@ use tercet_core::{
     write::DueQuery,
 };
 use tercet_failpoint::reach;
+use tercet_store::{Store, StoreError};
 use tracing::warn;
 
 use super::{Message, run::State};
 
+/// A command of the lane on its way, with what came of it in the end.
+pub(super) type Committing = Pin<Box<dyn Future<Output = Committed> + Send>>;
+pub(super) type Committed = (LaneResult, Option<StoreError>);
+
 impl State {
+    /// Starts a command of the lane. This thread waits for it itself: a hop to another one and back would be
+    /// spent between every two commits.
     pub(super) fn commit(&mut self, command: LaneCommand) {
-        self.committing = true;
-        let (store, driver) = (Arc::clone(&self.outlets.store), self.driver.clone());
-        self.outlets.runtime.spawn(async move {
-            let (result, error) = match command {
-                LaneCommand::Apply(batch) => {
-                    reach("coordinator.commit.before");
-                    let applied = store.apply(&batch).await;
-                    reach("coordinator.commit.after");
-                    match applied {
-                        Ok(()) => (LaneResult::Applied(Ok(())), None),
-                        Err(error) => (LaneResult::Applied(Err(error.kind)), Some(error)),
-                    }
-                }
-                LaneCommand::Standing(batch) => match store.standing(&batch).await {
-                    Ok(standing) => (LaneResult::Standing(Ok(standing)), None),
-                    Err(error) => (LaneResult::Standing(Err(error.kind)), Some(error)),
-                },
-            };
-            driver.send(Message::Lane(result, error)).await;
+        let mut committing: Committing =
+            Box::pin(run_command(Arc::clone(&self.outlets.store), command));
+        // Under way at once, and not only when this thread has nothing else to do.
+        let started = committing.as_mut().now_or_never();
+        self.committing = Some(match started {
+            Some(committed) => Box::pin(ready(committed)),
+            None => committing,
         });
     }
 
@@ -77,4 +80,37 @@ impl State {
             driver.send(Message::Inputs(vec![input])).await;
         });
     }
+}
+
+async fn run_command(store: Arc<dyn Store>, command: LaneCommand) -> Committed {
+    match command {
+        LaneCommand::Apply(batch) => {
+            reach("coordinator.commit.before");
+            let applied = store.apply(batch).await;
+            reach("coordinator.commit.after");
+            match applied {
+                Ok(()) => (LaneResult::Applied(Ok(())), None),
+                Err(error) => (LaneResult::Applied(Err(error.kind)), Some(error)),
+            }
+        }
+        LaneCommand::Standing(batch) => match store.standing(&batch).await {
+            Ok(standing) => (LaneResult::Standing(Ok(standing)), None),
+            Err(error) => (LaneResult::Standing(Err(error.kind)), Some(error)),
+        },
+    }
+}
+
+/// Waits for the command under way, for ever if there is none, and takes it away.
+pub(super) async fn committed(slot: &mut Option<Committing>) -> Committed {
+    poll_fn(|cx| {
+        let Some(committing) = slot else {
+            return Poll::Pending;
+        };
+        let committed = committing.as_mut().poll(cx);
+        if committed.is_ready() {
+            *slot = None;
+        }
+        committed
+    })
+    .await
 }

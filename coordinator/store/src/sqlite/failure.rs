@@ -1,10 +1,7 @@
 //! What an error of SQLite means for a commit: one table.
 
-use sqlx::Error;
+use rusqlite::Error;
 use tercet_core::write::ApplyFailure;
-
-/// What the trigger of `fence.sql` says when a transaction does not have the version that a write expects.
-pub(super) const MOVED: &str = "tercet: moved";
 
 /// Where in a commit an error came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +34,6 @@ const NOTADB: i32 = 26;
 
 // The extended ones that say more.
 const CONSTRAINT_PRIMARYKEY: i32 = CONSTRAINT | (6 << 8);
-const CONSTRAINT_TRIGGER: i32 = CONSTRAINT | (7 << 8);
 const CONSTRAINT_UNIQUE: i32 = CONSTRAINT | (8 << 8);
 
 /// What an extended result code with its message means.
@@ -60,7 +56,6 @@ pub(super) fn of_code(code: i32, message: &str, at: At) -> ApplyFailure {
 
 fn of_constraint(code: i32, message: &str) -> ApplyFailure {
     match code {
-        CONSTRAINT_TRIGGER if message.starts_with(MOVED) => ApplyFailure::Moved,
         // The id or the unique key is taken; the same of an action or an operator's entry is corruption.
         CONSTRAINT_PRIMARYKEY | CONSTRAINT_UNIQUE if message.contains("tx_info.") => {
             ApplyFailure::Moved
@@ -72,25 +67,33 @@ fn of_constraint(code: i32, message: &str) -> ApplyFailure {
 /// What an error of the driver means.
 pub(super) fn of(error: &Error, at: At) -> ApplyFailure {
     match (error, at) {
-        (Error::Database(database), _) => {
-            let code = database.code().and_then(|code| code.parse().ok());
-            of_code(code.unwrap_or_default(), database.message(), at)
-        }
-        (Error::Encode(_), _) => ApplyFailure::Content,
-        // The connection's thread is gone, or something else that says nothing about the commit.
-        (_, At::Statement) => ApplyFailure::NotApplied,
+        (Error::SqliteFailure(code, message), _) => of_code(
+            code.extended_code,
+            message.as_deref().unwrap_or_default(),
+            at,
+        ),
+        (Error::ToSqlConversionFailure(_), _) => ApplyFailure::Content,
+        // A statement or a row that does not go with the schema.
+        (_, At::Statement) => ApplyFailure::Fatal,
         (_, At::Commit) => ApplyFailure::Unknown,
+    }
+}
+
+/// What an error of a read means: for what a read does not change, every moment is before COMMIT.
+pub(super) fn of_read(error: &sqlx::Error) -> ApplyFailure {
+    match error {
+        sqlx::Error::Database(database) => {
+            let code = database.code().and_then(|code| code.parse().ok());
+            of_code(code.unwrap_or_default(), database.message(), At::Statement)
+        }
+        // The pool is closed, or a connection's thread is gone.
+        _ => ApplyFailure::NotApplied,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_fence_says_the_word_that_is_looked_for() {
-        assert!(include_str!("fence.sql").contains(&format!("RAISE(ABORT, '{MOVED}")));
-    }
 
     #[test]
     fn every_code_has_its_kind() {
@@ -128,9 +131,7 @@ mod tests {
                 Statement,
                 Content,
             ),
-            ("the fence", 1811, MOVED, Statement, Moved),
-            ("the assertion", 1811, "tercet: corrupt", Statement, Content),
-            ("another trigger", 1811, "what?", Statement, Content),
+            ("a person's trigger", 1811, "no!", Statement, Content),
             ("READONLY", 8, "", Statement, Fatal),
             ("READONLY at COMMIT", 8, "", Commit, Fatal),
             ("CORRUPT", 11, "", Statement, Fatal),
@@ -154,11 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_thread_is_unknown_only_at_commit() {
-        assert_eq!(
-            of(&Error::WorkerCrashed, At::Statement),
-            ApplyFailure::NotApplied
-        );
-        assert_eq!(of(&Error::WorkerCrashed, At::Commit), ApplyFailure::Unknown);
+    fn a_row_that_cannot_be_read_is_fatal_before_commit() {
+        let error = Error::InvalidColumnIndex(7);
+        assert_eq!(of(&error, At::Statement), ApplyFailure::Fatal);
+        assert_eq!(of(&error, At::Commit), ApplyFailure::Unknown);
+    }
+
+    #[test]
+    fn a_closed_pool_may_be_asked_again() {
+        let error = sqlx::Error::PoolClosed;
+        assert_eq!(of_read(&error), ApplyFailure::NotApplied);
     }
 }

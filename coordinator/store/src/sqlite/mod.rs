@@ -12,12 +12,13 @@ mod writer;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use sqlx::{
-    ConnectOptions, SqlSafeStr, SqlitePool,
+    ConnectOptions, Connection, SqlSafeStr, SqliteConnection, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
     sqlite::SqlitePoolOptions,
 };
@@ -63,7 +64,6 @@ fn migrations() -> Migrator {
 pub struct SqliteStore {
     writer: Writer,
     readers: SqlitePool,
-    _lock: ProcessLock,
     /// Where a temporary one is.
     directory: Option<TempDir>,
 }
@@ -90,30 +90,18 @@ impl SqliteStore {
         let path = resolved(path)
             .map_err(|error| StoreError::new(ApplyFailure::Fatal, &doing, error.to_string()))?;
         let lock = ProcessLock::take(&path)?;
-        let failed = |error: &sqlx::Error| {
-            StoreError::new(ApplyFailure::Fatal, doing.clone(), error.to_string())
-        };
-
-        let writing = options.writer(&path);
-        let mut connection = writing.connect().await.map_err(|error| failed(&error))?;
-        let mode = writer::pragma(&mut connection, "journal_mode").await;
-        let mode = mode.map_err(|error| failed(&error))?;
-        if mode != "wal" {
-            return Err(StoreError::new(
-                ApplyFailure::Fatal,
-                doing,
-                format!("the database stays in journal mode {mode}; put it on a local file system"),
-            ));
-        }
-        writer::migrate(&mut connection).await?;
-        let writer = Writer::new(writing, connection).await;
+        let preparing = prepare(&path, &options).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(options.readers.max(1))
+            .test_before_acquire(false)
+            .connect_lazy_with(options.reader(&path));
+        let writer = Writer::open(path, options, lock).await?;
+        // Only now: the last connection of a database moves its log into it, which can take its time.
+        let closed = preparing.close().await;
+        closed.map_err(|error| StoreError::new(ApplyFailure::Fatal, doing, error.to_string()))?;
         Ok(Self {
-            writer: writer.map_err(|error| failed(&error))?,
-            readers: SqlitePoolOptions::new()
-                .max_connections(options.readers.max(1))
-                .test_before_acquire(false)
-                .connect_lazy_with(options.reader(&path)),
-            _lock: lock,
+            writer,
+            readers,
             directory: None,
         })
     }
@@ -143,6 +131,28 @@ impl SqliteStore {
         self.readers.close().await;
         self.writer.close().await
     }
+}
+
+/// Makes the database where there is none, and brings its tables up to this program's version. Tables of a
+/// later version are left as they are: the program before works with them too.
+async fn prepare(path: &Path, options: &SqliteOptions) -> Result<SqliteConnection, StoreError> {
+    let doing = format!("preparing {}", path.display());
+    let failed = |what: String| StoreError::new(ApplyFailure::Fatal, &doing, what);
+    let connection = options.preparing(path).connect().await;
+    let mut connection = connection.map_err(|error| failed(error.to_string()))?;
+    let mode = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection);
+    let mode: String = mode.await.map_err(|error| failed(error.to_string()))?;
+    if mode != "wal" {
+        return Err(failed(format!(
+            "the database stays in journal mode {mode}; put it on a local file system"
+        )));
+    }
+    migrations()
+        .set_ignore_missing(true)
+        .run_direct(None, &mut connection, false)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(connection)
 }
 
 /// The path without links and dots, so that one database has one lock.
@@ -182,8 +192,14 @@ impl Store for SqliteStore {
         registry::end_node(&self.writer, owner).await
     }
 
-    async fn apply(&self, batch: &[Write]) -> Result<(), StoreError> {
-        self.writer.apply(batch).await
+    async fn apply(&self, batch: Arc<Vec<Write>>) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let doing = format!("applying {} writes", batch.len());
+        self.writer
+            .run(&doing, move |connection| commit::apply(connection, &batch))
+            .await
     }
 
     async fn standing(&self, batch: &[Write]) -> Result<Vec<Standing>, StoreError> {

@@ -2,19 +2,19 @@
 
 use std::{path::Path, time::Duration};
 
+use rusqlite::{Connection, OpenFlags};
 use sqlx::{
     ConnectOptions,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 
 /// Pages of the write-ahead log after which a commit moves them into the database: 64 MiB. Larger than
 /// SQLite's default, because a commit that does so is slow.
-const WAL_AUTOCHECKPOINT_PAGES: &str = "16000";
+const WAL_AUTOCHECKPOINT_PAGES: u32 = 16_000;
 /// Page cache of the writing connection, in KiB.
 const WRITER_CACHE_KIB: u32 = 32 * 1024;
-/// Texts of commits whose prepared statements are kept. A busy writer needs a few; each of a large
-/// commit takes a megabyte or two.
-const WRITER_STATEMENTS: usize = 16;
+/// Prepared statements that the writing connection keeps: more than there are.
+const WRITER_STATEMENTS: usize = 32;
 /// Page cache of each reading connection, in KiB.
 const READER_CACHE_KIB: u32 = 4 * 1024;
 
@@ -55,32 +55,45 @@ impl Default for SqliteOptions {
 }
 
 impl SqliteOptions {
-    /// The connection that writes.
-    pub(super) fn writer(&self, path: &Path) -> SqliteConnectOptions {
-        self.connection(path, WRITER_CACHE_KIB)
+    /// The connection that makes the database and brings its tables up to date.
+    pub(super) fn preparing(&self, path: &Path) -> SqliteConnectOptions {
+        self.connection(path)
             .create_if_missing(true)
-            .statement_cache_capacity(WRITER_STATEMENTS)
             .journal_mode(SqliteJournalMode::Wal)
-            .pragma("wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)
-            .synchronous(match self.durability {
-                Durability::Full => SqliteSynchronous::Full,
-                Durability::Normal => SqliteSynchronous::Normal,
-                Durability::Off => SqliteSynchronous::Off,
-            })
     }
 
     /// One of those that read.
     pub(super) fn reader(&self, path: &Path) -> SqliteConnectOptions {
-        self.connection(path, READER_CACHE_KIB).read_only(true)
+        self.connection(path).read_only(true)
     }
 
-    fn connection(&self, path: &Path, cache_kib: u32) -> SqliteConnectOptions {
+    fn connection(&self, path: &Path) -> SqliteConnectOptions {
         SqliteConnectOptions::new()
             .filename(path)
             .busy_timeout(self.busy_timeout)
             .foreign_keys(false)
-            .pragma("cache_size", format!("-{cache_kib}"))
+            .pragma("cache_size", format!("-{READER_CACHE_KIB}"))
             .pragma("temp_store", "MEMORY")
             .disable_statement_logging()
+    }
+
+    /// Opens the connection that writes. It stays with the thread that opens it.
+    pub(super) fn open_writer(&self, path: &Path) -> rusqlite::Result<Connection> {
+        // Without locks around its calls: one thread has it.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(self.busy_timeout)?;
+        let durability = match self.durability {
+            Durability::Full => "FULL",
+            Durability::Normal => "NORMAL",
+            Durability::Off => "OFF",
+        };
+        let cache = -i64::from(WRITER_CACHE_KIB);
+        connection.pragma_update(None, "synchronous", durability)?;
+        connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)?;
+        connection.pragma_update(None, "cache_size", cache)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.set_prepared_statement_cache_capacity(WRITER_STATEMENTS);
+        Ok(connection)
     }
 }

@@ -12,7 +12,7 @@ use tercet_core::{
 
 use super::{
     cells::{self, ACTION_COLUMNS, Cells, TX_COLUMNS},
-    failure::{self, At},
+    failure,
 };
 use crate::{StoreError, columns, view::TxView};
 
@@ -21,7 +21,7 @@ const IDS_AT_ONCE: usize = 1_000;
 
 /// A read that did not work.
 pub(super) fn failed(doing: &str, error: &sqlx::Error) -> StoreError {
-    StoreError::new(failure::of(error, At::Statement), doing, error.to_string())
+    StoreError::new(failure::of_read(error), doing, error.to_string())
 }
 
 /// A row that is not even read: nobody can say whose it is.

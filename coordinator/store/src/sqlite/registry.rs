@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rusqlite::params;
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 use tercet_core::{
     model::{Name, Owner},
@@ -9,11 +10,30 @@ use tercet_core::{
     write::ApplyFailure,
 };
 
-use super::{cells::Cells, commit::NOW, read::fetch, writer::Writer};
+use super::{
+    cells::Cells,
+    read::fetch,
+    writer::{Writer, only_cell},
+};
 use crate::{
     StoreError, columns,
     view::{Incarnation, ParticipantRow, Renewal},
 };
+
+const START: &str = "INSERT INTO coordinator_node \
+    (node_id, epoch, address, participants, lease_until, db_update_time) \
+    VALUES (?1, 1, ?2, '[]', ?4 + ?3, ?4) ON CONFLICT (node_id) DO UPDATE SET epoch = epoch + 1, \
+    address = excluded.address, participants = excluded.participants, \
+    lease_until = excluded.lease_until, db_update_time = excluded.db_update_time \
+    RETURNING epoch";
+const LEASE: &str = "UPDATE coordinator_node SET db_update_time = ?4, lease_until = ?4 + ?3 \
+    WHERE node_id = ?1 AND epoch = ?2 RETURNING epoch";
+const PUT_PARTICIPANT: &str = "INSERT INTO participant_info \
+    (participant, protocol, address, methods, policy, version, db_update_time) \
+    VALUES (?, ?, ?, ?, ?, 1, ?) ON CONFLICT (participant) DO UPDATE SET \
+    protocol = excluded.protocol, address = excluded.address, methods = excluded.methods, \
+    policy = excluded.policy, version = version + 1, db_update_time = excluded.db_update_time \
+    RETURNING version";
 
 /// An answer that no statement of this store can have given.
 fn odd(doing: &str, what: impl Into<String>) -> StoreError {
@@ -32,26 +52,15 @@ pub(super) async fn start_node(
     lease: Duration,
 ) -> Result<Incarnation, StoreError> {
     let doing = format!("starting node {node}");
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO coordinator_node \
-         (node_id, epoch, address, participants, lease_until, db_update_time) SELECT ",
-    );
-    query.push_bind(node).push(", 1, ").push_bind(address);
-    query
-        .push(format!(", '[]', {NOW} + "))
-        .push_bind(micros(lease));
-    query.push(format!(
-        ", {NOW} WHERE TRUE ON CONFLICT (node_id) DO UPDATE SET epoch = epoch + 1, \
-         address = excluded.address, participants = excluded.participants, \
-         lease_until = excluded.lease_until, db_update_time = excluded.db_update_time \
-         RETURNING epoch, db_update_time"
-    ));
-    let row = writer.statement(&doing, &mut query).await?;
-    let row = row.ok_or_else(|| odd(&doing, "the database returned nothing"))?;
-    let mut cells = Cells::from(&row, 0);
-    let (epoch, now) = (cells.next(), cells.next());
-    let epoch: i64 = epoch.map_err(|what| odd(&doing, what))?;
-    let now = now.map_err(|what| odd(&doing, what))?;
+    let (name, address) = (node.to_owned(), address.to_owned());
+    let (epoch, now) = writer
+        .statement(&doing, move |connection, now| {
+            let values = params![name, address, micros(lease), now];
+            let epoch: Option<i64> = only_cell(connection, START, values)?;
+            Ok(epoch.map(|epoch| (epoch, now)))
+        })
+        .await?
+        .ok_or_else(|| odd(&doing, "the database returned nothing"))?;
     let epoch = u64::try_from(epoch).map_err(|_| odd(&doing, format!("its epoch is {epoch}")))?;
     Ok(Incarnation {
         owner: Owner {
@@ -71,19 +80,13 @@ async fn lease(
 ) -> Result<Option<Timestamp>, StoreError> {
     let epoch = i64::try_from(owner.epoch)
         .map_err(|_| odd(doing, format!("epoch {} cannot be", owner.epoch)))?;
-    let mut query = QueryBuilder::<Sqlite>::new(format!(
-        "UPDATE coordinator_node SET db_update_time = {NOW}, lease_until = {NOW} + "
-    ));
-    query.push_bind(micros(lease));
-    query
-        .push(" WHERE node_id = ")
-        .push_bind(Name::clone(&owner.node));
-    query.push(" AND epoch = ").push_bind(epoch);
-    query.push(" RETURNING db_update_time");
-    let row = writer.statement(doing, &mut query).await?;
-    let now = row.map(|row| Cells::from(&row, 0).next()).transpose();
-    let now = now.map_err(|what| odd(doing, what))?;
-    Ok(now.map(Timestamp::from_micros))
+    let node = Name::clone(&owner.node);
+    let now = writer.statement(doing, move |connection, now| {
+        let values = params![node, epoch, micros(lease), now];
+        let found: Option<i64> = only_cell(connection, LEASE, values)?;
+        Ok(found.map(|_| now))
+    });
+    Ok(now.await?.map(Timestamp::from_micros))
 }
 
 /// Renews the lease, or finds a later incarnation.
@@ -153,25 +156,20 @@ pub(super) async fn put_participant(
     row: &ParticipantRow,
 ) -> Result<u32, StoreError> {
     let doing = format!("registering participant {}", row.participant);
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO participant_info \
-         (participant, protocol, address, methods, policy, version, db_update_time) SELECT ",
-    );
-    let mut values = query.separated(", ");
-    values.push_bind(Name::clone(&row.participant));
-    values.push_bind(row.protocol.clone());
-    values.push_bind(row.address.clone());
-    values.push_bind(row.methods.clone());
-    values.push_bind(row.policy.clone());
-    query.push(format!(
-        ", 1, {NOW} WHERE TRUE ON CONFLICT (participant) DO UPDATE SET \
-         protocol = excluded.protocol, address = excluded.address, methods = excluded.methods, \
-         policy = excluded.policy, version = version + 1, db_update_time = excluded.db_update_time \
-         RETURNING version"
-    ));
-    let returned = writer.statement(&doing, &mut query).await?;
-    let returned = returned.ok_or_else(|| odd(&doing, "the database returned nothing"))?;
-    let version = Cells::from(&returned, 0).next();
-    let version = version.and_then(|version| columns::count("version", version));
-    version.map_err(|what| odd(&doing, what))
+    let row = row.clone();
+    let version = writer.statement(&doing, move |connection, now| {
+        let ParticipantRow {
+            participant,
+            protocol,
+            address,
+            methods,
+            policy,
+            version: _,
+        } = row;
+        let values = params![participant, protocol, address, methods, policy, now];
+        only_cell(connection, PUT_PARTICIPANT, values)
+    });
+    let version = version.await?;
+    let version = version.ok_or_else(|| odd(&doing, "the database returned nothing"))?;
+    columns::count("version", version).map_err(|what| odd(&doing, what))
 }

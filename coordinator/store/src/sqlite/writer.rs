@@ -1,164 +1,189 @@
-//! The one connection that writes.
+//! The one connection that writes, on a thread of its own.
 
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Error, Executor, QueryBuilder, Row, Sqlite,
-    SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteRow},
-};
-use tercet_core::write::{ApplyFailure, Write};
-use tokio::sync::Mutex;
+use std::{path::PathBuf, thread};
+
+use rusqlite::{Connection, Params, types::FromSql};
+use tercet_core::write::ApplyFailure;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    commit::Commit,
     failure::{self, At},
-    read,
+    lock::ProcessLock,
+    options::SqliteOptions,
 };
 use crate::StoreError;
 
-/// The one connection that writes. Whoever uses it takes it out, and puts it back only when it is known to be
-/// outside of any transaction: after an error that leaves doubt, or when a call is dropped while it
-/// runs, the next call opens a new one.
+/// Jobs that wait for the thread; whoever has more waits with them.
+const QUEUE: usize = 16;
+
+type Job = Box<dyn FnOnce(&mut Held) + Send>;
+
+/// The one connection that writes, on a thread of its own: a commit is one message there and one back. A
+/// job that was handed over is carried out, whether or not anybody still waits for it.
 pub(super) struct Writer {
-    options: SqliteConnectOptions,
-    connection: Mutex<Option<SqliteConnection>>,
+    jobs: mpsc::Sender<Job>,
+    ended: oneshot::Receiver<rusqlite::Result<()>>,
 }
 
 impl Writer {
-    /// The writer of a database that `connection`, opened with `options`, has prepared.
-    pub(super) async fn new(
-        options: SqliteConnectOptions,
-        mut connection: SqliteConnection,
-    ) -> Result<Self, Error> {
-        fence(&mut connection).await?;
-        Ok(Self {
+    /// Opens the database at `path`, which exists, and keeps `lock` until it is closed again.
+    pub(super) async fn open(
+        path: PathBuf,
+        options: SqliteOptions,
+        lock: ProcessLock,
+    ) -> Result<Self, StoreError> {
+        let doing = format!("opening {}", path.display());
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (end, ended) = oneshot::channel();
+        let writer = Self { jobs, ended };
+        let held = Held {
+            connection: None,
+            path,
             options,
-            connection: Mutex::new(Some(connection)),
-        })
-    }
-
-    async fn open(&self) -> Result<SqliteConnection, Error> {
-        let mut connection = self.options.connect().await?;
-        fence(&mut connection).await?;
-        Ok(connection)
-    }
-
-    /// Applies every write, or none.
-    pub(super) async fn apply(&self, batch: &[Write]) -> Result<(), StoreError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let commit = Commit::of(batch)?;
-        let doing = || format!("applying {} writes", batch.len());
-        let mut slot = self.connection.lock().await;
-        let mut connection = match slot.take() {
-            Some(connection) => connection,
-            None => self
-                .open()
-                .await
-                .map_err(|error| read::failed(&doing(), &error))?,
+            _lock: lock,
         };
-        match commit.run(&mut connection).await {
-            Ok(()) => {
-                *slot = Some(connection);
-                Ok(())
-            }
-            Err((error, at)) => {
-                let kind = failure::of(&error, at);
-                if is_sound(&error) && is_rolled_back(&mut connection).await {
-                    *slot = Some(connection);
-                }
-                Err(StoreError::new(kind, doing(), error.to_string()))
-            }
-        }
+        thread::Builder::new()
+            .name("tercet-sqlite".into())
+            .spawn(move || {
+                let _ = end.send(held.serve(queue));
+            })
+            .map_err(|error| StoreError::new(ApplyFailure::Fatal, &doing, error.to_string()))?;
+        writer.run(&doing, |_| Ok(())).await?;
+        Ok(writer)
     }
 
-    /// Runs one statement, a transaction of its own, and gives the row that it returns, if any.
-    pub(super) async fn statement(
+    /// Runs a job on the connection; its transaction, if it leaves one open, is rolled back.
+    ///
+    /// When the call is dropped, the job may run all the same.
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         doing: &str,
-        query: &mut QueryBuilder<Sqlite>,
-    ) -> Result<Option<SqliteRow>, StoreError> {
-        let mut slot = self.connection.lock().await;
-        let mut connection = match slot.take() {
-            Some(connection) => connection,
-            None => self
-                .open()
-                .await
-                .map_err(|error| read::failed(doing, &error))?,
+        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let lost = |kind| StoreError::new(kind, doing, "the thread that writes has ended");
+        let (reply, result) = oneshot::channel();
+        let job = Box::new(move |held: &mut Held| {
+            // Whoever does not wait any more does not want to know.
+            let _ = reply.send(held.run(job));
+        });
+        let handed_over = self.jobs.send(job).await;
+        handed_over.map_err(|_| lost(ApplyFailure::Fatal))?;
+        result.await.map_err(|_| lost(ApplyFailure::Unknown))?
+    }
+
+    /// Runs a statement that is a transaction of its own; it is told the database's clock.
+    pub(super) async fn statement<T: Send + 'static>(
+        &self,
+        doing: &str,
+        statement: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let what = doing.to_owned();
+        self.run(doing, move |connection| {
+            let done = clock(connection).and_then(|now| statement(connection, now));
+            done.map_err(|error| failed(&what, &error))
+        })
+        .await
+    }
+
+    /// Closes the connection once the jobs before have ended; the last one of a database moves its log
+    /// into it.
+    pub(super) async fn close(self) -> Result<(), StoreError> {
+        drop(self.jobs);
+        let what = match self.ended.await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the thread that writes has ended badly".into(),
         };
-        // All rows are asked for: the statement commits when it has run to its end.
-        match query.build().fetch_all(&mut connection).await {
-            Ok(mut rows) => {
-                *slot = Some(connection);
-                Ok(rows.pop())
-            }
-            Err(error) => {
-                if is_sound(&error) && is_rolled_back(&mut connection).await {
-                    *slot = Some(connection);
-                }
-                // A statement commits by itself: where in it an error came up is not known.
-                let kind = failure::of(&error, At::Commit);
-                Err(StoreError::new(kind, doing, error.to_string()))
-            }
+        Err(StoreError::new(
+            ApplyFailure::Unknown,
+            "closing the database",
+            what,
+        ))
+    }
+}
+
+/// What the thread owns.
+struct Held {
+    /// Known to be outside of any transaction. After an error that leaves doubt there is none, and the next
+    /// job opens a new one.
+    connection: Option<Connection>,
+    path: PathBuf,
+    options: SqliteOptions,
+    /// Let go of after the connection.
+    _lock: ProcessLock,
+}
+
+impl Held {
+    fn serve(mut self, mut jobs: mpsc::Receiver<Job>) -> rusqlite::Result<()> {
+        while let Some(job) = jobs.blocking_recv() {
+            job(&mut self);
+        }
+        match self.connection.take() {
+            Some(connection) => connection.close().map_err(|(_, error)| error),
+            None => Ok(()),
         }
     }
 
-    /// Closes the connection; the last one of a database moves its log into it.
-    pub(super) async fn close(&self) -> Result<(), StoreError> {
-        let connection = self.connection.lock().await.take();
-        let Some(connection) = connection else {
-            return Ok(());
+    fn run<T>(
+        &mut self,
+        job: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.open()?,
         };
-        let closed = connection.close().await;
-        closed.map_err(|error| read::failed("closing the database", &error))
+        let result = job(&connection);
+        let kind = result.as_ref().err().map(|error| error.kind);
+        if is_sound(kind) && is_rolled_back(&connection) {
+            self.connection = Some(connection);
+        }
+        result
+    }
+
+    fn open(&self) -> Result<Connection, StoreError> {
+        let opened = self.options.open_writer(&self.path);
+        opened.map_err(|error| failed(&format!("opening {}", self.path.display()), &error))
     }
 }
 
-async fn fence(connection: &mut SqliteConnection) -> Result<(), Error> {
-    connection.execute(include_str!("fence.sql")).await?;
-    Ok(())
-}
-
-/// Whether the connection itself is none of the causes of the error.
-fn is_sound(error: &Error) -> bool {
-    match failure::of(error, At::Commit) {
-        ApplyFailure::Moved | ApplyFailure::Content | ApplyFailure::NotApplied => true,
-        ApplyFailure::Unknown | ApplyFailure::Fatal => false,
+/// Whether the connection itself is no cause of the error.
+fn is_sound(error: Option<ApplyFailure>) -> bool {
+    match error {
+        None | Some(ApplyFailure::Moved | ApplyFailure::Content | ApplyFailure::NotApplied) => true,
+        Some(ApplyFailure::Unknown | ApplyFailure::Fatal) => false,
     }
 }
 
 /// Whether no transaction is open any more.
-async fn is_rolled_back(connection: &mut SqliteConnection) -> bool {
-    match connection.execute("ROLLBACK").await {
-        Ok(_) => true,
-        Err(error) => error
-            .as_database_error()
-            .is_some_and(|error| error.message().contains("no transaction is active")),
+fn is_rolled_back(connection: &Connection) -> bool {
+    connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok()
+}
+
+/// The database's clock.
+pub(super) fn clock(connection: &Connection) -> rusqlite::Result<i64> {
+    let sql = "SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000";
+    connection
+        .prepare_cached(sql)?
+        .query_row([], |row| row.get(0))
+}
+
+/// Runs a statement that is a transaction of its own, and gives the cell that it returns, if it does.
+pub(super) fn only_cell<T: FromSql>(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+) -> rusqlite::Result<Option<T>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(values)?;
+    let mut cell = None;
+    // To the end: only there the statement commits.
+    while let Some(row) = rows.next()? {
+        cell = Some(row.get(0)?);
     }
+    Ok(cell)
 }
 
-/// Brings the tables up to this program's version. Tables of a later version are left as they are: the
-/// program before works with them too.
-pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    super::migrations()
-        .set_ignore_missing(true)
-        .run_direct(None, connection, false)
-        .await
-        .map_err(|error| {
-            StoreError::new(
-                ApplyFailure::Fatal,
-                "preparing the tables",
-                error.to_string(),
-            )
-        })
-}
-
-/// The value of a pragma.
-pub(super) async fn pragma(connection: &mut SqliteConnection, name: &str) -> Result<String, Error> {
-    let row = sqlx::query(AssertSqlSafe(format!(
-        "SELECT CAST((SELECT {name} FROM pragma_{name}) AS TEXT)"
-    )))
-    .fetch_one(connection)
-    .await?;
-    row.try_get(0)
+/// An error somewhere in a job; where is not known.
+fn failed(doing: &str, error: &rusqlite::Error) -> StoreError {
+    StoreError::new(failure::of(error, At::Commit), doing, error.to_string())
 }

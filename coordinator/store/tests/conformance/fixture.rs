@@ -321,11 +321,16 @@ pub async fn load_one(store: &dyn Store, id: TxId) -> Option<Transaction> {
     loaded.pop().map(|loaded| loaded.unwrap())
 }
 
+/// Has the store apply the batch.
+pub async fn apply(store: &dyn Store, batch: &[Write]) -> Result<(), StoreError> {
+    store.apply(Arc::new(batch.to_vec())).await
+}
+
 /// Begins them all in one batch.
 pub async fn begin_all(store: &dyn Store, txs: &[Transaction]) {
     let mut batch: Vec<Write> = txs.iter().map(begin).collect();
     batch.sort_by_key(|write| write.id);
-    store.apply(&batch).await.unwrap();
+    apply(store, &batch).await.unwrap();
 }
 
 pub fn kind(result: Result<(), StoreError>) -> Result<(), ApplyFailure> {

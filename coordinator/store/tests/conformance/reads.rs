@@ -17,7 +17,7 @@ use tercet_store::Store;
 use super::{
     Database,
     fixture::{
-        action, action_rows, assert_stands, at, at_once, begin, begin_all, change, decided,
+        action, action_rows, apply, assert_stands, at, at_once, begin, begin_all, change, decided,
         failure, finished, id, kind, load_one, owner, respec, success, transaction, tx_row,
         with_actions,
     },
@@ -47,7 +47,7 @@ pub async fn whatever_is_written_is_read_back<D: Database>(database: &mut D) {
                 assert_stands(store, &inserted).await;
                 let (before, after) = generate::steps(&changed);
                 begin_all(store, std::slice::from_ref(&before)).await;
-                store.apply(&[change(&before, &after)]).await.unwrap();
+                apply(store, &[change(&before, &after)]).await.unwrap();
                 assert_stands(store, &after).await;
             });
             Ok(())
@@ -182,8 +182,7 @@ pub async fn due_rows_come_in_order<D: Database>(database: &mut D) {
 
     // A finished one is due no more.
     let begun = &txs[1];
-    store
-        .apply(&[change(begun, &finished(begun))])
+    apply(store, &[change(begun, &finished(begun))])
         .await
         .unwrap();
     assert_eq!(
@@ -244,7 +243,7 @@ pub async fn standing_tells_who_wrote_last<D: Database>(database: &mut D) {
     let mut taken_over = decided(&plain, failure());
     taken_over.owner.node = "node@b".into();
     taken_over.owner.epoch = u64::from(u32::MAX) + 7;
-    store.apply(&[change(&plain, &taken_over)]).await.unwrap();
+    apply(store, &[change(&plain, &taken_over)]).await.unwrap();
 
     let batch: Vec<Write> = vec![
         begin(&transaction(0)),
@@ -388,7 +387,7 @@ pub async fn readers_see_whole_commits<D: Database>(database: &mut D) {
                 tx.actions[1].last_error = format!("error {}", tx.version);
             }
             let batch: Vec<Write> = txs.iter().zip(&after).map(|(b, a)| change(b, a)).collect();
-            store.apply(&batch).await.unwrap();
+            apply(store, &batch).await.unwrap();
             // What was acknowledged is seen by the next read.
             let one = load_one(store, ids[7]).await.unwrap();
             assert_eq!(one.version, after[7].version);
@@ -406,7 +405,7 @@ pub async fn a_restart_keeps_everything<D: Database>(database: &mut D) {
     database.restart().await;
     assert_stands(database.store(), &begun).await;
     assert_stands(database.store(), &ended).await;
-    let again = database.store().apply(&[begin(&begun)]).await;
+    let again = apply(database.store(), &[begin(&begun)]).await;
     assert_eq!(kind(again), Err(ApplyFailure::Moved));
     let row = Transaction::from_rows(tx_row(&begun), action_rows(&begun)).unwrap();
     assert_eq!(load_one(database.store(), id(0)).await, Some(row));
