@@ -1,6 +1,7 @@
 //! SQLite: one file, one process, one connection that writes and a few that read beside it.
 
 mod cells;
+mod checkpoint;
 mod commit;
 mod failure;
 mod list;

@@ -8,9 +8,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 
-/// Pages of the write-ahead log after which a commit moves them into the database: 64 MiB. Larger than
-/// SQLite's default, because a commit that does so is slow.
-const WAL_AUTOCHECKPOINT_PAGES: u32 = 16_000;
+use super::checkpoint::count_pages;
+
 /// Page cache of the writing connection, in KiB.
 const WRITER_CACHE_KIB: u32 = 32 * 1024;
 /// Prepared statements that the writing connection keeps: more than there are.
@@ -90,7 +89,7 @@ impl SqliteOptions {
         };
         let cache = -i64::from(WRITER_CACHE_KIB);
         connection.pragma_update(None, "synchronous", durability)?;
-        connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)?;
+        count_pages(&connection);
         connection.pragma_update(None, "cache_size", cache)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.set_prepared_statement_cache_capacity(WRITER_STATEMENTS);

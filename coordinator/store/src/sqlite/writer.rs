@@ -1,12 +1,13 @@
 //! The one connection that writes, on a thread of its own.
 
-use std::{path::PathBuf, thread};
+use std::{io, path::PathBuf, thread};
 
 use rusqlite::{Connection, Params, types::FromSql};
 use tercet_core::write::ApplyFailure;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    checkpoint::Checkpoints,
     failure::{self, At},
     lock::ProcessLock,
     options::SqliteOptions,
@@ -33,11 +34,14 @@ impl Writer {
         lock: ProcessLock,
     ) -> Result<Self, StoreError> {
         let doing = format!("opening {}", path.display());
+        let failed =
+            |error: io::Error| StoreError::new(ApplyFailure::Fatal, &doing, error.to_string());
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (end, ended) = oneshot::channel();
         let writer = Self { jobs, ended };
         let held = Held {
             connection: None,
+            checkpoints: Checkpoints::start(path.clone(), options.clone()).map_err(failed)?,
             path,
             options,
             _lock: lock,
@@ -47,7 +51,7 @@ impl Writer {
             .spawn(move || {
                 let _ = end.send(held.serve(queue));
             })
-            .map_err(|error| StoreError::new(ApplyFailure::Fatal, &doing, error.to_string()))?;
+            .map_err(failed)?;
         writer.run(&doing, |_| Ok(())).await?;
         Ok(writer)
     }
@@ -107,6 +111,7 @@ struct Held {
     /// Known to be outside of any transaction. After an error that leaves doubt there is none, and the next
     /// job opens a new one.
     connection: Option<Connection>,
+    checkpoints: Checkpoints,
     path: PathBuf,
     options: SqliteOptions,
     /// Let go of after the connection.
@@ -117,7 +122,11 @@ impl Held {
     fn serve(mut self, mut jobs: mpsc::Receiver<Job>) -> rusqlite::Result<()> {
         while let Some(job) = jobs.blocking_recv() {
             job(&mut self);
+            if let Some(connection) = &self.connection {
+                self.checkpoints.after_commit(connection);
+            }
         }
+        self.checkpoints.stop();
         match self.connection.take() {
             Some(connection) => connection.close().map_err(|(_, error)| error),
             None => Ok(()),
