@@ -5,15 +5,13 @@
 //! decisions. Three commits, as in the coordinator: the begin with its actions, the decision, the
 //! completion.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use rusqlite::{Connection, params};
 use serde_json::{Value, json};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use uuid::Uuid;
 
 use crate::participants::{FIRST, HANDLER, SECOND};
@@ -30,12 +28,11 @@ const LENGTH: Duration = Duration::from_secs(2);
 const SYNCS: usize = 500;
 /// Bytes of such a write.
 const SYNC_BYTES: usize = 4096;
-/// Pages of the write-ahead log before it is copied into the database, as in the coordinator.
-const WAL_PAGES: &str = "16000";
-/// Page cache of the connection, in KiB (negative, as SQLite wants it), as in the coordinator.
-const CACHE_KIB: &str = "-32768";
+/// The connection's settings, as in the coordinator; SQLite itself moves the log after as many pages.
+const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+    PRAGMA wal_autocheckpoint = 16000; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;";
 /// Any time will do.
-const AT: u64 = 1_800_000_000_000_000;
+const AT: i64 = 1_800_000_000_000_000;
 
 /// One number of transactions a commit.
 struct Group {
@@ -62,12 +59,12 @@ pub(crate) struct Floor {
 
 impl Floor {
     /// Measures in this folder.
-    pub(crate) async fn measure(folder: &Path, payload: usize) -> anyhow::Result<Self> {
+    pub(crate) fn measure(folder: &Path, payload: usize) -> anyhow::Result<Self> {
         let (sync_p50, sync_p99) = syncs(folder)?;
         let mut groups = Vec::new();
         for size in GROUPS {
             let file = folder.join(format!("floor-{size}.db"));
-            groups.push(group(&file, size, payload, LENGTH).await?);
+            groups.push(group(&file, size, payload, LENGTH)?);
         }
         Ok(Self {
             sync_p50,
@@ -139,22 +136,11 @@ fn syncs(folder: &Path) -> anyhow::Result<(Duration, Duration)> {
     Ok((took[SYNCS / 2], took[SYNCS * 99 / 100]))
 }
 
-async fn group(
-    file: &Path,
-    size: usize,
-    payload: usize,
-    length: Duration,
-) -> anyhow::Result<Group> {
-    let options = SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .pragma("wal_autocheckpoint", WAL_PAGES)
-        .pragma("cache_size", CACHE_KIB);
-    let mut connection = SqliteConnection::connect_with(&options).await?;
-    connection.execute(TABLES).await?;
-    let payload = "78".repeat(payload);
+fn group(file: &Path, size: usize, payload: usize, length: Duration) -> anyhow::Result<Group> {
+    let connection = Connection::open(file)?;
+    connection.execute_batch(SETTINGS)?;
+    connection.execute_batch(TABLES)?;
+    let payload = vec![b'x'; payload];
     let mut sum = Group {
         size,
         transactions: 0,
@@ -165,82 +151,83 @@ async fn group(
     let before = Usage::of(std::process::id())?;
     let started = Instant::now();
     while started.elapsed() < length {
-        let ids: Vec<String> = (0..size)
-            .map(|_| Uuid::now_v7().simple().to_string())
-            .collect();
-        for text in [begin(&ids, &payload)?, decision(&ids), completion(&ids)] {
-            connection
-                .execute(AssertSqlSafe(text))
-                .await
-                .context("the floor's own statement")?;
-            sum.commits += 1;
-        }
+        let ids: Vec<Uuid> = (0..size).map(|_| Uuid::now_v7()).collect();
+        commit(&connection, &ids, |id| begin(&connection, id, &payload))?;
+        commit(&connection, &ids, |id| decide(&connection, id))?;
+        commit(&connection, &ids, |id| complete(&connection, id))?;
+        sum.commits += 3;
         sum.transactions += u64::try_from(size)?;
     }
     sum.took = started.elapsed();
     sum.cpu = Usage::of(std::process::id())?
         .cpu
         .saturating_sub(before.cpu);
-    connection.close().await?;
     Ok(sum)
 }
 
-/// One row of `tx_info` and two of `action_info` each.
-fn begin(ids: &[String], payload: &str) -> anyhow::Result<String> {
+/// Writes each of the transactions, in one commit.
+fn commit(
+    connection: &Connection,
+    ids: &[Uuid],
+    write: impl Fn(&[u8]) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    for id in ids {
+        write(id.as_bytes())?;
+    }
+    connection.prepare_cached("COMMIT")?.execute([])?;
+    Ok(())
+}
+
+/// One row of `tx_info` and two of `action_info`.
+fn begin(connection: &Connection, id: &[u8], payload: &[u8]) -> rusqlite::Result<()> {
     let begun = format!(
         r#"[{{"action":"first","participant":"{FIRST}","mode":"TCC"}},{{"action":"second","participant":"{SECOND}","mode":"TCC"}}]"#
     );
-    let mut transactions = String::new();
-    let mut actions = String::new();
-    for id in ids {
-        let comma = if transactions.is_empty() { "" } else { "," };
-        let business_id = Uuid::new_v4();
-        write!(
-            transactions,
-            "{comma}(X'{id}','load','{business_id}','COORDINATOR','PROCESS_WAITING','INIT',0,'{begun}',\
-             1,'floor@1',{AT},{AT},{AT},{AT})"
-        )?;
-        write!(
-            actions,
-            "{comma}(X'{id}','first',0,'TCC','{FIRST}','{HANDLER}',X'{payload}',0,0,X'','INIT',0,'',1,\
-             {AT},{AT}),\
-             (X'{id}','second',1,'TCC','{SECOND}','{HANDLER}',X'{payload}',0,0,X'','INIT',0,'',1,{AT},{AT})"
-        )?;
-    }
-    Ok(format!(
-        "BEGIN IMMEDIATE; INSERT INTO tx_info (tx_id, business_type, business_id, driver, status, \
-         biz_status, retry_count, participants_info, version, owner, next_attempt_at, deadline_at, \
-         create_time, db_update_time) VALUES {transactions}; \
-         INSERT INTO action_info (tx_id, action_name, position, action_type, participant, handler, \
+    connection
+        .prepare_cached(
+            "INSERT INTO tx_info (tx_id, business_type, business_id, driver, status, biz_status, \
+             retry_count, participants_info, version, owner, next_attempt_at, deadline_at, \
+             create_time, db_update_time) VALUES (?1, 'load', ?2, 'COORDINATOR', 'PROCESS_WAITING', \
+             'INIT', 0, ?3, 1, 'floor@1', ?4, ?4, ?4, ?4)",
+        )?
+        .execute(params![id, Uuid::new_v4().to_string(), begun, AT])?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO action_info (tx_id, action_name, position, action_type, participant, handler, \
          payload, wants_results, already_tried, result, status, retry_count, last_error, version, \
-         create_time, db_update_time) VALUES {actions}; COMMIT"
-    ))
+         create_time, db_update_time) VALUES (?1, ?2, ?3, 'TCC', ?4, ?5, ?6, 0, 0, X'', 'INIT', 0, \
+         '', 1, ?7, ?7)",
+    )?;
+    insert.execute(params![id, "first", 0, FIRST, HANDLER, payload, AT])?;
+    insert.execute(params![id, "second", 1, SECOND, HANDLER, payload, AT])?;
+    Ok(())
 }
 
-fn decision(ids: &[String]) -> String {
-    format!(
-        "BEGIN IMMEDIATE; UPDATE tx_info SET status = 'PROCESSING', biz_status = 'SUCCESS', \
-         decision_cause = '{{\"kind\":\"ALL_TRIED\"}}', decided_at = {AT}, version = 2 \
-         WHERE tx_id IN ({}) AND version = 1; COMMIT",
-        literals(ids)
-    )
+fn decide(connection: &Connection, id: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE tx_info SET status = 'PROCESSING', biz_status = 'SUCCESS', \
+             decision_cause = '{\"kind\":\"ALL_TRIED\"}', decided_at = ?2, version = 2 \
+             WHERE tx_id = ?1 AND version = 1",
+        )?
+        .execute(params![id, AT])?;
+    Ok(())
 }
 
-fn completion(ids: &[String]) -> String {
-    let literals = literals(ids);
-    format!(
-        "BEGIN IMMEDIATE; UPDATE tx_info SET status = 'SUCCESS', finished_at = {AT}, \
-         next_attempt_at = NULL, version = 3 WHERE tx_id IN ({literals}) AND version = 2; \
-         UPDATE action_info SET status = 'CONFIRMED', finished_at = {AT}, version = 2 \
-         WHERE tx_id IN ({literals}) AND version = 1; COMMIT"
-    )
-}
-
-fn literals(ids: &[String]) -> String {
-    ids.iter()
-        .map(|id| format!("X'{id}'"))
-        .collect::<Vec<_>>()
-        .join(",")
+fn complete(connection: &Connection, id: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE tx_info SET status = 'SUCCESS', finished_at = ?2, next_attempt_at = NULL, \
+             version = 3 WHERE tx_id = ?1 AND version = 2",
+        )?
+        .execute(params![id, AT])?;
+    let mut update = connection.prepare_cached(
+        "UPDATE action_info SET status = 'CONFIRMED', finished_at = ?3, version = 2 \
+         WHERE tx_id = ?1 AND action_name = ?2 AND version = 1",
+    )?;
+    update.execute(params![id, "first", AT])?;
+    update.execute(params![id, "second", AT])?;
+    Ok(())
 }
 
 /// The kind of file system that a folder is on, from /proc/mounts.
@@ -262,33 +249,28 @@ pub(crate) fn file_system(folder: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{Connection as _, Row as _};
-
     use super::*;
 
-    #[tokio::test]
-    async fn writes_what_a_transaction_leaves_in_the_coordinators_tables() {
+    #[test]
+    fn writes_what_a_transaction_leaves_in_the_coordinators_tables() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("floor.db");
-        let group = group(&file, 3, 8, Duration::from_millis(1)).await.unwrap();
+        let group = group(&file, 3, 8, Duration::from_millis(1)).unwrap();
         assert_eq!(
             (group.transactions % 3, group.commits),
             (0, group.transactions)
         );
 
-        let options = SqliteConnectOptions::new().filename(&file);
-        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-        let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM tx_info WHERE status = 'SUCCESS' AND version = 3),
-                    (SELECT count(*) FROM action_info WHERE status = 'CONFIRMED' AND version = 2)",
-        )
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
+        let connection = Connection::open(&file).unwrap();
+        let counts: (i64, i64) = connection
+            .query_row(
+                "SELECT (SELECT count(*) FROM tx_info WHERE status = 'SUCCESS' AND version = 3),
+                        (SELECT count(*) FROM action_info WHERE status = 'CONFIRMED' AND version = 2)",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .unwrap();
         let transactions = i64::try_from(group.transactions).unwrap();
-        assert_eq!(
-            (row.get::<i64, _>(0), row.get::<i64, _>(1)),
-            (transactions, 2 * transactions)
-        );
+        assert_eq!(counts, (transactions, 2 * transactions));
     }
 }

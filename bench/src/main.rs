@@ -104,7 +104,7 @@ async fn measure(options: Options) -> anyhow::Result<()> {
     let floor = if options.no_floor {
         None
     } else {
-        Some(Floor::measure(folder.path(), options.payload).await?)
+        Some(Floor::measure(folder.path(), options.payload)?)
     };
 
     let coordinator = Coordinator::start(&program, folder.path()).await?;

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const QUEUE_MESSAGES: usize = 4_096;
 /// Messages that the engine takes in before it hands out what came of them.
 pub const DRAIN_MESSAGES: usize = 1_024;
+/// Writes of one commit with whose outcome the engine goes on before what came of them is handed out.
+pub const SETTLED_AT_ONCE: usize = 16;
 /// Bytes of one gRPC message that is taken in.
 pub const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Requests of one message of a session.

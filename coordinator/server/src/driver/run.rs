@@ -351,10 +351,20 @@ impl State {
         if !self.parking.is_empty() {
             self.tell_parked(&settled);
         }
-        if !settled.is_empty() {
-            self.engine.handle(now, Input::Settled(settled));
-        }
+        self.settle(now, settled);
         ControlFlow::Continue(())
+    }
+
+    /// Goes on with what has settled, a few at a time: the first calls and replies are on their way while the
+    /// engine works on the next.
+    fn settle(&mut self, now: Timestamp, mut settled: Vec<(TxId, Settled)>) {
+        while !settled.is_empty() {
+            let rest = settled.split_off(settled.len().min(limits::SETTLED_AT_ONCE));
+            self.engine.handle(now, Input::Settled(settled));
+            self.carry_out(now);
+            self.flush();
+            settled = rest;
+        }
     }
 
     fn tell_parked(&mut self, settled: &[(TxId, Settled)]) {
