@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use tercet_crash::points::POINTS;
 
 /// Where fail points may stand.
-const SOURCES: [&str; 2] = ["coordinator/server/src", "participant-sdk/src"];
+const SOURCES: [&str; 2] = ["coordinator/server/src", "participant-sdk/rust/src"];
 
 fn reached(folder: &Path, found: &mut BTreeMap<String, usize>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -118,7 +118,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut in_code = BTreeSet::new();
         names_in(&root.join("coordinator/core/src"), &mut in_code);
-        names_in(&root.join("participant-sdk/barrier/src"), &mut in_code);
+        names_in(&root.join("participant-sdk/rust/barrier/src"), &mut in_code);
         let in_table: BTreeSet<String> = MUTATIONS.iter().map(|m| m.name.to_owned()).collect();
         assert_eq!(in_code, in_table);
     }

@@ -110,5 +110,5 @@ pub use tercet_proto::v1 as proto;
 
 /// The programs of the README must compile.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../../README.md")]
 struct Readme;
