@@ -165,13 +165,7 @@ impl Participants {
 /// Builds the coordinator's release program, as `cargo demo` does, and says where it is.
 pub(crate) fn build_coordinator() -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = [
-        "build",
-        "--release",
-        "--quiet",
-        "--package",
-        "tercet-server",
-    ];
+    let arguments = ["build", "--release", "--quiet", "--package", "tercet-cli"];
     let status = std::process::Command::new(cargo)
         .args(arguments)
         .args(["--bin", "tercet"])

@@ -8,7 +8,7 @@ const SEED: &str = include_str!("../../demo/seed.toml");
 
 fuzz_target!(|bytes: &[u8]| {
     let lines = bytes.split(|byte| *byte == b'\n').count();
-    match tercet_server::demo::read_orders(bytes, SEED) {
+    match demo_player::read_orders(bytes, SEED) {
         Err(what) => assert!(!what.is_empty()),
         Ok((good, bad)) => {
             assert!(good + bad.len() <= lines);

@@ -1,4 +1,4 @@
-//! The coordinator as a process: it carries out what the core decides.
+//! The coordinator as a library: it carries out what the core decides.
 //!
 //! | module | does |
 //! |---|---|
@@ -8,18 +8,14 @@
 //! | `calls` | calls to participants that do not attach |
 //! | [`directory`] | who is known as a participant, and how each is reached |
 //! | [`config`] | flags, environment and file, checked whole |
-//! | `demo` | the exchange of points for coupons (feature `demo`) |
-//! | [`cli`] | the commands of the binary `tercet` |
 //!
-//! Nothing below [`cli`] reads the environment, installs a signal handler or prints.
+//! Nothing here reads the environment, installs a signal handler or prints: that is for the program
+//! that calls [`serve`](fn@serve).
 
 pub mod api;
 mod calls;
-pub mod cli;
 mod clock;
 pub mod config;
-#[cfg(feature = "demo")]
-pub mod demo;
 pub mod directory;
 mod driver;
 pub mod limits;

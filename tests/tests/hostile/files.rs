@@ -75,7 +75,7 @@ proptest! {
         let mut bytes = if with_header { b"order_id,user,points,coupon\n".to_vec() } else { Vec::new() };
         bytes.extend(lines.join(&b'\n'));
         let count = bytes.split(|byte| *byte == b'\n').count();
-        match tercet_server::demo::read_orders(&bytes, seed) {
+        match demo_player::read_orders(&bytes, seed) {
             Err(what) => prop_assert!(!what.is_empty()),
             Ok((good, bad)) => {
                 prop_assert!(good + bad.len() <= count);
@@ -86,7 +86,7 @@ proptest! {
 
     #[test]
     fn any_text_is_a_seed_file_or_refused_with_words(text in any::<String>()) {
-        if let Err(what) = tercet_server::demo::read_orders(b"", &text) {
+        if let Err(what) = demo_player::read_orders(b"", &text) {
             prop_assert!(!what.is_empty());
         }
     }

@@ -151,32 +151,3 @@ fn an_address_that_others_can_reach_needs_insecure_and_a_name() {
     Effective::from_sources(&listen(&right)).unwrap();
     assert_eq!(keys(&listen(&[("lease", "2s")])), ["hold"]);
 }
-
-#[test]
-fn the_binary_tells_mistakes_with_exit_code_2_and_shows_origins() {
-    let tercet = |arguments: &[&str]| {
-        std::process::Command::new(env!("CARGO_BIN_EXE_tercet"))
-            .args(arguments)
-            .output()
-            .unwrap()
-    };
-    for command in [&["serve"][..], &["config", "check"]] {
-        let wrong = tercet(&[command, &["--lease", "0s", "--poll-rows=0"]].concat());
-        let told = String::from_utf8(wrong.stderr).unwrap();
-        assert_eq!(wrong.status.code(), Some(2), "{told}");
-        assert!(
-            told.contains("lease (flag)") && told.contains("poll_rows (flag)"),
-            "{told}"
-        );
-        assert!(wrong.stdout.is_empty(), "nothing was bound");
-    }
-    let right = tercet(&["config", "show", "--lease", "20s"]);
-    let shown = String::from_utf8(right.stdout).unwrap();
-    let table: toml::Table = shown.parse().unwrap();
-    assert_eq!(table["lease"].as_str(), Some("20s"));
-    assert!(
-        shown
-            .lines()
-            .any(|line| line.starts_with("lease") && line.ends_with("# flag"))
-    );
-}

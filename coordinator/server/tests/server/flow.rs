@@ -6,7 +6,9 @@ use tercet_proto::v1::{self, session_reply::Reply, session_request::Request};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::harness::{Attached, PATIENCE, Server, action, begin, done, execute, reason, rejected};
+use crate::harness::{
+    Attached, PATIENCE, Server, action, begin, done, execute, quick, reason, rejected,
+};
 
 #[tokio::test]
 async fn an_execute_of_two_actions_commits() {
@@ -329,4 +331,26 @@ async fn a_caller_that_leaves_does_not_stop_its_transaction() {
     server
         .until(&tx_id, |tx| tx.status() == v1::TxStatus::Success)
         .await;
+}
+
+#[tokio::test]
+async fn a_dead_participant_is_in_the_way() {
+    let server = Server::start().await;
+    drop(Attached::new(&server, "points", 1).await);
+    let mut spend = action("spend", "points");
+    spend.retry = Some(quick(3));
+    let wanted = execute(vec![spend], v1::Wait::Accepted);
+    let tx_id = server
+        .coordinator()
+        .execute(wanted)
+        .await
+        .unwrap()
+        .into_inner()
+        .tx_id;
+    let tx = server.until(&tx_id, |tx| !tx.obstacles.is_empty()).await;
+    assert!(
+        tx.obstacles[0].contains("points is not attached"),
+        "{:?}",
+        tx.obstacles
+    );
 }

@@ -10,5 +10,4 @@ mod direct;
 mod documentation;
 mod drain;
 mod flow;
-mod operator;
 mod refusals;

@@ -9,12 +9,12 @@ use anyhow::{Context, anyhow, bail};
 use demo_service::Step;
 use uuid::Uuid;
 
-use super::args::{DemoArgs, Mode};
-use super::orders::Orders;
-use super::seeds::Seeds;
+use crate::args::{DemoArgs, Mode};
+use crate::orders::Orders;
+use crate::seeds::Seeds;
 
-const ORDERS: &str = include_str!("../../../../demo/orders.csv");
-const SEED: &str = include_str!("../../../../demo/seed.toml");
+const ORDERS: &str = include_str!("../../orders.csv");
+const SEED: &str = include_str!("../../seed.toml");
 /// The largest orders' or seed file.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 

@@ -6,17 +6,17 @@ use clap::{Args, Subcommand, ValueEnum};
 use tercet_proto::v1::{
     self, coordinator_client::CoordinatorClient, operator_client::OperatorClient,
 };
+use tercet_server::limits;
 use tonic::transport::Channel;
 
-use super::{
-    Failure, Outcome,
+use crate::{
     client::{Coordinator, MESSAGE_BYTES, refused, request},
+    failure::CommandResult,
     json, print, show, words,
 };
-use crate::limits;
 
 #[derive(Args)]
-pub(super) struct TxArgs {
+pub(crate) struct TxArgs {
     #[command(flatten)]
     coordinator: Coordinator,
     /// Print JSON, for scripts.
@@ -149,7 +149,7 @@ enum BizStatus {
 
 type Client = CoordinatorClient<Channel>;
 
-pub(super) async fn run(args: TxArgs) -> Outcome {
+pub(crate) async fn run(args: TxArgs) -> CommandResult {
     let channel = args.coordinator.connect().await?;
     let client = CoordinatorClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES);
     let operator = OperatorClient::new(channel).max_decoding_message_size(MESSAGE_BYTES);
@@ -199,7 +199,7 @@ pub(super) async fn run(args: TxArgs) -> Outcome {
     tell(&done.map_err(refused)?.into_inner(), args.json)
 }
 
-fn tell(state: &v1::TransactionState, as_json: bool) -> Outcome {
+fn tell(state: &v1::TransactionState, as_json: bool) -> CommandResult {
     if as_json {
         print(&format!("{}\n", json::state(state)))?;
     } else {
@@ -217,7 +217,7 @@ fn tell(state: &v1::TransactionState, as_json: bool) -> Outcome {
     Ok(0)
 }
 
-async fn show_one(mut client: Client, which: Which, as_json: bool) -> Outcome {
+async fn show_one(mut client: Client, which: Which, as_json: bool) -> CommandResult {
     let message = v1::GetRequest {
         tx_id: which.tx_id.unwrap_or_default(),
         business_type: which.business_type.unwrap_or_default(),
@@ -236,7 +236,7 @@ async fn show_one(mut client: Client, which: Which, as_json: bool) -> Outcome {
     Ok(0)
 }
 
-async fn watch(mut client: Client, tx_id: String, as_json: bool) -> Outcome {
+async fn watch(mut client: Client, tx_id: String, as_json: bool) -> CommandResult {
     let message = v1::WatchRequest { tx_id };
     let mut states = client.watch(message).await.map_err(refused)?.into_inner();
     let mut code = 0;
@@ -268,7 +268,7 @@ fn line(tx: &v1::Transaction) -> String {
     format!("{}; {}", words::standing(tx), actions.join(", "))
 }
 
-async fn list(mut client: Client, args: ListArgs, as_json: bool) -> Outcome {
+async fn list(mut client: Client, args: ListArgs, as_json: bool) -> CommandResult {
     let stuck = args.stuck;
     let limit = args.limit;
     let mut message = wanted(args);
@@ -365,10 +365,4 @@ fn rows(transactions: &[v1::Transaction]) -> String {
         "BECAUSE",
     ];
     words::table(&head, &rows, "")
-}
-
-impl From<std::convert::Infallible> for Failure {
-    fn from(never: std::convert::Infallible) -> Self {
-        match never {}
-    }
 }

@@ -7,10 +7,10 @@ use anyhow::bail;
 use tercet_proto::v1::ListParticipantsRequest;
 use tercet_proto::v1::participants_client::ParticipantsClient;
 
-use super::args::{DemoArgs, Role};
-use super::evidence::Addresses;
-use super::process::Process;
-use super::script::Folder;
+use crate::args::{DemoArgs, Role};
+use crate::evidence::Addresses;
+use crate::process::Process;
+use crate::script::Folder;
 
 /// How long both services may take to attach.
 const ATTACH: Duration = Duration::from_secs(20);
@@ -68,8 +68,8 @@ impl<'a> Stage<'a> {
     pub(crate) fn initiator(&self) -> anyhow::Result<Process> {
         let pace = &self.args.pace;
         let mode = match self.args.mode {
-            super::args::Mode::Tcc => "tcc",
-            super::args::Mode::Compensate => "compensate",
+            crate::args::Mode::Tcc => "tcc",
+            crate::args::Mode::Compensate => "compensate",
         };
         let arguments = [
             "demo-service".to_owned(),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use tercet_proto::v1;
 
-use super::words::short;
+use crate::words::short;
 
 fn cause(cause: Option<&v1::Cause>) -> Value {
     cause.map_or(Value::Null, |cause| {
@@ -18,7 +18,7 @@ fn cause(cause: Option<&v1::Cause>) -> Value {
 }
 
 /// A transaction; payloads and results in hexadecimal.
-pub(super) fn transaction(tx: &v1::Transaction) -> Value {
+pub(crate) fn transaction(tx: &v1::Transaction) -> Value {
     json!({
         "tx_id": tx.tx_id,
         "business_type": tx.business_type,
@@ -100,7 +100,7 @@ fn operator_entry(entry: &v1::OperatorEntry) -> Value {
 }
 
 /// Where a transaction stands after a command.
-pub(super) fn state(state: &v1::TransactionState) -> Value {
+pub(crate) fn state(state: &v1::TransactionState) -> Value {
     json!({
         "tx_id": state.tx_id,
         "status": short(state.status().as_str_name(), "TX_STATUS_"),
@@ -112,7 +112,7 @@ pub(super) fn state(state: &v1::TransactionState) -> Value {
 }
 
 /// A participant.
-pub(super) fn participant(view: &v1::ParticipantView) -> Value {
+pub(crate) fn participant(view: &v1::ParticipantView) -> Value {
     json!({
         "participant": view.participant,
         "protocol": short(view.protocol().as_str_name(), "PROTOCOL_"),

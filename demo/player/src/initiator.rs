@@ -12,11 +12,11 @@ use tercet_sdk::initiator::{Action, Client, Decision, Error, Outcome, RetryPolic
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::args::{InitiatorArgs, Mode, Pace};
-use super::event::{Answer, Event};
-use super::orders::{Order, Orders};
-use super::seeds::Seeds;
-use super::{BUSINESS_TYPE, COUPON_ACTION, POINTS_ACTION};
+use crate::args::{InitiatorArgs, Mode, Pace};
+use crate::event::{Answer, Event};
+use crate::orders::{Order, Orders};
+use crate::seeds::Seeds;
+use crate::{BUSINESS_TYPE, COUPON_ACTION, POINTS_ACTION};
 
 /// The first pause before a service is asked again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);

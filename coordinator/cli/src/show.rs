@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use tercet_proto::v1;
 
-use super::words::{self, plain, short, took};
+use crate::words::{self, plain, short, took};
 
 /// Everything a person wants to know of one transaction.
-pub(super) fn text(tx: &v1::Transaction) -> String {
+pub(crate) fn text(tx: &v1::Transaction) -> String {
     let mut text = head(tx);
     text.push_str(&actions(tx));
     text.push_str("\nTimeline (UTC)\n");

@@ -1,8 +1,12 @@
-//! `tercet demo`: the exchange of points for coupons, for real.
+//! Plays the exchange of points for coupons, for real: `tercet demo`.
 //!
 //! Coordinator, points service, coupons service and initiator run as processes of their own; orders
 //! are fed, calls are made to fail and processes are killed as the command line asks; then every order
 //! is looked up in all three books.
+//!
+//! Each process is the calling program again, with other arguments. So the caller is the binary
+//! `tercet`, whose commands are `serve`, `demo` with [`DemoArgs`] and `demo-service` with
+//! [`DemoService`].
 //!
 //! | file | what it knows |
 //! |---|---|
@@ -10,6 +14,7 @@
 //! | `script`, `orders`, `seeds` | what is played; bad input |
 //! | `process`, `stage` | the four processes |
 //! | `initiator`, `event` | the process that feeds, and what it tells |
+//! | `play` | the play from its first process to its report |
 //! | `feed`, `progress` | the middle of it: counting, killing, showing |
 //! | `evidence`, `books`, `report` | the end of it: reading, matching, telling |
 
@@ -20,6 +25,7 @@ mod evidence;
 mod feed;
 mod initiator;
 mod orders;
+mod play;
 mod process;
 mod progress;
 mod report;
@@ -29,16 +35,13 @@ mod stage;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 
 pub use args::{DemoArgs, DemoService, InitiatorArgs, Mode, Pace, Role};
 
-use books::Sheet;
-use report::{EndingCount, Report};
+use report::Report;
 use script::{Folder, Script};
-use stage::Stage;
 
 /// The business type of every transaction of the demo.
 const BUSINESS_TYPE: &str = "points_for_coupon";
@@ -61,23 +64,60 @@ pub fn read_orders(orders: &[u8], seed: &str) -> Result<(usize, Vec<usize>), Str
     Ok((read.good.len(), bad.collect()))
 }
 
-/// Runs the demo. The exit code is 0 only if every order reached its end and the books balance.
-pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
-    let (script, folder) = match prepare(&args) {
+/// Plays the demo and prints the result, with progress and errors on standard error.
+///
+/// The exit code is 0 only if every order reached its end and the books balance.
+pub fn run(args: &DemoArgs) -> ExitCode {
+    block_on(perform(args))
+}
+
+/// Runs one of the demo's processes until it is to stop.
+pub fn run_service(service: DemoService) -> ExitCode {
+    demo_service::log_to_stderr();
+    block_on(async {
+        match service {
+            DemoService::Points(options) => demo_points::run(&options).await?,
+            DemoService::Coupons(options) => demo_coupons::run(&options).await?,
+            DemoService::Initiator(args) => initiator::run(args).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Runs to the end, and prints an error that is left.
+fn block_on(run: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| {
+            let ended = runtime.block_on(run);
+            // A read of standard input that still waits must not keep the process.
+            runtime.shutdown_background();
+            ended
+        });
+    ended.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn perform(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let (script, folder) = match prepare(args) {
         Ok(ready) => ready,
-        Err(error) => return failed(&args, &error, BAD_INPUT),
+        Err(error) => return failed(args, &error, BAD_INPUT),
     };
     let played = tokio::select! {
-        played = play(&args, &script, &folder) => played,
+        played = play::play(args, &script, &folder) => played,
         interrupted = interrupted() => {
             let error = interrupted.context(broken_off(folder));
-            return failed(&args, &error, INTERRUPTED);
+            return failed(args, &error, INTERRUPTED);
         }
     };
     match played {
         Ok(mut report) => {
             report.data_dir = folder.close(report.ok);
-            print(&args, &report)?;
+            print(args, &report)?;
             Ok(if report.ok {
                 ExitCode::SUCCESS
             } else {
@@ -86,18 +126,8 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         }
         Err(error) => {
             let error = error.context(broken_off(folder));
-            failed(&args, &error, 1)
+            failed(args, &error, 1)
         }
-    }
-}
-
-/// Runs one of the demo's processes.
-pub async fn run_service(service: DemoService) -> anyhow::Result<()> {
-    demo_service::log_to_stderr();
-    match service {
-        DemoService::Points(options) => demo_points::run(&options).await,
-        DemoService::Coupons(options) => demo_coupons::run(&options).await,
-        DemoService::Initiator(args) => initiator::run(args).await,
     }
 }
 
@@ -120,51 +150,6 @@ fn broken_off(folder: Folder) -> String {
         Some(path) => format!("the demo broke off; see {}", path.display()),
         None => "the demo broke off".to_owned(),
     }
-}
-
-async fn play(args: &DemoArgs, script: &Script, folder: &Folder) -> anyhow::Result<Report> {
-    let mut stage = Stage::set(args, folder).await?;
-    let started = Instant::now();
-    let fed = feed::feed(&mut stage, args, script.orders.good.len()).await?;
-    let feed_ms = started.elapsed().as_millis();
-    let addresses = stage.addresses.clone();
-    let mut evidence = tokio::select! {
-        evidence = read(args, &addresses) => evidence?,
-        death = stage.death() => return Err(death),
-    };
-    evidence.answers = fed.answers;
-    stage.clear().await?;
-    let sheet = Sheet::draw(args.mode, &script.orders, &script.seeds, &evidence);
-    let balances = sheet.balances();
-    Ok(Report {
-        ok: balances && sheet.ended == sheet.orders,
-        mode: args.mode,
-        lines: script.orders.good.len(),
-        bad_orders: script.orders.bad.clone(),
-        endings: endings(&sheet),
-        balances,
-        sheet,
-        faults: args.fail.iter().map(ToString::to_string).collect(),
-        kills: fed.kills,
-        feed_ms,
-        data_dir: None,
-    })
-}
-
-async fn read(args: &DemoArgs, at: &evidence::Addresses) -> anyhow::Result<books::Evidence> {
-    evidence::settled(at, args.pace.patience_ms)
-        .await
-        .context("the coordinator does not answer")?;
-    evidence::read(at).await
-}
-
-fn endings(sheet: &Sheet) -> Vec<EndingCount> {
-    let count = |(ending, orders): (&books::Ending, &usize)| EndingCount {
-        outcome: ending.outcome,
-        reason: ending.reason.clone(),
-        orders: *orders,
-    };
-    sheet.endings.iter().map(count).collect()
 }
 
 fn print(args: &DemoArgs, report: &Report) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Args;
+use tercet_server::{Config, config::LogFormat, serve};
 use tercet_store::{SqliteOptions, SqliteStore, Store};
 use tokio::{
     io::AsyncReadExt,
@@ -15,11 +16,14 @@ use tokio::{
 };
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::{Failure, Outcome, configuration::Settings, print};
-use crate::{Config, config::LogFormat, serve::serve};
+use crate::{
+    configuration::Settings,
+    failure::{CommandResult, Failure},
+    print,
+};
 
 #[derive(Args)]
-pub(super) struct ServeArgs {
+pub(crate) struct ServeArgs {
     #[command(flatten)]
     settings: Settings,
     /// Stop when standard input ends, so that this process never outlives the one that started it.
@@ -27,20 +31,20 @@ pub(super) struct ServeArgs {
     until_stdin_ends: bool,
 }
 
-pub(super) fn run(args: &ServeArgs) -> Outcome {
+pub(crate) fn run(args: &ServeArgs) -> CommandResult {
     let config = args.settings.effective()?.config;
     log(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::because("the runtime cannot be started", error))?;
-    let outcome = runtime.block_on(start(config, args.until_stdin_ends));
+    let result = runtime.block_on(start(config, args.until_stdin_ends));
     // What still runs is of no consequence: nothing that was acknowledged depends on it.
     runtime.shutdown_background();
-    outcome
+    result
 }
 
-async fn start(config: Config, until_stdin_ends: bool) -> Outcome {
+async fn start(config: Config, until_stdin_ends: bool) -> CommandResult {
     let database = config.database.clone();
     let stop = stopped(until_stdin_ends)
         .map_err(|error| Failure::because("signals cannot be caught", error))?;

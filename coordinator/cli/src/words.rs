@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use tercet_proto::v1;
 
 /// A time of the database, in UTC.
-pub(super) fn time(micros: i64) -> String {
+pub(crate) fn time(micros: i64) -> String {
     DateTime::<Utc>::from_timestamp_micros(micros).map_or_else(
         || micros.to_string(),
         |at| at.to_rfc3339_opts(SecondsFormat::Millis, true),
@@ -15,7 +15,7 @@ pub(super) fn time(micros: i64) -> String {
 }
 
 /// How long something took, short.
-pub(super) fn took(micros: i64) -> String {
+pub(crate) fn took(micros: i64) -> String {
     let micros = u64::try_from(micros).unwrap_or(0);
     match micros {
         0..1_000 => format!("{micros} us"),
@@ -28,7 +28,7 @@ pub(super) fn took(micros: i64) -> String {
 }
 
 /// Both statuses in the words of a person.
-pub(super) fn standing(transaction: &v1::Transaction) -> &'static str {
+pub(crate) fn standing(transaction: &v1::Transaction) -> &'static str {
     use v1::{BizStatus as Biz, TxStatus as Tx};
     match (transaction.status(), transaction.biz_status()) {
         (Tx::ProcessWaiting, Biz::Unknown) => "asking back",
@@ -44,7 +44,7 @@ pub(super) fn standing(transaction: &v1::Transaction) -> &'static str {
 }
 
 /// Why the decision is what it is.
-pub(super) fn cause(cause: Option<&v1::Cause>) -> String {
+pub(crate) fn cause(cause: Option<&v1::Cause>) -> String {
     let Some(cause) = cause else {
         return String::new();
     };
@@ -65,19 +65,19 @@ pub(super) fn cause(cause: Option<&v1::Cause>) -> String {
 }
 
 /// The last word of an enum's wire name: `TX_STATUS_SUCCESS` gives `SUCCESS`.
-pub(super) fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
+pub(crate) fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
     name.strip_prefix(prefix).unwrap_or(name)
 }
 
 /// Text of others without control characters, so that it cannot speak to a terminal.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
 }
 
 /// Rows in columns as wide as they need; the last one is not filled up.
-pub(super) fn table(head: &[&str], rows: &[Vec<String>], indent: &str) -> String {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>], indent: &str) -> String {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -4,13 +4,16 @@ use std::fmt::Write as _;
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand, error::ErrorKind};
+use tercet_server::config::{Effective, KEYS, Sources};
 
-use super::{Failure, Outcome, print};
-use crate::config::{Effective, KEYS, Sources};
+use crate::{
+    failure::{CommandResult, Failure},
+    print,
+};
 
 /// The flags that set keys of the configuration.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     file: Option<PathBuf>,
     flags: BTreeMap<String, String>,
 }
@@ -73,7 +76,7 @@ impl FromArgMatches for Settings {
 
 impl Settings {
     /// The configuration that flags, environment and file say together.
-    pub(super) fn effective(&self) -> Result<Effective, Failure> {
+    pub(crate) fn effective(&self) -> Result<Effective, Failure> {
         let file = match &self.file {
             None => None,
             Some(path) => {
@@ -97,7 +100,7 @@ impl Settings {
 }
 
 #[derive(clap::Args)]
-pub(super) struct ConfigArgs {
+pub(crate) struct ConfigArgs {
     #[command(subcommand)]
     command: ConfigCommand,
 }
@@ -110,7 +113,7 @@ enum ConfigCommand {
     Show(Settings),
 }
 
-pub(super) fn run(args: &ConfigArgs) -> Outcome {
+pub(crate) fn run(args: &ConfigArgs) -> CommandResult {
     match &args.command {
         ConfigCommand::Check(settings) => {
             settings.effective()?;

@@ -7,11 +7,11 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::args::{DemoArgs, Role};
-use super::event::{Answer, Event};
-use super::process::Process;
-use super::progress::Progress;
-use super::stage::Stage;
+use crate::args::{DemoArgs, Role};
+use crate::event::{Answer, Event};
+use crate::process::Process;
+use crate::progress::Progress;
+use crate::stage::Stage;
 
 /// Orders under way when processes are killed, unless the file has too few.
 const IN_FLIGHT_AT_KILL: usize = 8;

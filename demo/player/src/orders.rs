@@ -5,7 +5,7 @@ use demo_points::accounts::MAX_POINTS;
 use demo_service::check_name;
 use serde::Serialize;
 
-use super::seeds::Seeds;
+use crate::seeds::Seeds;
 
 /// The first line of the file.
 const HEADER: [&str; 4] = ["order_id", "user", "points", "coupon"];

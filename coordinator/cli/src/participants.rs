@@ -3,14 +3,14 @@
 use clap::{Args, Subcommand, ValueEnum};
 use tercet_proto::v1::{self, participants_client::ParticipantsClient};
 
-use super::{
-    Failure, Outcome,
+use crate::{
     client::{Coordinator, MESSAGE_BYTES, refused, request},
+    failure::{CommandResult, Failure},
     json, print, words,
 };
 
 #[derive(Args)]
-pub(super) struct ParticipantsArgs {
+pub(crate) struct ParticipantsArgs {
     #[command(flatten)]
     coordinator: Coordinator,
     /// Print JSON, for scripts.
@@ -72,7 +72,7 @@ fn methods(text: &str) -> Result<v1::Methods, String> {
     })
 }
 
-pub(super) async fn run(args: ParticipantsArgs) -> Outcome {
+pub(crate) async fn run(args: ParticipantsArgs) -> CommandResult {
     let channel = args.coordinator.connect().await?;
     let client = ParticipantsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES);
     match args.command {
@@ -83,7 +83,7 @@ pub(super) async fn run(args: ParticipantsArgs) -> Outcome {
 
 type Client = ParticipantsClient<tonic::transport::Channel>;
 
-async fn list(mut client: Client, as_json: bool) -> Outcome {
+async fn list(mut client: Client, as_json: bool) -> CommandResult {
     let message = v1::ListParticipantsRequest {};
     let found = client
         .list(request(message))
@@ -121,7 +121,7 @@ async fn list(mut client: Client, as_json: bool) -> Outcome {
     Ok(0)
 }
 
-async fn register(mut client: Client, wanted: Register, as_json: bool) -> Outcome {
+async fn register(mut client: Client, wanted: Register, as_json: bool) -> CommandResult {
     let name = wanted.participant.clone();
     let protocol = match wanted.protocol {
         Protocol::Invoke => v1::Protocol::Invoke,

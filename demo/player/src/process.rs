@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::args::Role;
+use crate::args::Role;
 
 /// How long a process may take until it says where it listens.
 const START: Duration = Duration::from_secs(20);

@@ -3,15 +3,15 @@
 use std::{future::Future, time::Duration};
 
 use clap::Args;
+use tercet_server::{config::PORT, limits};
 use tonic::{Status, transport::Channel};
 use tonic_types::StatusExt;
 
-use super::{Failure, Outcome};
-use crate::{config::PORT, limits};
+use crate::failure::{CommandResult, Failure};
 
 /// Which coordinator.
 #[derive(Args, Clone, Debug)]
-pub(super) struct Coordinator {
+pub(crate) struct Coordinator {
     /// The coordinator's address.
     #[arg(long, env = "TERCET_COORDINATOR", value_name = "ADDRESS", global = true,
           default_value_t = format!("http://127.0.0.1:{PORT}"))]
@@ -22,7 +22,7 @@ pub(super) struct Coordinator {
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Coordinator {
-    pub(super) async fn connect(&self) -> Result<Channel, Failure> {
+    pub(crate) async fn connect(&self) -> Result<Channel, Failure> {
         let endpoint = Channel::from_shared(self.coordinator.clone()).map_err(|error| {
             Failure::Usage(format!("--coordinator {}: {error}", self.coordinator))
         })?;
@@ -39,10 +39,10 @@ impl Coordinator {
 }
 
 /// Messages of transactions with large payloads and results are larger than the usual limit.
-pub(super) const MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
 /// A request that is given up after a while.
-pub(super) fn request<T>(message: T) -> tonic::Request<T> {
+pub(crate) fn request<T>(message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.set_timeout(REQUEST_TIMEOUT);
     request
@@ -50,7 +50,7 @@ pub(super) fn request<T>(message: T) -> tonic::Request<T> {
 
 /// What the coordinator says when it refuses.
 #[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
-pub(super) fn refused(status: Status) -> Failure {
+pub(crate) fn refused(status: Status) -> Failure {
     let details = status.get_error_details();
     let reason = details.error_info().map(|info| info.reason.clone());
     Failure::Failed(
@@ -63,7 +63,7 @@ pub(super) fn refused(status: Status) -> Failure {
 }
 
 /// Runs a command that talks to a coordinator.
-pub(super) fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
+pub(crate) fn block_on(command: impl Future<Output = CommandResult>) -> CommandResult {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -12,8 +12,8 @@ use tercet_proto::v1::coordinator_client::CoordinatorClient;
 use tercet_proto::v1::{GetRequest, ListRequest, Transaction, TxStatus};
 use tonic::transport::Channel;
 
-use super::BUSINESS_TYPE;
-use super::books::Evidence;
+use crate::BUSINESS_TYPE;
+use crate::books::Evidence;
 
 /// Rows asked for at once.
 const PAGE: u32 = 500;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use demo_coupons::proto as coupons;
 use demo_points::proto as points;
 
-use super::super::seeds::Seeds;
 use super::{Evidence, Sheet, Sums};
+use crate::seeds::Seeds;
 
 impl Sheet {
     /// Accounts against the seed and the ledger.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::args::Mode;
-use super::books::{Sheet, Sums};
-use super::feed::Kill;
-use super::orders::BadOrder;
+use crate::args::Mode;
+use crate::books::{Sheet, Sums};
+use crate::feed::Kill;
+use crate::orders::BadOrder;
 
 /// Mismatches and bad lines that a text shows; JSON has all.
 const SHOWN: usize = 40;

@@ -15,10 +15,10 @@ use tercet_proto::v1::{BizStatus, CauseKind, Transaction, TxStatus};
 
 use judge::{Books, points_request};
 
-use super::args::Mode;
-use super::event::Answer;
-use super::orders::{Order, Orders};
-use super::seeds::Seeds;
+use crate::args::Mode;
+use crate::event::Answer;
+use crate::orders::{Order, Orders};
+use crate::seeds::Seeds;
 
 /// All that was read after the feed.
 #[derive(Clone, Debug, Default)]

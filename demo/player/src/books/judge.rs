@@ -7,11 +7,11 @@ use demo_points::proto as points;
 use prost::Message;
 use tercet_proto::v1::{ActionView, BizStatus, Transaction, TxStatus};
 
-use super::super::args::Mode;
-use super::super::event::Answer;
-use super::super::orders::Order;
-use super::super::{COUPON_ACTION, POINTS_ACTION};
 use super::{Evidence, ending};
+use crate::args::Mode;
+use crate::event::Answer;
+use crate::orders::Order;
+use crate::{COUPON_ACTION, POINTS_ACTION};
 
 /// What stands in each book, by transaction.
 struct ByTx<'a> {

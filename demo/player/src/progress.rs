@@ -3,7 +3,7 @@
 
 use std::io::{IsTerminal, Write, stderr};
 
-use super::feed::Tally;
+use crate::feed::Tally;
 
 /// Lines printed where there is no terminal.
 const PLAIN_LINES: usize = 4;

@@ -7,12 +7,12 @@ use demo_points::proto as points;
 use prost::Message;
 use tercet_proto::v1::{Action, ActionView, BizStatus, Transaction, TxStatus};
 
-use super::super::args::Mode;
-use super::super::event::Answer;
-use super::super::orders::Orders;
-use super::super::seeds::Seeds;
-use super::super::{COUPON_ACTION, POINTS_ACTION};
 use super::{Evidence, Sheet};
+use crate::args::Mode;
+use crate::event::Answer;
+use crate::orders::Orders;
+use crate::seeds::Seeds;
+use crate::{COUPON_ACTION, POINTS_ACTION};
 
 const SEED: &str = "[[account]]\nuser = \"ann\"\npoints = 100\n\
                     [[coupon]]\nkind = \"tea\"\nstock = 5\nper_user = 5\n";

@@ -1,0 +1,318 @@
+//! The commands that look at a coordinator and its transactions: show, list, watch, retry, resolve,
+//! decide, register.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    process::Output,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::Value;
+use tercet_sdk::{
+    Mode, Outcome, Participant,
+    initiator::{Action, CheckBack, Wait},
+    proto::{self, BizStatus, Operation, TxStatus},
+};
+use tercet_testkit::{Attached, TestCoordinator};
+use tokio::{process::Command, time::timeout};
+
+/// How long anything may take before a test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn tercet(coordinator: &TestCoordinator, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tercet"))
+        .args(arguments)
+        .env("TERCET_COORDINATOR", coordinator.address())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap()
+}
+
+async fn text(coordinator: &TestCoordinator, arguments: &[&str]) -> String {
+    let output = tercet(coordinator, arguments).await;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+async fn json(coordinator: &TestCoordinator, arguments: &[&str]) -> Value {
+    serde_json::from_str(&text(coordinator, arguments).await).unwrap()
+}
+
+/// A participant with one handler, which answers every call with what `answer` makes of it.
+fn participant(
+    name: &str,
+    handler: &str,
+    answer: impl Fn(&proto::Call) -> Outcome + Send + Sync + 'static,
+) -> Participant {
+    Participant::builder(name)
+        .raw(handler, Mode::Tcc, move |call| {
+            std::future::ready(answer(&call))
+        })
+        .build()
+        .unwrap()
+}
+
+/// Executes a transaction of these actions to its end, and returns its id.
+async fn execute(
+    coordinator: &TestCoordinator,
+    business_id: &str,
+    actions: impl IntoIterator<Item = Action>,
+) -> String {
+    let client = coordinator.client().await;
+    let mut draft = client.execute("points_for_coupon", business_id);
+    for action in actions {
+        draft = draft.action(action);
+    }
+    let outcome = draft.wait(Wait::Completed).send().await.unwrap();
+    outcome.tx_id().to_string()
+}
+
+/// A transaction whose coupon cannot be confirmed until the printer is repaired.
+struct Parked {
+    tx_id: String,
+    repaired: Arc<AtomicBool>,
+    _attached: [Attached; 2],
+}
+
+async fn parked(coordinator: &TestCoordinator) -> Parked {
+    let repaired = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&repaired);
+    let points = participant("points", "spend", |_| Outcome::done());
+    let coupons = participant("coupons", "issue", move |call| match call.operation() {
+        Operation::Try => Outcome::done(),
+        _ if switch.load(Ordering::Relaxed) => Outcome::done(),
+        _ => Outcome::Rejected("the printer is broken\u{1b}[31m".to_owned()),
+    });
+    let attached = [
+        coordinator.attach(&points).await,
+        coordinator.attach(&coupons).await,
+    ];
+    let actions = [
+        Action::tcc("spend", "points"),
+        Action::tcc("issue", "coupons"),
+    ];
+    let tx_id = execute(coordinator, "order-1", actions).await;
+    let tx = coordinator.ended(tx_id.parse().unwrap()).await;
+    assert_eq!(tx.status(), TxStatus::Failure);
+    Parked {
+        tx_id,
+        repaired,
+        _attached: attached,
+    }
+}
+
+#[tokio::test]
+async fn show_prints_a_committed_and_a_rolled_back_transaction() {
+    let coordinator = TestCoordinator::start().await;
+    let points = Participant::builder("points")
+        .raw("spend", Mode::Tcc, async |_| Outcome::done())
+        .raw("overspend", Mode::Tcc, async |call| {
+            match call.operation() {
+                Operation::Try => Outcome::Rejected("short of points".to_owned()),
+                _ => Outcome::done(),
+            }
+        });
+    let _points = coordinator.attach(&points.build().unwrap()).await;
+    let tx_id = execute(&coordinator, "order-1", [Action::tcc("spend", "points")]).await;
+    let shown = text(&coordinator, &["tx", "show", &tx_id]).await;
+    for part in [
+        "committed, because every Try answered OK",
+        "begun with spend",
+        "decided SUCCESS",
+        "spend CONFIRMED",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    assert!(!shown.contains("In the way"), "{shown}");
+
+    execute(
+        &coordinator,
+        "order-2",
+        [Action::tcc("overspend", "points")],
+    )
+    .await;
+    let by_business = [
+        "tx",
+        "show",
+        "--business-type",
+        "points_for_coupon",
+        "--business-id",
+        "order-2",
+    ];
+    let shown = text(&coordinator, &by_business).await;
+    for part in [
+        "rolled back",
+        "overspend was rejected: short of points",
+        "decided FAILURE",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    let listed = text(&coordinator, &["tx", "list", "--status", "success"]).await;
+    assert!(
+        listed.contains("order-1") && listed.contains("order-2"),
+        "{listed}"
+    );
+    let watched = tercet(&coordinator, &["tx", "watch", &tx_id]).await;
+    assert_eq!(watched.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_parked_transaction_is_shown_and_retried() {
+    let coordinator = TestCoordinator::start().await;
+    let parked = parked(&coordinator).await;
+    let tx_id = &*parked.tx_id;
+    let shown = text(&coordinator, &["tx", "show", tx_id]).await;
+    for part in [
+        "parked (confirming)",
+        "CONFIRM issue, attempt 1",
+        "REJECTED (the printer is broken",
+        "spend CONFIRMED",
+        "In the way",
+        "Action issue of coupons failed",
+        "tercet tx retry",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    assert!(
+        !shown.contains('\u{1b}'),
+        "a participant's words reach the terminal"
+    );
+    let stuck = tercet(&coordinator, &["tx", "list", "--stuck"]).await;
+    assert_eq!(stuck.status.code(), Some(4));
+    let watched = tercet(&coordinator, &["tx", "watch", tx_id]).await;
+    assert_eq!(watched.status.code(), Some(4));
+
+    parked.repaired.store(true, Ordering::Relaxed);
+    let retry = ["tx", "retry", tx_id, "--reason", "printer repaired"];
+    text(&coordinator, &retry).await;
+    let tx = coordinator.ended(tx_id.parse().unwrap()).await;
+    assert_eq!(tx.status(), TxStatus::Success);
+    let shown = json(&coordinator, &["tx", "show", tx_id, "--json"]).await;
+    assert_eq!(shown["biz_status"], "SUCCESS");
+    assert_eq!(shown["operator_log"][0]["reason"], "printer repaired");
+
+    let again = ["tx", "retry", tx_id, "--reason", "again"];
+    let again = tercet(&coordinator, &again).await;
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("NOT_PARKED"));
+}
+
+#[tokio::test]
+async fn a_parked_transaction_is_resolved_by_hand() {
+    let coordinator = TestCoordinator::start().await;
+    let parked = parked(&coordinator).await;
+    let tx_id = &*parked.tx_id;
+    let resolve = |action: &'static str| {
+        let end = ["--as", "confirmed", "--reason", "printed by hand"];
+        [&["tx", "resolve", tx_id, action], &end[..]].concat()
+    };
+    let refused = tercet(&coordinator, &resolve("spend")).await;
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("NOT_FAILED"));
+    let resolved = text(&coordinator, &resolve("issue")).await;
+    assert!(resolved.contains("is committed now"), "{resolved}");
+}
+
+#[tokio::test]
+async fn an_operator_decides_only_when_phase_one_is_over() {
+    let coordinator = TestCoordinator::start().await;
+    let client = coordinator.client().await;
+    // Known, but gone when the check-back comes.
+    let shop = Participant::builder("shop").check_back_with(async |_| Err(String::new()));
+    drop(coordinator.attach(&shop.build().unwrap()).await);
+    let mut begun = client
+        .begin("points_for_coupon", "order-1")
+        .timeout(Duration::from_millis(400))
+        .check_back(CheckBack::ask("shop"))
+        .send()
+        .await
+        .unwrap();
+    begun.leave();
+    let tx_id = begun.id().to_string();
+    let decide = |outcome: &'static str, reason: &'static str| {
+        ["tx", "decide", &tx_id, outcome, "--reason", reason]
+    };
+    let early = tercet(&coordinator, &decide("success", "seen in the shop's books")).await;
+    assert_eq!(early.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&early.stderr).contains("PHASE_ONE_RUNS"));
+    let mut watch = client.watch(begun.id());
+    let asking =
+        async { while watch.next().await.unwrap().unwrap().biz_status() != BizStatus::Unknown {} };
+    timeout(PATIENCE, asking).await.unwrap();
+    let shown = text(&coordinator, &["tx", "show", &tx_id]).await;
+    for part in [
+        "asking back",
+        "Participant shop is not attached",
+        "tercet tx decide",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    let decided = text(
+        &coordinator,
+        &decide("failure", "nothing in the shop's books"),
+    )
+    .await;
+    assert!(decided.contains("is rolled back now"), "{decided}");
+    let watched = tercet(&coordinator, &["tx", "watch", &tx_id]).await;
+    assert_eq!(watched.status.code(), Some(3));
+}
+
+#[tokio::test]
+async fn participants_are_registered_and_listed() {
+    let coordinator = TestCoordinator::start().await;
+    let register = [
+        "participants",
+        "register",
+        "shop",
+        "--address",
+        "http://127.0.0.1:1",
+        "--protocol",
+        "grpc",
+        "--method",
+        "spend=/shop.Shop/Freeze,/shop.Shop/Spend,/shop.Shop/Release",
+    ];
+    text(&coordinator, &register).await;
+    let listed = json(&coordinator, &["participants", "list", "--json"]).await;
+    assert_eq!(
+        listed["participants"][0]["methods"][0]["cancel"],
+        "/shop.Shop/Release"
+    );
+    let wrong = [
+        "participants",
+        "register",
+        "shop",
+        "--address",
+        "x",
+        "--protocol",
+        "http",
+    ];
+    let refused = tercet(&coordinator, &wrong).await;
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        error.contains("address:") && error.contains("methods:"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn an_unreachable_coordinator_is_one_line_of_error() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tercet"))
+        .args(["tx", "list", "--coordinator", "http://127.0.0.1:1"])
+        .output()
+        .await
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(
+        error.contains("no coordinator can be reached at http://127.0.0.1:1"),
+        "{error}"
+    );
+}
