@@ -1,67 +1,31 @@
 //! The two actions: what one Try, Confirm or Cancel moves.
 
+use demo_service::Builder;
 use sqlx::SqliteConnection;
-use tercet_sdk::{ActionError, Call, CompensateAction, Sqlite, TccAction};
+use tercet_sdk::{ActionError, Call};
 
 use crate::proto::{Kind, TakeCoupon};
 use crate::stock::{Error, Movement, apply};
 
-/// "reserve-coupon": reserves, then issues or releases.
-#[derive(Clone, Copy, Debug)]
-pub struct ReserveCoupon;
+/// Reserves, then issues or releases.
+pub const RESERVE_COUPON: &str = "reserve-coupon";
+/// Issues at once, and revokes if the transaction fails.
+pub const ISSUE_COUPON: &str = "issue-coupon";
 
-/// "issue-coupon": issues at once, and revokes if the transaction fails.
-#[derive(Clone, Copy, Debug)]
-pub struct IssueCoupon;
-
-impl TccAction<Sqlite> for ReserveCoupon {
-    type Request = TakeCoupon;
-    type Response = ();
-
-    async fn try_(
-        &self,
-        tx: &mut SqliteConnection,
-        call: &Call<TakeCoupon>,
-    ) -> Result<(), ActionError> {
-        carry_out(tx, Kind::Reserve, call).await
-    }
-
-    async fn confirm(
-        &self,
-        tx: &mut SqliteConnection,
-        call: &Call<TakeCoupon>,
-    ) -> Result<(), ActionError> {
-        carry_out(tx, Kind::Issue, call).await
-    }
-
-    async fn cancel(
-        &self,
-        tx: &mut SqliteConnection,
-        call: &Call<TakeCoupon>,
-    ) -> Result<(), ActionError> {
-        carry_out(tx, Kind::Release, call).await
-    }
-}
-
-impl CompensateAction<Sqlite> for IssueCoupon {
-    type Request = TakeCoupon;
-    type Response = ();
-
-    async fn act(
-        &self,
-        tx: &mut SqliteConnection,
-        call: &Call<TakeCoupon>,
-    ) -> Result<(), ActionError> {
-        carry_out(tx, Kind::Grant, call).await
-    }
-
-    async fn compensate(
-        &self,
-        tx: &mut SqliteConnection,
-        call: &Call<TakeCoupon>,
-    ) -> Result<(), ActionError> {
-        carry_out(tx, Kind::Revoke, call).await
-    }
+/// Adds both actions to a participant.
+pub(crate) fn add(participant: Builder) -> Builder {
+    participant
+        .tcc_fn(
+            RESERVE_COUPON,
+            |tx, call| Box::pin(carry_out(tx, Kind::Reserve, call)),
+            |tx, call| Box::pin(carry_out(tx, Kind::Issue, call)),
+            |tx, call| Box::pin(carry_out(tx, Kind::Release, call)),
+        )
+        .compensate_fn(
+            ISSUE_COUPON,
+            |tx, call| Box::pin(carry_out(tx, Kind::Grant, call)),
+            |tx, call| Box::pin(carry_out(tx, Kind::Revoke, call)),
+        )
 }
 
 async fn carry_out(

@@ -14,9 +14,9 @@ pub mod seed;
 mod service;
 pub mod stock;
 
-pub use actions::{IssueCoupon, ReserveCoupon};
+pub use actions::{ISSUE_COUPON, RESERVE_COUPON};
 pub use query::Query;
-pub use service::{PARTICIPANT, run, serve};
+pub use service::CouponsService;
 
 /// Package `demo.coupons.v1`.
 #[allow(

@@ -1,8 +1,8 @@
 //! The query service: what the stocks hold, which coupons exist, and what moved.
 
-use demo_service::{Page, next_cursor};
+use demo_service::{Listed, Reader};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqlitePool};
+use sqlx::{FromRow, Row, SqlitePool};
 use tonic::{Request, Response, Status};
 
 use crate::proto::coupons_server::Coupons;
@@ -12,70 +12,26 @@ use crate::proto::{
 };
 use crate::stock::kind_from_word;
 
+const STOCK: &str = "SELECT * FROM stock WHERE kind = ?";
+const STOCKS: &str = "SELECT * FROM stock WHERE kind > ? ORDER BY kind LIMIT ?";
+const COUPONS: &str = "SELECT * FROM coupon WHERE number > ?1 AND (?2 = '' OR user = ?2) \
+                       ORDER BY number LIMIT ?3";
+const LEDGER: &str = "SELECT * FROM ledger WHERE number > ?1 AND (?2 = '' OR user = ?2) \
+                      ORDER BY number LIMIT ?3";
+const TOTALS: &str = "SELECT COUNT(*) AS kinds, COALESCE(SUM(opening), 0) AS opening, \
+                      COALESCE(SUM(available), 0) AS available, \
+                      COALESCE(SUM(reserved), 0) AS reserved, \
+                      COALESCE(SUM(issued), 0) AS issued FROM stock";
+
 /// Answers queries from the database.
 #[derive(Clone, Debug)]
-pub struct Query {
-    pool: SqlitePool,
-}
+pub struct Query(Reader);
 
 impl Query {
     /// Over the service's database.
     pub fn new(pool: SqlitePool) -> Self {
-        Self { pool }
+        Self(Reader::new("coupons", pool))
     }
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
-fn failed(error: sqlx::Error) -> Status {
-    tracing::error!(%error, "a query failed");
-    Status::internal("the coupons database failed; the service's log says why")
-}
-
-fn stock(row: &SqliteRow) -> Result<Stock, sqlx::Error> {
-    Ok(Stock {
-        kind: row.try_get("kind")?,
-        opening: row.try_get("opening")?,
-        available: row.try_get("available")?,
-        reserved: row.try_get("reserved")?,
-        issued: row.try_get("issued")?,
-        per_user: row.try_get("per_user")?,
-    })
-}
-
-fn coupon(row: &SqliteRow) -> Result<Coupon, sqlx::Error> {
-    Ok(Coupon {
-        number: row.try_get("number")?,
-        kind: row.try_get("kind")?,
-        user: row.try_get("user")?,
-        order_id: row.try_get("order_id")?,
-        tx_id: row.try_get("tx_id")?,
-        at_micros: row.try_get("at_micros")?,
-    })
-}
-
-fn entry(row: &SqliteRow) -> Result<Entry, sqlx::Error> {
-    let kind = kind_from_word(row.try_get("kind")?)
-        .ok_or_else(|| sqlx::Error::Decode("the ledger has an unknown kind".into()))?;
-    Ok(Entry {
-        number: row.try_get("number")?,
-        tx_id: row.try_get("tx_id")?,
-        action: row.try_get("action")?,
-        order_id: row.try_get("order_id")?,
-        user: row.try_get("user")?,
-        coupon: row.try_get("coupon")?,
-        kind: kind.into(),
-        at_micros: row.try_get("at_micros")?,
-    })
-}
-
-fn totals(row: &SqliteRow) -> Result<Totals, sqlx::Error> {
-    Ok(Totals {
-        kinds: row.try_get("kinds")?,
-        opening: row.try_get("opening")?,
-        available: row.try_get("available")?,
-        reserved: row.try_get("reserved")?,
-        issued: row.try_get("issued")?,
-    })
 }
 
 #[tonic::async_trait]
@@ -85,34 +41,18 @@ impl Coupons for Query {
         request: Request<GetStockRequest>,
     ) -> Result<Response<Stock>, Status> {
         let kind = request.into_inner().kind;
-        let row = sqlx::query("SELECT * FROM stock WHERE kind = ?")
-            .bind(&kind)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(failed)?
-            .ok_or_else(|| Status::not_found(format!("no kind of coupon {kind:?}")))?;
-        stock(&row).map(Response::new).map_err(failed)
+        let stock = self.0.optional(sqlx::query_as(STOCK).bind(&kind)).await?;
+        stock
+            .map(Response::new)
+            .ok_or_else(|| Status::not_found(format!("no kind of coupon {kind:?}")))
     }
 
     async fn list_stocks(
         &self,
         request: Request<ListStocksRequest>,
     ) -> Result<Response<ListStocksReply>, Status> {
-        let request = request.into_inner();
-        let page = Page::new(request.page_size, &request.cursor)?;
-        let rows = sqlx::query("SELECT * FROM stock WHERE kind > ? ORDER BY kind LIMIT ?")
-            .bind(page.after_name())
-            .bind(page.size)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed)?;
-        let stocks: Vec<_> = rows
-            .iter()
-            .map(stock)
-            .collect::<Result<_, _>>()
-            .map_err(failed)?;
-        let last = stocks.last().map(|stock: &Stock| stock.kind.clone());
-        let next_cursor = next_cursor(page, stocks.len(), last);
+        let ListStocksRequest { page_size, cursor } = request.into_inner();
+        let (stocks, next_cursor) = self.0.by_name(STOCKS, page_size, &cursor).await?;
         Ok(Response::new(ListStocksReply {
             stocks,
             next_cursor,
@@ -123,27 +63,12 @@ impl Coupons for Query {
         &self,
         request: Request<ListCouponsRequest>,
     ) -> Result<Response<ListCouponsReply>, Status> {
-        let request = request.into_inner();
-        let page = Page::new(request.page_size, &request.cursor)?;
-        let rows = sqlx::query(
-            "SELECT * FROM coupon WHERE number > ?1 AND (?2 = '' OR user = ?2) \
-             ORDER BY number LIMIT ?3",
-        )
-        .bind(page.after_number()?)
-        .bind(&request.user)
-        .bind(page.size)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(failed)?;
-        let coupons: Vec<_> = rows
-            .iter()
-            .map(coupon)
-            .collect::<Result<_, _>>()
-            .map_err(failed)?;
-        let last = coupons
-            .last()
-            .map(|coupon: &Coupon| coupon.number.to_string());
-        let next_cursor = next_cursor(page, coupons.len(), last);
+        let ListCouponsRequest {
+            user,
+            page_size,
+            cursor,
+        } = request.into_inner();
+        let (coupons, next_cursor) = self.0.by_number(COUPONS, &user, page_size, &cursor).await?;
         Ok(Response::new(ListCouponsReply {
             coupons,
             next_cursor,
@@ -154,25 +79,12 @@ impl Coupons for Query {
         &self,
         request: Request<ListLedgerRequest>,
     ) -> Result<Response<ListLedgerReply>, Status> {
-        let request = request.into_inner();
-        let page = Page::new(request.page_size, &request.cursor)?;
-        let rows = sqlx::query(
-            "SELECT * FROM ledger WHERE number > ?1 AND (?2 = '' OR user = ?2) \
-             ORDER BY number LIMIT ?3",
-        )
-        .bind(page.after_number()?)
-        .bind(&request.user)
-        .bind(page.size)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(failed)?;
-        let entries: Vec<_> = rows
-            .iter()
-            .map(entry)
-            .collect::<Result<_, _>>()
-            .map_err(failed)?;
-        let last = entries.last().map(|entry: &Entry| entry.number.to_string());
-        let next_cursor = next_cursor(page, entries.len(), last);
+        let ListLedgerRequest {
+            user,
+            page_size,
+            cursor,
+        } = request.into_inner();
+        let (entries, next_cursor) = self.0.by_number(LEDGER, &user, page_size, &cursor).await?;
         Ok(Response::new(ListLedgerReply {
             entries,
             next_cursor,
@@ -183,14 +95,77 @@ impl Coupons for Query {
         &self,
         _request: Request<GetTotalsRequest>,
     ) -> Result<Response<Totals>, Status> {
-        let row = sqlx::query(
-            "SELECT COUNT(*) AS kinds, COALESCE(SUM(opening), 0) AS opening, \
-             COALESCE(SUM(available), 0) AS available, COALESCE(SUM(reserved), 0) AS reserved, \
-             COALESCE(SUM(issued), 0) AS issued FROM stock",
-        )
-        .fetch_one(&self.pool)
-        .await
-        .map_err(failed)?;
-        totals(&row).map(Response::new).map_err(failed)
+        self.0.one(sqlx::query_as(TOTALS)).await.map(Response::new)
+    }
+}
+
+impl FromRow<'_, SqliteRow> for Stock {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            kind: row.try_get("kind")?,
+            opening: row.try_get("opening")?,
+            available: row.try_get("available")?,
+            reserved: row.try_get("reserved")?,
+            issued: row.try_get("issued")?,
+            per_user: row.try_get("per_user")?,
+        })
+    }
+}
+
+impl Listed for Stock {
+    fn key(&self) -> String {
+        self.kind.clone()
+    }
+}
+
+impl FromRow<'_, SqliteRow> for Coupon {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            number: row.try_get("number")?,
+            kind: row.try_get("kind")?,
+            user: row.try_get("user")?,
+            order_id: row.try_get("order_id")?,
+            tx_id: row.try_get("tx_id")?,
+            at_micros: row.try_get("at_micros")?,
+        })
+    }
+}
+
+impl Listed for Coupon {
+    fn key(&self) -> String {
+        self.number.to_string()
+    }
+}
+
+impl FromRow<'_, SqliteRow> for Entry {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            number: row.try_get("number")?,
+            tx_id: row.try_get("tx_id")?,
+            action: row.try_get("action")?,
+            order_id: row.try_get("order_id")?,
+            user: row.try_get("user")?,
+            coupon: row.try_get("coupon")?,
+            kind: kind_from_word(row.try_get("kind")?)?.into(),
+            at_micros: row.try_get("at_micros")?,
+        })
+    }
+}
+
+impl Listed for Entry {
+    fn key(&self) -> String {
+        self.number.to_string()
+    }
+}
+
+impl FromRow<'_, SqliteRow> for Totals {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            kinds: row.try_get("kinds")?,
+            opening: row.try_get("opening")?,
+            available: row.try_get("available")?,
+            reserved: row.try_get("reserved")?,
+            issued: row.try_get("issued")?,
+        })
     }
 }

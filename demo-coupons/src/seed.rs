@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use demo_service::{check_name, parse_seed};
+use demo_service::{SeedPart, check_name};
 use serde::Deserialize;
 
 /// The largest stock of one kind.
@@ -28,44 +28,36 @@ pub struct Opening {
     pub per_user: i64,
 }
 
-impl Seed {
-    /// Reads a seed file; other tables than `[[coupon]]` are for other services.
-    ///
-    /// The error names every kind that is wrong.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let seed: Self = parse_seed(text)?;
-        let mut wrong = Vec::new();
+impl SeedPart for Seed {
+    fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
         let mut names = BTreeSet::new();
         for Opening {
             kind,
             stock,
             per_user,
-        } in &seed.coupons
+        } in &self.coupons
         {
             if let Err(error) = check_name("coupon.kind", kind) {
-                wrong.push(error);
+                mistakes.push(error);
             }
             if !(0..=MAX_STOCK).contains(stock) {
-                wrong.push(format!(
+                mistakes.push(format!(
                     "coupon {kind:?} has a stock of {stock}, not 0 to {MAX_STOCK}"
                 ));
             }
             if !(1..=MAX_STOCK).contains(per_user) {
-                wrong.push(format!(
+                mistakes.push(format!(
                     "coupon {kind:?} has {per_user} per user, not 1 to {MAX_STOCK}"
                 ));
             }
             if !names.insert(kind) {
-                wrong.push(format!("coupon {kind:?} is there twice"));
+                mistakes.push(format!("coupon {kind:?} is there twice"));
             }
         }
-        if seed.coupons.is_empty() {
-            wrong.push("no [[coupon]] with kind, stock and per_user".to_owned());
+        if self.coupons.is_empty() {
+            mistakes.push("no [[coupon]] with kind, stock and per_user".to_owned());
         }
-        if wrong.is_empty() {
-            Ok(seed)
-        } else {
-            Err(wrong.join("; "))
-        }
+        mistakes
     }
 }

@@ -46,14 +46,12 @@ pub enum Error {
 
 /// The statements that move one coupon: ?1 is its kind, ?2 the user.
 struct Route {
-    word: &'static str,
     from: &'static str,
     stock: &'static str,
     holding: &'static str,
 }
 
 const RESERVE: Route = Route {
-    word: "RESERVE",
     from: "available",
     stock: "UPDATE stock SET available = available - 1, reserved = reserved + 1 \
             WHERE kind = ?1 AND available > 0",
@@ -61,7 +59,6 @@ const RESERVE: Route = Route {
               AND reserved + issued < (SELECT per_user FROM stock WHERE kind = ?1)",
 };
 const ISSUE: Route = Route {
-    word: "ISSUE",
     from: "reserved",
     stock: "UPDATE stock SET reserved = reserved - 1, issued = issued + 1 \
             WHERE kind = ?1 AND reserved > 0",
@@ -69,7 +66,6 @@ const ISSUE: Route = Route {
               WHERE kind = ?1 AND user = ?2 AND reserved > 0",
 };
 const RELEASE: Route = Route {
-    word: "RELEASE",
     from: "reserved",
     stock: "UPDATE stock SET reserved = reserved - 1, available = available + 1 \
             WHERE kind = ?1 AND reserved > 0",
@@ -77,7 +73,6 @@ const RELEASE: Route = Route {
               WHERE kind = ?1 AND user = ?2 AND reserved > 0",
 };
 const GRANT: Route = Route {
-    word: "GRANT",
     from: "available",
     stock: "UPDATE stock SET available = available - 1, issued = issued + 1 \
             WHERE kind = ?1 AND available > 0",
@@ -85,7 +80,6 @@ const GRANT: Route = Route {
               AND reserved + issued < (SELECT per_user FROM stock WHERE kind = ?1)",
 };
 const REVOKE: Route = Route {
-    word: "REVOKE",
     from: "issued",
     stock: "UPDATE stock SET issued = issued - 1, available = available + 1 \
             WHERE kind = ?1 AND issued > 0",
@@ -104,9 +98,17 @@ fn route(kind: Kind) -> &'static Route {
     }
 }
 
+/// The beginning of a kind's name on the wire; the ledger stores the rest.
+const KIND_PREFIX: &str = "KIND_";
+
+fn word(kind: Kind) -> &'static str {
+    kind.as_str_name().trim_start_matches(KIND_PREFIX)
+}
+
 /// Reads a kind as the ledger stores it.
-pub(crate) fn kind_from_word(word: &str) -> Option<Kind> {
-    Kind::from_str_name(&format!("KIND_{word}"))
+pub(crate) fn kind_from_word(word: &str) -> Result<Kind, sqlx::Error> {
+    Kind::from_str_name(&format!("{KIND_PREFIX}{word}"))
+        .ok_or_else(|| sqlx::Error::Decode("the ledger has an unknown kind".into()))
 }
 
 /// Makes the tables where they are missing and stocks the seed's kinds that do not exist yet.
@@ -159,7 +161,7 @@ pub async fn apply(
         }
     }
     hand_over(conn, kind, movement).await?;
-    record(conn, route, movement).await
+    record(conn, kind, movement).await
 }
 
 fn not_there(route: &Route, movement: &Movement<'_>) -> Error {
@@ -223,7 +225,7 @@ async fn hand_over(
 
 async fn record(
     conn: &mut SqliteConnection,
-    route: &Route,
+    kind: Kind,
     movement: &Movement<'_>,
 ) -> Result<(), Error> {
     sqlx::query(
@@ -235,7 +237,7 @@ async fn record(
     .bind(movement.order_id)
     .bind(movement.user)
     .bind(movement.coupon)
-    .bind(route.word)
+    .bind(word(kind))
     .execute(conn)
     .await?;
     Ok(())

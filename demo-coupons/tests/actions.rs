@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use demo_coupons::CouponsService;
 use demo_coupons::proto::TakeCoupon;
 use demo_coupons::seed::Seed;
 use demo_coupons::stock::prepare;
-use demo_coupons::{IssueCoupon, ReserveCoupon};
+use demo_service::{SeedPart, Service};
 use prost::Message;
 use sqlx::{Row, SqlitePool};
 use tercet_sdk::proto::{Call, Mode, Operation, result::Outcome};
@@ -23,13 +24,8 @@ async fn service() -> (Participant, SqlitePool, tempfile::TempDir) {
     // The id used here is older than the barrier's retention, which is not what this test is about.
     let barrier = Barrier::new(pool.clone()).retention(std::time::Duration::MAX);
     barrier.create_table().await.unwrap();
-    let participant = Participant::builder("coupons")
-        .barrier(barrier)
-        .tcc("reserve-coupon", ReserveCoupon)
-        .compensate("issue-coupon", IssueCoupon)
-        .build()
-        .unwrap();
-    (participant, pool, folder)
+    let participant = CouponsService::actions(Participant::builder("coupons").barrier(barrier));
+    (participant.build().unwrap(), pool, folder)
 }
 
 async fn call(

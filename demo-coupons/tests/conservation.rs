@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use demo_coupons::proto::Kind;
 use demo_coupons::seed::Seed;
 use demo_coupons::stock::{Error, Movement, apply, prepare};
+use demo_service::SeedPart;
 use proptest::prelude::*;
 use sqlx::{Row, SqlitePool};
 

@@ -10,6 +10,7 @@ use demo_coupons::proto::{
 };
 use demo_coupons::seed::Seed;
 use demo_coupons::stock::{Movement, apply, prepare};
+use demo_service::SeedPart;
 use tonic::{Code, Request};
 
 const SEED: &str = "[[coupon]]\nkind = \"tea\"\nstock = 9\nper_user = 2\n\

@@ -51,51 +51,53 @@ pub enum Error {
 
 /// The places of an account that points move between.
 struct Route {
-    word: &'static str,
     from: &'static str,
     update: &'static str,
 }
 
 fn route(kind: Kind) -> Route {
-    let (word, from, update) = match kind {
+    let (from, update) = match kind {
         Kind::Freeze => (
-            "FREEZE",
             "available",
             "UPDATE account SET available = available - ?1, frozen = frozen + ?1 \
              WHERE user = ?2 AND available >= ?1",
         ),
         Kind::Spend => (
-            "SPEND",
             "frozen",
             "UPDATE account SET frozen = frozen - ?1, spent = spent + ?1 \
              WHERE user = ?2 AND frozen >= ?1",
         ),
         Kind::Release => (
-            "RELEASE",
             "frozen",
             "UPDATE account SET frozen = frozen - ?1, available = available + ?1 \
              WHERE user = ?2 AND frozen >= ?1",
         ),
         Kind::Deduct => (
-            "DEDUCT",
             "available",
             "UPDATE account SET available = available - ?1, spent = spent + ?1 \
              WHERE user = ?2 AND available >= ?1",
         ),
         Kind::Refund => (
-            "REFUND",
             "spent",
             "UPDATE account SET spent = spent - ?1, available = available + ?1 \
              WHERE user = ?2 AND spent >= ?1",
         ),
         Kind::Unspecified => unreachable!("no movement has this kind"),
     };
-    Route { word, from, update }
+    Route { from, update }
+}
+
+/// The beginning of a kind's name on the wire; the ledger stores the rest.
+const KIND_PREFIX: &str = "KIND_";
+
+fn word(kind: Kind) -> &'static str {
+    kind.as_str_name().trim_start_matches(KIND_PREFIX)
 }
 
 /// Reads a kind as the ledger stores it.
-pub(crate) fn kind_from_word(word: &str) -> Option<Kind> {
-    Kind::from_str_name(&format!("KIND_{word}"))
+pub(crate) fn kind_from_word(word: &str) -> Result<Kind, sqlx::Error> {
+    Kind::from_str_name(&format!("{KIND_PREFIX}{word}"))
+        .ok_or_else(|| sqlx::Error::Decode("the ledger has an unknown kind".into()))
 }
 
 /// Makes the tables where they are missing and opens the seed's accounts that do not exist yet.
@@ -139,7 +141,7 @@ pub async fn apply(
     .bind(movement.action)
     .bind(movement.order_id)
     .bind(movement.user)
-    .bind(route.word)
+    .bind(word(kind))
     .bind(movement.points)
     .execute(conn)
     .await?;

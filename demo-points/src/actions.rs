@@ -1,67 +1,31 @@
 //! The two actions: what one Try, Confirm or Cancel moves.
 
+use demo_service::Builder;
 use sqlx::SqliteConnection;
-use tercet_sdk::{ActionError, Call, CompensateAction, Sqlite, TccAction};
+use tercet_sdk::{ActionError, Call};
 
 use crate::accounts::{Error, Movement, apply};
 use crate::proto::{Kind, TakePoints};
 
-/// "freeze-points": freezes, then spends or releases.
-#[derive(Clone, Copy, Debug)]
-pub struct FreezePoints;
+/// Freezes, then spends or releases.
+pub const FREEZE_POINTS: &str = "freeze-points";
+/// Spends at once, and refunds if the transaction fails.
+pub const DEDUCT_POINTS: &str = "deduct-points";
 
-/// "deduct-points": spends at once, and refunds if the transaction fails.
-#[derive(Clone, Copy, Debug)]
-pub struct DeductPoints;
-
-impl TccAction<Sqlite> for FreezePoints {
-    type Request = TakePoints;
-    type Response = ();
-
-    async fn try_(
-        &self,
-        tx: &mut SqliteConnection,
-        call: &Call<TakePoints>,
-    ) -> Result<(), ActionError> {
-        carry_out(tx, Kind::Freeze, call).await
-    }
-
-    async fn confirm(
-        &self,
-        tx: &mut SqliteConnection,
-        call: &Call<TakePoints>,
-    ) -> Result<(), ActionError> {
-        carry_out(tx, Kind::Spend, call).await
-    }
-
-    async fn cancel(
-        &self,
-        tx: &mut SqliteConnection,
-        call: &Call<TakePoints>,
-    ) -> Result<(), ActionError> {
-        carry_out(tx, Kind::Release, call).await
-    }
-}
-
-impl CompensateAction<Sqlite> for DeductPoints {
-    type Request = TakePoints;
-    type Response = ();
-
-    async fn act(
-        &self,
-        tx: &mut SqliteConnection,
-        call: &Call<TakePoints>,
-    ) -> Result<(), ActionError> {
-        carry_out(tx, Kind::Deduct, call).await
-    }
-
-    async fn compensate(
-        &self,
-        tx: &mut SqliteConnection,
-        call: &Call<TakePoints>,
-    ) -> Result<(), ActionError> {
-        carry_out(tx, Kind::Refund, call).await
-    }
+/// Adds both actions to a participant.
+pub(crate) fn add(participant: Builder) -> Builder {
+    participant
+        .tcc_fn(
+            FREEZE_POINTS,
+            |tx, call| Box::pin(carry_out(tx, Kind::Freeze, call)),
+            |tx, call| Box::pin(carry_out(tx, Kind::Spend, call)),
+            |tx, call| Box::pin(carry_out(tx, Kind::Release, call)),
+        )
+        .compensate_fn(
+            DEDUCT_POINTS,
+            |tx, call| Box::pin(carry_out(tx, Kind::Deduct, call)),
+            |tx, call| Box::pin(carry_out(tx, Kind::Refund, call)),
+        )
 }
 
 async fn carry_out(

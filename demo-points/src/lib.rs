@@ -14,9 +14,9 @@ mod query;
 pub mod seed;
 mod service;
 
-pub use actions::{DeductPoints, FreezePoints};
+pub use actions::{DEDUCT_POINTS, FREEZE_POINTS};
 pub use query::Query;
-pub use service::{PARTICIPANT, run, serve};
+pub use service::PointsService;
 
 /// Package `demo.points.v1`.
 #[allow(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use demo_service::{check_name, parse_seed};
+use demo_service::{SeedPart, check_name};
 use serde::Deserialize;
 
 use crate::accounts::MAX_POINTS;
@@ -25,34 +25,26 @@ pub struct Opening {
     pub points: i64,
 }
 
-impl Seed {
-    /// Reads a seed file; other tables than `[[account]]` are for other services.
-    ///
-    /// The error names every account that is wrong.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let seed: Self = parse_seed(text)?;
-        let mut wrong = Vec::new();
+impl SeedPart for Seed {
+    fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
         let mut users = BTreeSet::new();
-        for Opening { user, points } in &seed.accounts {
+        for Opening { user, points } in &self.accounts {
             if let Err(error) = check_name("account.user", user) {
-                wrong.push(error);
+                mistakes.push(error);
             }
             if !(0..=MAX_POINTS).contains(points) {
-                wrong.push(format!(
+                mistakes.push(format!(
                     "account {user:?} has {points} points, not 0 to {MAX_POINTS}"
                 ));
             }
             if !users.insert(user) {
-                wrong.push(format!("account {user:?} is there twice"));
+                mistakes.push(format!("account {user:?} is there twice"));
             }
         }
-        if seed.accounts.is_empty() {
-            wrong.push("no [[account]] with user and points".to_owned());
+        if self.accounts.is_empty() {
+            mistakes.push("no [[account]] with user and points".to_owned());
         }
-        if wrong.is_empty() {
-            Ok(seed)
-        } else {
-            Err(wrong.join("; "))
-        }
+        mistakes
     }
 }

@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use demo_points::PointsService;
 use demo_points::accounts::prepare;
 use demo_points::proto::TakePoints;
 use demo_points::seed::Seed;
-use demo_points::{DeductPoints, FreezePoints};
+use demo_service::{SeedPart, Service};
 use prost::Message;
 use sqlx::{Row, SqlitePool};
 use tercet_sdk::proto::{Call, Mode, Operation, result::Outcome};
@@ -23,13 +24,8 @@ async fn service() -> (Participant, SqlitePool, tempfile::TempDir) {
     // The id used here is older than the barrier's retention, which is not what this test is about.
     let barrier = Barrier::new(pool.clone()).retention(std::time::Duration::MAX);
     barrier.create_table().await.unwrap();
-    let participant = Participant::builder("points")
-        .barrier(barrier)
-        .tcc("freeze-points", FreezePoints)
-        .compensate("deduct-points", DeductPoints)
-        .build()
-        .unwrap();
-    (participant, pool, folder)
+    let participant = PointsService::actions(Participant::builder("points").barrier(barrier));
+    (participant.build().unwrap(), pool, folder)
 }
 
 async fn call(

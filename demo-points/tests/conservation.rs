@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use demo_points::accounts::{Error, MAX_POINTS, Movement, apply, prepare};
 use demo_points::proto::Kind;
 use demo_points::seed::Seed;
+use demo_service::SeedPart;
 use proptest::prelude::*;
 use sqlx::{Row, SqlitePool};
 

@@ -9,6 +9,7 @@ use demo_points::proto::{
     GetBalanceRequest, GetTotalsRequest, Kind, ListAccountsRequest, ListLedgerRequest, Totals,
 };
 use demo_points::seed::Seed;
+use demo_service::SeedPart;
 use tonic::{Code, Request};
 
 async fn service() -> (Query, tempfile::TempDir) {

@@ -7,6 +7,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context;
+use demo_coupons::{CouponsService, ISSUE_COUPON, RESERVE_COUPON};
+use demo_points::{DEDUCT_POINTS, FREEZE_POINTS, PointsService};
+use demo_service::Service;
 use futures::{StreamExt, TryStreamExt, stream};
 use tercet_sdk::initiator::{Action, Client, Decision, Error, Outcome, RetryPolicy, Wait};
 use tokio::time::Instant;
@@ -111,17 +114,17 @@ fn actions(mode: Mode, order: &Order) -> [Action; 2] {
         kind: order.coupon.clone(),
         order_id: order.id.clone(),
     };
-    let [by_points, by_coupons] = [demo_points::PARTICIPANT, demo_coupons::PARTICIPANT];
+    let [by_points, by_coupons] = [PointsService::NAME, CouponsService::NAME];
     let [points_action, coupon_action] = match mode {
         Mode::Tcc => [
-            Action::tcc(POINTS_ACTION, by_points).handler("freeze-points"),
-            Action::tcc(COUPON_ACTION, by_coupons).handler("reserve-coupon"),
+            Action::tcc(POINTS_ACTION, by_points).handler(FREEZE_POINTS),
+            Action::tcc(COUPON_ACTION, by_coupons).handler(RESERVE_COUPON),
         ],
         // What is really done at once is done in order: a coupon only for points that are paid.
         Mode::Compensate => [
-            Action::compensate(POINTS_ACTION, by_points).handler("deduct-points"),
+            Action::compensate(POINTS_ACTION, by_points).handler(DEDUCT_POINTS),
             Action::compensate(COUPON_ACTION, by_coupons)
-                .handler("issue-coupon")
+                .handler(ISSUE_COUPON)
                 .after([POINTS_ACTION]),
         ],
     };

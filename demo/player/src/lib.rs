@@ -37,6 +37,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
+use demo_coupons::CouponsService;
+use demo_points::PointsService;
 
 pub use args::{DemoArgs, DemoService, InitiatorArgs, Mode, Pace, Role};
 
@@ -76,8 +78,8 @@ pub fn run_service(service: DemoService) -> ExitCode {
     demo_service::log_to_stderr();
     block_on(async {
         match service {
-            DemoService::Points(options) => demo_points::run(&options).await?,
-            DemoService::Coupons(options) => demo_coupons::run(&options).await?,
+            DemoService::Points(options) => demo_service::run::<PointsService>(&options).await?,
+            DemoService::Coupons(options) => demo_service::run::<CouponsService>(&options).await?,
             DemoService::Initiator(args) => initiator::run(args).await?,
         }
         Ok(ExitCode::SUCCESS)

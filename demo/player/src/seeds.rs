@@ -1,5 +1,7 @@
 //! The seed file as both services read it.
 
+use demo_service::SeedPart;
+
 /// What both services open with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seeds {

@@ -1,19 +1,23 @@
-//! What the two services of the demo share: their options, their faults, their database, and the way
-//! their process starts and ends. What a service does stands in the service.
+//! Everything that the two services of the demo share: options, faults, the database, the pages of
+//! their queries, and the life of their process. A service itself is an implementation of [`Service`].
 
 mod chaos;
 mod database;
 mod faults;
 mod names;
 mod options;
-mod page;
+mod reader;
 mod run;
+mod seed;
+mod serve;
 mod service;
 
 pub use database::open;
 pub use faults::{Fault, Faults, Step, Target, When};
-pub use names::{MAX_NAME_BYTES, check_name, parse_seed};
+pub use names::{MAX_NAME_BYTES, check_name};
 pub use options::Options;
-pub use page::{Page, next_cursor};
-pub use run::{ANNOUNCEMENT, announce, bind, log_to_stderr, stopped};
-pub use service::{Service, participant};
+pub use reader::{Listed, Page, Reader, Record};
+pub use run::{ANNOUNCEMENT, log_to_stderr, main, run, stopped};
+pub use seed::SeedPart;
+pub use serve::serve;
+pub use service::{Builder, Service, participant};

@@ -1,6 +1,4 @@
-//! What a name may be, and how a seed file is read.
-
-use serde::de::DeserializeOwned;
+//! The rules for names: users, kinds of coupons, orders.
 
 /// The longest user, kind of coupon or order.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -20,9 +18,4 @@ pub fn check_name(field: &str, name: &str) -> Result<(), String> {
         return Err(format!("{field} has a control character"));
     }
     Ok(())
-}
-
-/// Reads one service's tables of a seed file, which is TOML. The error says where it is wrong.
-pub fn parse_seed<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    toml::from_str(text).map_err(|error| format!("not a seed file: {error}"))
 }

@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::faults::Fault;
+use crate::seed::SeedPart;
 
 /// The options of a service.
 #[derive(Args, Clone, Debug)]
@@ -62,13 +63,15 @@ pub struct Options {
 }
 
 impl Options {
-    /// The seed file's text, if there is one.
-    pub fn seed_text(&self) -> anyhow::Result<Option<String>> {
+    /// A service's part of the seed file; empty without one.
+    pub(crate) fn seed<S: SeedPart>(&self) -> anyhow::Result<S> {
         let Some(file) = &self.seed else {
-            return Ok(None);
+            return Ok(S::default());
         };
-        std::fs::read_to_string(file)
-            .map(Some)
-            .with_context(|| format!("cannot read the seed file {}", file.display()))
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the seed file {}", file.display()))?;
+        S::parse(&text)
+            .map_err(anyhow::Error::msg)
+            .context("the seed file")
     }
 }

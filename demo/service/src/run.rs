@@ -1,26 +1,69 @@
-//! How a service's process starts, says where it listens, and ends.
+//! The process of a service: how it starts, prints where it listens, and ends.
 
 use std::io::Write;
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use clap::{Args, FromArgMatches};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// What the line begins with that says where a process listens; the address follows.
+use crate::options::Options;
+use crate::serve::serve;
+use crate::service::{Service, build};
+
+/// The beginning of the line in which a process prints where it listens; the address follows.
 pub const ANNOUNCEMENT: &str = "listening on ";
 
+/// Runs a service as a program of its own, with the options of its command line.
+#[tokio::main]
+pub async fn main<S: Service>() -> anyhow::Result<()> {
+    let command =
+        clap::Command::new(format!("demo-{}", S::NAME)).version(env!("CARGO_PKG_VERSION"));
+    // After the options, whose own description would stand in its place.
+    let command =
+        Options::augment_args(command).about(format!("The {} service of the demo", S::NAME));
+    let matches = command.get_matches();
+    let options = Options::from_arg_matches(&matches).unwrap_or_else(|wrong| wrong.exit());
+    log_to_stderr();
+    run::<S>(&options).await
+}
+
+/// Runs a service as the work of this process: binds, prints where, and serves until it is to stop.
+pub async fn run<S: Service>(options: &Options) -> anyhow::Result<()> {
+    let listener = bind(options.listen).await?;
+    announce(listener.local_addr()?)?;
+    let (pool, participant) = build::<S>(options).await?;
+    let queries = S::queries(pool.clone());
+    let until_stdin_ends = options.until_stdin_ends;
+    let shutdown = async move {
+        if let Err(error) = stopped(until_stdin_ends).await {
+            tracing::error!(%error, "cannot wait for signals; stopping");
+        }
+    };
+    serve(
+        participant,
+        queries,
+        listener,
+        &options.coordinator,
+        shutdown,
+    )
+    .await?;
+    pool.close().await;
+    Ok(())
+}
+
 /// Binds, and names the address when that fails.
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}: choose another --listen"))
 }
 
-/// Prints the line that says where this process listens, on standard output.
-pub fn announce(address: SocketAddr) -> std::io::Result<()> {
+/// Prints on standard output where this process listens.
+fn announce(address: SocketAddr) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{ANNOUNCEMENT}http://{address}")?;
     out.flush()
@@ -51,6 +94,6 @@ pub async fn stopped(until_stdin_ends: bool) -> std::io::Result<()> {
 async fn stdin_ended() {
     let mut stdin = tokio::io::stdin();
     let mut ignored = [0_u8; 64];
-    // An unreadable standard input counts as its end: nobody is there any more.
+    // A standard input that cannot be read has ended too.
     while stdin.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
 }

@@ -1,86 +1,75 @@
-//! A service that runs: attached to its coordinators, answering queries.
+//! One service of the demo: what is its own, and how it is put together.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
+use sqlx::SqlitePool;
 use tercet_sdk::participant::ParticipantBuilder;
-use tercet_sdk::{AttachOptions, Barrier, BuildError, Participant, Sqlite};
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tokio_util::sync::CancellationToken;
+use tercet_sdk::{Barrier, Participant, Sqlite};
 use tonic::service::Routes;
-use tonic::transport::Server;
 
 use crate::chaos::Chaos;
+use crate::database::open;
 use crate::faults::{Faults, Target};
 use crate::options::Options;
+use crate::seed::SeedPart;
 
-/// How long open calls may take once the service is to end.
-const DRAIN: Duration = Duration::from_secs(2);
+/// A participant that is being built, behind the barrier of a service's database.
+pub type Builder = ParticipantBuilder<Barrier<Sqlite>>;
 
-/// A service, ready to run.
-#[derive(Debug)]
-pub struct Service {
-    /// Its actions.
-    pub participant: Participant,
-    /// Its query service.
-    pub queries: Routes,
+/// What a service of the demo does; [`run`](crate::run) and [`main`](fn@crate::main) do the rest.
+pub trait Service {
+    /// The name under which it attaches.
+    const NAME: &'static str;
+    /// Which faults are meant for it.
+    const TARGET: Target;
+    /// Its part of the seed file.
+    type Seed: SeedPart + Send + Sync;
+
+    /// Makes its tables where they are missing, and the rows of the seed that do not exist yet.
+    fn prepare(
+        pool: &SqlitePool,
+        seed: &Self::Seed,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Adds its actions to its participant.
+    fn actions(participant: Builder) -> Builder;
+
+    /// Its query service, over its database.
+    fn queries(pool: SqlitePool) -> Routes;
 }
 
-/// The participant with everything that the options say of it.
-pub fn participant(
-    actions: ParticipantBuilder<Barrier<Sqlite>>,
-    target: Target,
+/// Prepares a service's database, and gives its participant: its actions, behind the barrier.
+pub async fn participant<S: Service>(pool: &SqlitePool, seed: &S::Seed) -> anyhow::Result<Builder> {
+    S::prepare(pool, seed)
+        .await
+        .context("cannot prepare the database")?;
+    let barrier = Barrier::new(pool.clone());
+    barrier
+        .create_table()
+        .await
+        .context("cannot make the barrier's table")?;
+    Ok(S::actions(Participant::builder(S::NAME).barrier(barrier)))
+}
+
+/// Opens a service's database and builds its participant, as the options say.
+pub(crate) async fn build<S: Service>(
     options: &Options,
-) -> Result<Participant, BuildError> {
-    let mut actions = actions.concurrency(options.concurrency);
-    let faults = Faults::of(target, &options.fail);
+) -> anyhow::Result<(SqlitePool, Participant)> {
+    let seed: S::Seed = options.seed()?;
+    let pool = open(&options.database)
+        .await
+        .with_context(|| format!("cannot open the database {}", options.database.display()))?;
+    let mut participant = participant::<S>(&pool, &seed)
+        .await?
+        .concurrency(options.concurrency);
+    let faults = Faults::of(S::TARGET, &options.fail);
     if !faults.is_empty() {
-        actions = actions.interceptor(Arc::new(Chaos { faults }));
+        participant = participant.interceptor(Arc::new(Chaos { faults }));
     }
     if options.without_barrier {
-        actions = actions.without_barrier_for_demonstration();
+        participant = participant.without_barrier_for_demonstration();
     }
-    actions.build()
-}
-
-impl Service {
-    /// Attaches and answers queries until `shutdown` is ready, then finishes what is open.
-    pub async fn run(
-        self,
-        listener: TcpListener,
-        coordinators: &[String],
-        shutdown: impl Future<Output = ()> + Send,
-    ) -> anyhow::Result<()> {
-        let stop = CancellationToken::new();
-        let name = self.participant.name().to_owned();
-        let mut attach = AttachOptions::new(coordinators, format!("{name}-{}", std::process::id()));
-        attach.drain_timeout = DRAIN;
-        let attached = async {
-            let ended = self
-                .participant
-                .attach(attach, stop.clone().cancelled_owned())
-                .await;
-            ended.context("cannot attach to the coordinators")
-        };
-        let queries = async {
-            let server = Server::builder().add_routes(self.queries);
-            let ended = server
-                .serve_with_incoming_shutdown(
-                    TcpListenerStream::new(listener),
-                    stop.clone().cancelled_owned(),
-                )
-                .await;
-            ended.context("the query service ended")
-        };
-        let stopping = async {
-            shutdown.await;
-            stop.cancel();
-            Ok(())
-        };
-        tokio::try_join!(attached, queries, stopping)?;
-        Ok(())
-    }
+    Ok((pool, participant.build()?))
 }

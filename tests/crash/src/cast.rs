@@ -8,11 +8,11 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use demo_coupons::{proto::TakeCoupon, stock};
-use demo_points::{accounts, proto::TakePoints};
-use demo_service::{Service, stopped};
+use demo_coupons::{CouponsService, proto::TakeCoupon, stock};
+use demo_points::{PointsService, accounts, proto::TakePoints};
+use demo_service::{SeedPart, stopped};
 use sqlx::{SqliteConnection, SqlitePool};
-use tercet_sdk::{ActionError, Barrier, Call, DeliverAction, Participant, Sqlite};
+use tercet_sdk::{ActionError, Call, DeliverAction, Participant, Sqlite};
 use tercet_server::Config;
 use tercet_store::{SqliteOptions, SqliteStore};
 use tokio::net::TcpListener;
@@ -28,6 +28,8 @@ pub const POOR: &str = "poor";
 pub const OPENING: i64 = 1_000_000;
 /// The kind of coupon.
 pub const COUPON: &str = "coffee";
+/// The handler of both services that takes a message.
+pub const DELIVER: &str = "deliver";
 
 /// One part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
@@ -117,15 +119,8 @@ pub async fn points(places: &Places) -> anyhow::Result<()> {
     let seed = demo_points::seed::Seed {
         accounts: accounts.collect(),
     };
-    accounts::prepare(&pool, &seed).await?;
-    let barrier = Barrier::new(pool.clone());
-    barrier.create_table().await?;
-    let participant = Participant::builder(Role::Points.word())
-        .barrier(barrier)
-        .tcc("freeze", demo_points::FreezePoints)
-        .compensate("deduct", demo_points::DeductPoints)
-        .deliver("deliver", DeliverPoints)
-        .build()?;
+    let participant = demo_service::participant::<PointsService>(&pool, &seed).await?;
+    let participant = participant.deliver(DELIVER, DeliverPoints).build()?;
     run(participant, places, places.points).await
 }
 
@@ -136,28 +131,24 @@ pub async fn coupons(places: &Places) -> anyhow::Result<()> {
         "[[coupon]]\nkind = {COUPON:?}\nstock = {OPENING}\nper_user = {OPENING}\n"
     ))
     .map_err(anyhow::Error::msg)?;
-    stock::prepare(&pool, &seed).await?;
-    let barrier = Barrier::new(pool.clone());
-    barrier.create_table().await?;
-    let participant = Participant::builder(Role::Coupons.word())
-        .barrier(barrier)
-        .tcc("reserve", demo_coupons::ReserveCoupon)
-        .compensate("issue", demo_coupons::IssueCoupon)
-        .deliver("deliver", DeliverCoupon)
-        .build()?;
+    let participant = demo_service::participant::<CouponsService>(&pool, &seed).await?;
+    let participant = participant.deliver(DELIVER, DeliverCoupon).build()?;
     run(participant, places, places.coupons).await
 }
 
 /// Attaches, and serves `Participant/Invoke` for an initiator that calls the Tries itself.
 async fn run(participant: Participant, places: &Places, listen: SocketAddr) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen).await?;
-    let service = Service {
-        queries: Routes::new(participant.service()),
+    let invoke = Routes::new(participant.service());
+    let coordinators = [places.coordinator_url()];
+    demo_service::serve(
         participant,
-    };
-    service
-        .run(listener, &[places.coordinator_url()], until_stopped())
-        .await
+        invoke,
+        listener,
+        &coordinators,
+        until_stopped(),
+    )
+    .await
 }
 
 async fn until_stopped() {

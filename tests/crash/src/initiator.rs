@@ -6,8 +6,8 @@
 use std::{io::Write, time::Duration};
 
 use anyhow::Context as _;
-use demo_coupons::proto::TakeCoupon;
-use demo_points::proto::TakePoints;
+use demo_coupons::{ISSUE_COUPON, RESERVE_COUPON, proto::TakeCoupon};
+use demo_points::{DEDUCT_POINTS, FREEZE_POINTS, proto::TakePoints};
 use futures::{StreamExt as _, stream};
 use prost::Message as _;
 use sqlx::SqlitePool;
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
-    cast::{COUPON, POOR, Places, Role, user_name},
+    cast::{COUPON, DELIVER, POOR, Places, Role, user_name},
     points::Mode,
 };
 
@@ -109,18 +109,18 @@ impl Order {
         let coupons = Role::Coupons.word();
         let [points, coupon] = match mode {
             Mode::Tcc | Mode::Led => [
-                Action::tcc(POINTS_ACTION, points).handler("freeze"),
-                Action::tcc(COUPON_ACTION, coupons).handler("reserve"),
+                Action::tcc(POINTS_ACTION, points).handler(FREEZE_POINTS),
+                Action::tcc(COUPON_ACTION, coupons).handler(RESERVE_COUPON),
             ],
             Mode::Compensate => [
-                Action::compensate(POINTS_ACTION, points).handler("deduct"),
+                Action::compensate(POINTS_ACTION, points).handler(DEDUCT_POINTS),
                 Action::compensate(COUPON_ACTION, coupons)
-                    .handler("issue")
+                    .handler(ISSUE_COUPON)
                     .after([POINTS_ACTION]),
             ],
             Mode::Deliver => [
-                Action::deliver(POINTS_ACTION, points).handler("deliver"),
-                Action::deliver(COUPON_ACTION, coupons).handler("deliver"),
+                Action::deliver(POINTS_ACTION, points).handler(DELIVER),
+                Action::deliver(COUPON_ACTION, coupons).handler(DELIVER),
             ],
         };
         let retry = RetryPolicy::new()
@@ -333,14 +333,14 @@ impl Initiator {
                 points,
                 POINTS_ACTION,
                 Role::Points,
-                "freeze",
+                FREEZE_POINTS,
                 order.points_request().encode_to_vec(),
             ),
             (
                 coupon,
                 COUPON_ACTION,
                 Role::Coupons,
-                "reserve",
+                RESERVE_COUPON,
                 order.coupon_request().encode_to_vec(),
             ),
         ];

@@ -38,6 +38,10 @@ fn grouped<'a, T>(rows: &'a [T], key: impl Fn(&'a T) -> &'a str) -> BTreeMap<&'a
     groups
 }
 
+fn rows<'r, 'a, T>(groups: &'r BTreeMap<&str, Vec<&'a T>>, tx_id: &str) -> &'r [&'a T] {
+    groups.get(tx_id).map(Vec::as_slice).unwrap_or_default()
+}
+
 /// The ledgers, and how to read them.
 pub(super) struct Books<'a> {
     mode: Mode,
@@ -86,26 +90,13 @@ impl<'a> Books<'a> {
         committed: bool,
         request: &points::TakePoints,
     ) -> Vec<String> {
-        let entries = self
-            .by_tx
-            .points
-            .get(tx_id)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let words: Vec<&str> = entries
-            .iter()
-            .map(|entry| short(entry.kind().as_str_name()))
-            .collect();
-        let mut wrong = Vec::new();
-        if !expected(
-            self.mode,
+        let entries = rows(&self.by_tx.points, tx_id);
+        let kinds = entries.iter().map(|entry| entry.kind().as_str_name());
+        let allowed = self.movements(
             committed,
             ["FREEZE", "SPEND", "RELEASE", "DEDUCT", "REFUND"],
-        )
-        .contains(&words)
-        {
-            wrong.push(unexpected("points ledger", committed, &words));
-        }
+        );
+        let mut wrong = Vec::from_iter(unexpected("points ledger", committed, kinds, &allowed));
         for entry in entries {
             if entry.user != request.user || entry.points != request.points {
                 let (kind, points) = (short(entry.kind().as_str_name()), entry.points);
@@ -124,32 +115,14 @@ impl<'a> Books<'a> {
         committed: bool,
         request: &coupons::TakeCoupon,
     ) -> Vec<String> {
-        let entries = self
-            .by_tx
-            .coupons_ledger
-            .get(tx_id)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let words: Vec<&str> = entries
-            .iter()
-            .map(|entry| short(entry.kind().as_str_name()))
-            .collect();
-        let mut wrong = Vec::new();
-        if !expected(
-            self.mode,
+        let entries = rows(&self.by_tx.coupons_ledger, tx_id);
+        let kinds = entries.iter().map(|entry| entry.kind().as_str_name());
+        let allowed = self.movements(
             committed,
             ["RESERVE", "ISSUE", "RELEASE", "GRANT", "REVOKE"],
-        )
-        .contains(&words)
-        {
-            wrong.push(unexpected("coupons ledger", committed, &words));
-        }
-        let held = self
-            .by_tx
-            .coupons
-            .get(tx_id)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        );
+        let mut wrong = Vec::from_iter(unexpected("coupons ledger", committed, kinds, &allowed));
+        let held = rows(&self.by_tx.coupons, tx_id);
         if held.len() != usize::from(committed) {
             let (count, due) = (held.len(), usize::from(committed));
             wrong.push(format!("coupons: {count} exist, there must be {due}"));
@@ -165,6 +138,21 @@ impl<'a> Books<'a> {
             }
         }
         wrong
+    }
+
+    /// The movements, in order, that one transaction may have in one ledger. The names are those of
+    /// freezing, using, giving back, doing at once and undoing.
+    fn movements(
+        &self,
+        committed: bool,
+        [freeze, using, release, at_once, undo]: [&'static str; 5],
+    ) -> Vec<Vec<&'static str>> {
+        match (self.mode, committed) {
+            (Mode::Tcc, true) => vec![vec![freeze, using]],
+            (Mode::Tcc, false) => vec![vec![], vec![freeze, release]],
+            (Mode::Compensate, true) => vec![vec![at_once]],
+            (Mode::Compensate, false) => vec![vec![], vec![at_once, undo]],
+        }
     }
 
     /// What the initiator was told otherwise than the coordinator says.
@@ -201,22 +189,17 @@ fn short(name: &'static str) -> &'static str {
     name.strip_prefix("KIND_").unwrap_or(name)
 }
 
-/// The movements, in order, that one transaction may have in one ledger. The names are those of
-/// freezing, using, giving back, doing at once and undoing.
-fn expected(
-    mode: Mode,
+/// Refuses the movements of one transaction in one ledger if they are not among those allowed.
+fn unexpected(
+    book: &str,
     committed: bool,
-    [freeze, using, release, at_once, undo]: [&'static str; 5],
-) -> Vec<Vec<&'static str>> {
-    match (mode, committed) {
-        (Mode::Tcc, true) => vec![vec![freeze, using]],
-        (Mode::Tcc, false) => vec![vec![], vec![freeze, release]],
-        (Mode::Compensate, true) => vec![vec![at_once]],
-        (Mode::Compensate, false) => vec![vec![], vec![at_once, undo]],
+    kinds: impl Iterator<Item = &'static str>,
+    allowed: &[Vec<&str>],
+) -> Option<String> {
+    let words: Vec<&str> = kinds.map(short).collect();
+    if allowed.contains(&words) {
+        return None;
     }
-}
-
-fn unexpected(book: &str, committed: bool, words: &[&str]) -> String {
     let decision = if committed {
         "committed"
     } else {
@@ -227,7 +210,7 @@ fn unexpected(book: &str, committed: bool, words: &[&str]) -> String {
     } else {
         words.join(", ")
     };
-    format!("{book}: {found}, though it is {decision}")
+    Some(format!("{book}: {found}, though it is {decision}"))
 }
 
 fn action<'a>(tx: &'a Transaction, name: &str) -> Option<&'a ActionView> {
