@@ -22,9 +22,9 @@ pub struct Seed {
 pub struct Opening {
     /// Its name.
     pub kind: String,
-    /// How many there are.
+    /// Its number of coupons.
     pub stock: i64,
-    /// How many one user may hold.
+    /// The number that one user may hold.
     pub per_user: i64,
 }
 

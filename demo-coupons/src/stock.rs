@@ -8,7 +8,7 @@ use crate::seed::Seed;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// Which coupon moves, for whom and why.
+/// One movement of a coupon.
 #[derive(Clone, Copy, Debug)]
 pub struct Movement<'a> {
     /// The transaction.
@@ -36,7 +36,7 @@ pub enum Error {
         user: String,
         /// Of which kind.
         coupon: String,
-        /// Where it should be.
+        /// The place in which it should be.
         place: &'static str,
     },
     /// The database failed.

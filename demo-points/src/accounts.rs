@@ -11,7 +11,7 @@ pub const MAX_POINTS: i64 = 1_000_000_000;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// What moves, for whom and why.
+/// One movement of points.
 #[derive(Clone, Copy, Debug)]
 pub struct Movement<'a> {
     /// The transaction.
@@ -22,7 +22,7 @@ pub struct Movement<'a> {
     pub order_id: &'a str,
     /// Whose points.
     pub user: &'a str,
-    /// How many.
+    /// Their number.
     pub points: i64,
 }
 
@@ -37,11 +37,11 @@ pub enum Error {
     NotThere {
         /// Whose account.
         user: String,
-        /// Where the points should be.
+        /// The place in which the points should be.
         place: &'static str,
-        /// What is there.
+        /// The points there.
         held: i64,
-        /// What is to leave.
+        /// The points that are to leave.
         points: i64,
     },
     /// The database failed.
@@ -160,7 +160,7 @@ fn check(movement: &Movement<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Says why an update found no row: the account is missing, or it holds too little.
+/// Finds out why an update changed no row: the account is missing, or it holds too little.
 async fn why_not(
     conn: &mut SqliteConnection,
     kind: Kind,

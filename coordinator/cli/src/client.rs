@@ -9,7 +9,7 @@ use tonic_types::StatusExt;
 
 use crate::failure::{CommandResult, Failure};
 
-/// Which coordinator.
+/// The option that names the coordinator.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Coordinator {
     /// The coordinator's address.
@@ -18,7 +18,7 @@ pub(crate) struct Coordinator {
     coordinator: String,
 }
 
-/// How long a request may take.
+/// The time that a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Coordinator {
@@ -41,14 +41,14 @@ impl Coordinator {
 /// Messages of transactions with large payloads and results are larger than the usual limit.
 pub(crate) const MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
-/// A request that is given up after a while.
+/// A request with the time limit of [`REQUEST_TIMEOUT`].
 pub(crate) fn request<T>(message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.set_timeout(REQUEST_TIMEOUT);
     request
 }
 
-/// What the coordinator says when it refuses.
+/// The failure of a refused request, with its reason code.
 #[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
 pub(crate) fn refused(status: Status) -> Failure {
     let details = status.get_error_details();

@@ -75,7 +75,7 @@ impl FromArgMatches for Settings {
 }
 
 impl Settings {
-    /// The configuration that flags, environment and file say together.
+    /// Puts flags, environment and file together.
     pub(crate) fn effective(&self) -> Result<Effective, Failure> {
         let file = match &self.file {
             None => None,

@@ -1,4 +1,4 @@
-//! What scripts read: the wire's fields under the wire's names.
+//! JSON for scripts: the wire's fields under the wire's names.
 
 use std::fmt::Write as _;
 
@@ -99,7 +99,7 @@ fn operator_entry(entry: &v1::OperatorEntry) -> Value {
     })
 }
 
-/// Where a transaction stands after a command.
+/// The state of a transaction after a command.
 pub(crate) fn state(state: &v1::TransactionState) -> Value {
     json!({
         "tx_id": state.tx_id,

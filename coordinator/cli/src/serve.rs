@@ -39,7 +39,7 @@ pub(crate) fn run(args: &ServeArgs) -> CommandResult {
         .build()
         .map_err(|error| Failure::because("the runtime cannot be started", error))?;
     let result = runtime.block_on(start(config, args.until_stdin_ends));
-    // What still runs is of no consequence: nothing that was acknowledged depends on it.
+    // The tasks that still run are of no consequence: nothing that was acknowledged depends on them.
     runtime.shutdown_background();
     result
 }
@@ -92,7 +92,7 @@ fn stopped(until_stdin_ends: bool) -> io::Result<impl Future<Output = ()> + Send
 async fn stdin_ended() {
     let mut stdin = tokio::io::stdin();
     let mut ignored = [0_u8; 64];
-    // One that cannot be read has ended too: nobody is there any more.
+    // A standard input that cannot be read has ended too.
     while stdin.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
 }
 

@@ -5,7 +5,7 @@ use tercet_proto::v1;
 
 use crate::words::{self, plain, short, took};
 
-/// Everything a person wants to know of one transaction.
+/// One transaction with its actions, its timeline and its obstacles, as text.
 pub(crate) fn text(tx: &v1::Transaction) -> String {
     let mut text = head(tx);
     text.push_str(&actions(tx));

@@ -196,10 +196,10 @@ pub(crate) async fn run(args: TxArgs) -> CommandResult {
             operator.clone().decide(request(message)).await
         }
     };
-    tell(&done.map_err(refused)?.into_inner(), args.json)
+    print_state(&done.map_err(refused)?.into_inner(), args.json)
 }
 
-fn tell(state: &v1::TransactionState, as_json: bool) -> CommandResult {
+fn print_state(state: &v1::TransactionState, as_json: bool) -> CommandResult {
     if as_json {
         print(&format!("{}\n", json::state(state)))?;
     } else {

@@ -14,7 +14,7 @@ pub(crate) fn time(micros: i64) -> String {
     )
 }
 
-/// How long something took, short.
+/// A duration in one unit.
 pub(crate) fn took(micros: i64) -> String {
     let micros = u64::try_from(micros).unwrap_or(0);
     match micros {
@@ -27,7 +27,7 @@ pub(crate) fn took(micros: i64) -> String {
     }
 }
 
-/// Both statuses in the words of a person.
+/// Both statuses in one word or two.
 pub(crate) fn standing(transaction: &v1::Transaction) -> &'static str {
     use v1::{BizStatus as Biz, TxStatus as Tx};
     match (transaction.status(), transaction.biz_status()) {
@@ -43,7 +43,7 @@ pub(crate) fn standing(transaction: &v1::Transaction) -> &'static str {
     }
 }
 
-/// Why the decision is what it is.
+/// The cause of the decision.
 pub(crate) fn cause(cause: Option<&v1::Cause>) -> String {
     let Some(cause) = cause else {
         return String::new();
@@ -69,7 +69,7 @@ pub(crate) fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
     name.strip_prefix(prefix).unwrap_or(name)
 }
 
-/// Text of others without control characters, so that it cannot speak to a terminal.
+/// Replaces the control characters of a foreign text, which would steer a terminal.
 pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })

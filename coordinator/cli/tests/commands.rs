@@ -21,7 +21,7 @@ use tercet_sdk::{
 use tercet_testkit::{Attached, TestCoordinator};
 use tokio::{process::Command, time::timeout};
 
-/// How long anything may take before a test fails.
+/// Time after which a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn tercet(coordinator: &TestCoordinator, arguments: &[&str]) -> Output {
@@ -45,7 +45,7 @@ async fn json(coordinator: &TestCoordinator, arguments: &[&str]) -> Value {
     serde_json::from_str(&text(coordinator, arguments).await).unwrap()
 }
 
-/// A participant with one handler, which answers every call with what `answer` makes of it.
+/// A participant with one handler, which answers every call with the result of `answer`.
 fn participant(
     name: &str,
     handler: &str,

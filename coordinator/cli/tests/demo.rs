@@ -1,4 +1,4 @@
-//! `tercet demo`, run as a person runs it: the books balance whatever fails and whoever is killed, and
+//! `tercet demo`, run as a person runs it: the books balance whatever fails and whichever process is killed, and
 //! do not where they cannot.
 
 #![allow(clippy::unwrap_used)]
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// How long one run may take.
+/// Time that one run may take.
 const DEADLINE: Duration = Duration::from_mins(1);
 /// Orders of a run that need not be the whole file.
 const FEW: usize = 120;
@@ -25,7 +25,7 @@ struct Run {
     code: Option<i32>,
     out: String,
     err: String,
-    /// Where the demo made its temporary folder.
+    /// The folder in which the demo made its temporary one.
     temporary: TempDir,
 }
 
@@ -109,7 +109,7 @@ impl Run {
     }
 }
 
-/// How many orders ended one way, for whatever reason of those that contain `reason`.
+/// The number of orders that ended one way, for a reason that contains `reason`.
 fn ended(json: &Value, outcome: &str, reason: &str) -> u64 {
     json["endings"]
         .as_array()

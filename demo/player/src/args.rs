@@ -57,7 +57,7 @@ pub struct DemoArgs {
     pub without_barrier: bool,
 }
 
-/// How the orders are fed, and how long things may take.
+/// The pace of the feed, and its time limits.
 #[derive(Args, Clone, Debug)]
 pub struct Pace {
     /// Orders under way at once
@@ -90,7 +90,7 @@ fn millis(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// How the services do their share.
+/// The way in which the services do their share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -115,7 +115,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// What a sentence calls it.
+    /// Its name in a sentence.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Coordinator => "coordinator",

@@ -1,4 +1,4 @@
-//! What the initiator's process tells the demo, a line of JSON each.
+//! The events that the initiator's process prints for the demo, a line of JSON each.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,14 +15,14 @@ pub(crate) enum Event {
     Answered {
         /// Its line in the file.
         line: usize,
-        /// What the answer was.
+        /// The answer.
         answer: Answer,
     },
     /// Every order was answered.
     Done,
 }
 
-/// What the initiator was told about an order.
+/// The answer to an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {

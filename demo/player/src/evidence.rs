@@ -15,14 +15,14 @@ use tonic::transport::Channel;
 use crate::BUSINESS_TYPE;
 use crate::books::Evidence;
 
-/// Rows asked for at once.
+/// Rows read at once.
 const PAGE: u32 = 500;
 /// Transactions read at once.
 const READERS: usize = 16;
-/// How often the coordinator is asked whether all is done.
+/// The pause between two looks at what the coordinator still works on.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Where the books are.
+/// The addresses of the books.
 #[derive(Clone, Debug)]
 pub(crate) struct Addresses {
     /// The coordinator's.

@@ -1,4 +1,4 @@
-//! The feed: what the initiator tells is counted, and in the middle of it processes are killed.
+//! The feed: counts the events of the initiator, and kills processes in the middle of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::stage::Stage;
 
 /// Orders under way when processes are killed, unless the file has too few.
 const IN_FLIGHT_AT_KILL: usize = 8;
-/// What the initiator may add to its own patience before it counts as stuck.
+/// Time beyond the initiator's own patience after which it counts as stuck.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// One process that was killed and started again.
@@ -29,16 +29,16 @@ pub(crate) struct Kill {
     pub in_flight: usize,
 }
 
-/// What came of the feed.
+/// The result of the feed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fed {
-    /// What the initiator was told, by the order's line.
+    /// The answers, by the order's line.
     pub answers: BTreeMap<usize, Answer>,
-    /// What was killed.
+    /// The processes that were killed.
     pub kills: Vec<Kill>,
 }
 
-/// What the initiator told so far.
+/// The count of the initiator's events so far.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Lines of the orders that were sent.
@@ -90,7 +90,7 @@ impl Tally {
     }
 }
 
-/// Feeds all orders; kills what is to be killed when a third of them is sent.
+/// Feeds all orders; kills the processes of `--kill` when a third of them is sent.
 pub(crate) async fn feed(
     stage: &mut Stage<'_>,
     args: &DemoArgs,
@@ -121,14 +121,14 @@ pub(crate) async fn feed(
                     sent: tally.sent(),
                     in_flight: tally.in_flight(),
                 };
-                progress.say(&format!(
+                progress.print_line(&format!(
                     "SIGKILL to the {} with {} orders sent and {} in flight",
                     process.title(),
                     kill.sent,
                     kill.in_flight
                 ));
                 kill_one(stage, &mut initiator, process, &mut tally).await?;
-                progress.say(&format!(
+                progress.print_line(&format!(
                     "the {} runs again on the same data",
                     process.title()
                 ));
@@ -150,7 +150,7 @@ pub(crate) async fn feed(
     })
 }
 
-/// Waits for what the initiator tells next; none: it has ended.
+/// Waits for the initiator's next event; none: it has ended.
 async fn next(
     stage: &mut Stage<'_>,
     initiator: &mut Process,
@@ -182,7 +182,7 @@ async fn kill_one(
         return stage.restart(process).await;
     }
     initiator.kill().await?;
-    // What it had told until then still stands in the pipe; its last line may be cut.
+    // Its events until then still stand in the pipe; the last line may be cut.
     while let Some(line) = initiator.line().await? {
         if let Ok(event) = serde_json::from_str(&line) {
             tally.take(event);

@@ -1,4 +1,4 @@
-//! The process that feeds the orders: an initiator as anybody would write one.
+//! The process that feeds the orders: an initiator that only uses the SDK.
 //!
 //! It keeps nothing. Killed and run again, it hands over every order once more, and `unique_business`
 //! answers those that were there already.
@@ -25,10 +25,10 @@ use crate::{BUSINESS_TYPE, COUPON_ACTION, POINTS_ACTION};
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause before a service is asked again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// How often the end of somebody else's transaction is asked for.
+/// The pause between two looks at a transaction that an earlier order began.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Feeds every order of the file, and tells each step on standard output.
+/// Feeds every order of the file, and prints each event on standard output.
 pub(crate) async fn run(args: InitiatorArgs) -> anyhow::Result<()> {
     let seed = std::fs::read_to_string(&args.seed).context("cannot read the seed file")?;
     let seeds = Seeds::parse(&seed).map_err(anyhow::Error::msg)?;
@@ -51,20 +51,20 @@ async fn feed(args: &InitiatorArgs, orders: Vec<Order>) -> anyhow::Result<()> {
         .map(anyhow::Ok)
         .try_for_each_concurrent(usize::from(args.pace.concurrency), |order| async move {
             let line = order.line;
-            tell(&Event::Sent { line })?;
+            print(&Event::Sent { line })?;
             let answer = match exchange(client, args.mode, &args.pace, &order).await {
                 Ok(answer) => answer,
                 Err(error) => Answer::Failed {
                     error: error.to_string(),
                 },
             };
-            tell(&Event::Answered { line, answer })
+            print(&Event::Answered { line, answer })
         })
         .await?;
-    tell(&Event::Done)
+    print(&Event::Done)
 }
 
-fn tell(event: &Event) -> anyhow::Result<()> {
+fn print(event: &Event) -> anyhow::Result<()> {
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
     let mut out = std::io::stdout().lock();

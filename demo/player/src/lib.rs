@@ -8,12 +8,12 @@
 //! `tercet`, whose commands are `serve`, `demo` with [`DemoArgs`] and `demo-service` with
 //! [`DemoService`].
 //!
-//! | file | what it knows |
+//! | file | holds |
 //! |---|---|
 //! | `args` | the command lines |
 //! | `script`, `orders`, `seeds` | what is played; bad input |
 //! | `process`, `stage` | the four processes |
-//! | `initiator`, `event` | the process that feeds, and what it tells |
+//! | `initiator`, `event` | the process that feeds, and its events |
 //! | `play` | the play from its first process to its report |
 //! | `feed`, `progress` | the middle of it: counting, killing, showing |
 //! | `evidence`, `books`, `report` | the end of it: reading, matching, telling |
@@ -57,8 +57,8 @@ const BAD_INPUT: u8 = 2;
 /// The exit code after SIGINT or SIGTERM, as shells have it.
 const INTERRUPTED: u8 = 130;
 
-/// Reads a file of orders with a seed file, for property tests and fuzzing: how many orders are good, and
-/// the lines of those that are not.
+/// Reads a file of orders with a seed file, for property tests and fuzzing: the number of good orders, and
+/// the lines of the others.
 #[doc(hidden)]
 pub fn read_orders(orders: &[u8], seed: &str) -> Result<(usize, Vec<usize>), String> {
     let read = orders::Orders::read(orders, &seeds::Seeds::parse(seed)?)?;
@@ -139,7 +139,7 @@ fn prepare(args: &DemoArgs) -> anyhow::Result<(Script, Folder)> {
     Ok((script, folder))
 }
 
-/// Waits until the demo is to stop, and says so.
+/// Waits until the demo is to stop; the error says so.
 async fn interrupted() -> anyhow::Error {
     match demo_service::stopped(false).await {
         Ok(()) => anyhow!("interrupted; its processes are stopped"),
@@ -165,7 +165,7 @@ fn print(args: &DemoArgs, report: &Report) -> anyhow::Result<()> {
         .context("cannot print the result")
 }
 
-/// Says why there is no result, for scripts too.
+/// Prints why there is no result, for scripts too.
 fn failed(args: &DemoArgs, error: &anyhow::Error, code: u8) -> anyhow::Result<ExitCode> {
     if args.json {
         let object = serde_json::json!({ "ok": false, "error": format!("{error:#}") });

@@ -1,4 +1,4 @@
-//! The orders' file, read line by line: what is wrong with a line is said with its number, and the
+//! The orders' file, read line by line: a line that is no order is reported with its number, and the
 //! rest runs.
 
 use demo_points::accounts::MAX_POINTS;

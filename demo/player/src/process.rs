@@ -14,16 +14,16 @@ use tokio::time::timeout;
 
 use crate::args::Role;
 
-/// How long a process may take until it says where it listens.
+/// Time in which a process must print its address.
 const START: Duration = Duration::from_secs(20);
-/// How long a process may take to stop before it is killed.
+/// Time in which a process must stop before it is killed.
 const STOP: Duration = Duration::from_secs(5);
 /// Lines of a log that are shown when a process ends unexpectedly.
 const TAIL_LINES: usize = 12;
 /// Bytes of a log that are read for them.
 const TAIL_BYTES: usize = 16 * 1_024;
 
-/// How variables begin that set options of this program.
+/// The beginnings of variables that set options of this program.
 const OTHERS: [&str; 2] = ["TERCET_", "DEMO_"];
 
 /// A process that runs.
@@ -48,7 +48,7 @@ impl Process {
             .open(&log)
             .with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = Command::new(program);
-        // What a person has set for a coordinator or a service of their own is not meant for these.
+        // Variables that are set for another coordinator or service are not meant for these.
         for (name, _) in std::env::vars_os() {
             if OTHERS
                 .iter()
@@ -79,7 +79,7 @@ impl Process {
         })
     }
 
-    /// Waits for the line that says where the process listens.
+    /// Waits for the line with the process's address.
     pub(crate) async fn address(&mut self) -> anyhow::Result<String> {
         let announced = timeout(START, async {
             while let Some(line) = self.out.next_line().await? {
@@ -111,7 +111,7 @@ impl Process {
             .context("cannot read from a process of the demo")
     }
 
-    /// Waits until it ends, which it should not, and says so with its last words. Cancellation safe.
+    /// Waits until it ends, which it should not; the error has the end of its log. Cancellation safe.
     pub(crate) async fn death(&mut self) -> anyhow::Error {
         match self.child.wait().await {
             Ok(status) => self.ended(status),

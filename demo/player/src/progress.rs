@@ -1,5 +1,5 @@
-//! How far the feed is, on standard error: one line that is rewritten on a terminal, else a line now
-//! and then.
+//! The progress of the feed on standard error: one line that is rewritten on a terminal, else a line
+//! now and then.
 
 use std::io::{IsTerminal, Write, stderr};
 
@@ -10,7 +10,7 @@ const PLAIN_LINES: usize = 4;
 /// Orders between two rewritings of a terminal's line.
 const TERMINAL_STEP: usize = 5;
 
-/// Shows how far the feed is.
+/// Shows the progress of the feed.
 pub(crate) struct Progress {
     orders: usize,
     terminal: bool,
@@ -41,10 +41,10 @@ impl Progress {
         }
     }
 
-    /// Says a sentence on a line of its own.
-    pub(crate) fn say(&self, sentence: &str) {
+    /// Prints a sentence on a line of its own.
+    pub(crate) fn print_line(&self, sentence: &str) {
         let clear = if self.terminal { "\r\x1b[2K" } else { "" };
-        // Progress that nobody can see is no reason to fail.
+        // Progress that cannot be printed is no reason to fail.
         let _ = writeln!(stderr(), "{clear}{sentence}");
     }
 

@@ -13,41 +13,41 @@ use crate::orders::BadOrder;
 /// Mismatches and bad lines that a text shows; JSON has all.
 const SHOWN: usize = 40;
 
-/// What the demo came to.
+/// The result of the demo.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     /// Every order reached its end and the books balance.
     pub ok: bool,
-    /// How the services did their share.
+    /// The way in which the services did their share.
     pub mode: Mode,
     /// Lines that could be fed, repeated orders included.
     pub lines: usize,
     /// Lines that could not.
     pub bad_orders: Vec<BadOrder>,
-    /// How many orders ended how.
+    /// The number of orders of each ending.
     pub endings: Vec<EndingCount>,
     /// The balance sheet.
     pub sheet: Sheet,
-    /// Whether the books balance.
+    /// The books balance.
     pub balances: bool,
-    /// What was made to fail.
+    /// The faults on purpose.
     pub faults: Vec<String>,
-    /// What was killed.
+    /// The processes that were killed.
     pub kills: Vec<Kill>,
-    /// How long the feed took.
+    /// Duration of the feed.
     pub feed_ms: u128,
-    /// Where databases and logs stay; absent: nothing stays.
+    /// The folder in which databases and logs stay; absent: nothing stays.
     pub data_dir: Option<PathBuf>,
 }
 
-/// How many orders ended one way.
+/// The number of orders that ended one way.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct EndingCount {
     /// "committed", "rolled back", "parked", "unfinished", "repeated" or "unknown".
     pub outcome: &'static str,
     /// Why.
     pub reason: String,
-    /// How many.
+    /// Their number.
     pub orders: usize,
 }
 

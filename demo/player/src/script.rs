@@ -1,5 +1,5 @@
-//! What is played: the orders and the seed, checked whole before anything starts, and the folder that
-//! it is played in.
+//! The script of the play: the orders and the seed, checked whole before anything starts, and the folder
+//! that it is played in.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -28,7 +28,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Reads what the command line names, or what comes with the program.
+    /// Reads the files that the command line names, or those that come with the program.
     pub(crate) fn read(args: &DemoArgs) -> anyhow::Result<Self> {
         if args.mode == Mode::Compensate
             && let Some(fault) = args.fail.iter().find(|fault| fault.step == Step::Confirm)
@@ -75,7 +75,7 @@ fn contents(file: &Path) -> anyhow::Result<Vec<u8>> {
     read().with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// Where databases, logs and the files as they were read are kept.
+/// The folder of the databases, the logs and the files as they were read.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
@@ -122,7 +122,7 @@ impl Folder {
         self.path.join("seed.toml")
     }
 
-    /// Removes it if it is temporary and all went well; else says where it stays.
+    /// Removes it if it is temporary and all went well; else returns its path.
     pub(crate) fn close(self, all_well: bool) -> Option<PathBuf> {
         if self.temporary && all_well && std::fs::remove_dir_all(&self.path).is_ok() {
             return None;

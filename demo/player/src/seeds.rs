@@ -2,7 +2,7 @@
 
 use demo_service::SeedPart;
 
-/// What both services open with.
+/// The opening state of both services.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seeds {
     /// The accounts.

@@ -1,4 +1,4 @@
-//! The four processes: which they are, how they are started, and started again.
+//! The four processes: starts them, and starts again those that were killed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,17 +12,17 @@ use crate::evidence::Addresses;
 use crate::process::Process;
 use crate::script::Folder;
 
-/// How long both services may take to attach.
+/// Time in which both services must attach.
 const ATTACH: Duration = Duration::from_secs(20);
-/// How often the coordinator is asked whether they have.
+/// The pause between two looks at who is attached.
 const POLL: Duration = Duration::from_millis(20);
 /// Calls that a service takes at once, those that hang on purpose included.
 const CALLS: u32 = 1_024;
-/// How often the coordinator is started again until its address is free.
+/// Attempts to start the coordinator again until its address is free.
 const RESTARTS: u32 = 10;
 /// The pause between these.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
-/// Where nothing listens yet: any free port.
+/// Any free port.
 const ANY_PORT: &str = "127.0.0.1:0";
 
 /// All processes but the initiator's.
@@ -32,7 +32,7 @@ pub(crate) struct Stage<'a> {
     coordinator: Process,
     points: Process,
     coupons: Process,
-    /// Where they listen.
+    /// Their addresses.
     pub(crate) addresses: Addresses,
 }
 
@@ -134,7 +134,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Starts the coordinator at the address it had. For a moment a connection of somebody else may have
+/// Starts the coordinator at the address it had. For a moment a foreign connection may have
 /// that port; then it is tried again.
 async fn restart_coordinator(folder: &Path, listen: &str) -> anyhow::Result<Process> {
     let mut tries = 1;

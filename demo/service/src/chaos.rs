@@ -7,7 +7,7 @@ use tercet_sdk::{CallInterceptor, Next, Outcome};
 
 use crate::faults::{Faults, Step, When};
 
-/// How long a call that hangs is kept; every coordinator has given it up by then.
+/// Time for which a call that hangs is kept; every coordinator has given it up by then.
 const HANG: Duration = Duration::from_secs(15);
 
 /// Stands around every call of a service, and fails the share of them that its faults ask for.

@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 /// Connections a service opens. SQLite lets one of them write at a time, and nearly all that a service
 /// does is to write: they queue here in order instead of polling for SQLite's lock with pauses.
 const CONNECTIONS: u32 = 1;
-/// How long the connection waits for another process that has the file.
+/// Time for which the connection waits for another process that has the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens the file, made if it is missing, with a write-ahead log and synchronous = FULL.

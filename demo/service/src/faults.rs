@@ -1,4 +1,4 @@
-//! Faults on purpose: what `--fail OP:SERVICE=P[:WHEN]` says, and the dice.
+//! Faults on purpose: `--fail OP:SERVICE=P[:WHEN]`, and the dice.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ pub enum Target {
     Coupons,
 }
 
-/// How it fails.
+/// The way in which it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// Before anything is done: an error is answered.
@@ -43,13 +43,13 @@ pub struct Fault {
     pub step: Step,
     /// Of which service.
     pub target: Target,
-    /// How many of them, 0 to 1.
+    /// The share of them, 0 to 1.
     pub share: f64,
-    /// How.
+    /// The way.
     pub when: When,
 }
 
-/// What every message about a wrong fault ends with.
+/// The end of every message about a wrong fault.
 const ACCEPTED: &str = "expected OP:SERVICE=P[:WHEN] with OP try, confirm or cancel, SERVICE points \
                         or coupons, P a share from 0 to 1, WHEN before, after, hang or reject \
                         (after when left out), for example try:points=0.2:after";
@@ -130,12 +130,12 @@ impl Faults {
         )
     }
 
-    /// Whether nothing fails.
+    /// True if nothing fails.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Throws the dice for one call of `step`: how it is to fail, if it is.
+    /// Throws the dice for one call of `step`: the way in which it is to fail, if it is.
     pub fn draw(&self, step: Step) -> Option<When> {
         self.0
             .iter()

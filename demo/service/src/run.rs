@@ -1,4 +1,4 @@
-//! The process of a service: how it starts, prints where it listens, and ends.
+//! The process of a service: its start, the line with its address, and its end.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::options::Options;
 use crate::serve::serve;
 use crate::service::{Service, build};
 
-/// The beginning of the line in which a process prints where it listens; the address follows.
+/// The beginning of the line in which a process prints its address.
 pub const ANNOUNCEMENT: &str = "listening on ";
 
 /// Runs a service as a program of its own, with the options of its command line.
@@ -31,7 +31,7 @@ pub async fn main<S: Service>() -> anyhow::Result<()> {
     run::<S>(&options).await
 }
 
-/// Runs a service as the work of this process: binds, prints where, and serves until it is to stop.
+/// Runs a service as the work of this process: binds, prints the address, and serves until it is to stop.
 pub async fn run<S: Service>(options: &Options) -> anyhow::Result<()> {
     let listener = bind(options.listen).await?;
     announce(listener.local_addr()?)?;
@@ -62,14 +62,14 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {address}: choose another --listen"))
 }
 
-/// Prints on standard output where this process listens.
+/// Prints the address of this process on standard output.
 fn announce(address: SocketAddr) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{ANNOUNCEMENT}http://{address}")?;
     out.flush()
 }
 
-/// Logs to standard error, by `RUST_LOG`, else what is worth a person's notice.
+/// Logs to standard error, filtered by `RUST_LOG`, else from level `info` on.
 pub fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     // A second subscriber is refused; then the first one already logs.
@@ -79,7 +79,7 @@ pub fn log_to_stderr() {
         .try_init();
 }
 
-/// Waits until the process is to stop: SIGTERM, SIGINT or, if asked for, the end of standard input.
+/// Waits until the process is to stop: SIGTERM, SIGINT or, if wanted, the end of standard input.
 pub async fn stopped(until_stdin_ends: bool) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,4 +1,4 @@
-//! The seed file: what a service's database opens with.
+//! The seed file: the opening state of the services' databases.
 
 use serde::de::DeserializeOwned;
 

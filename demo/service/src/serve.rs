@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
-/// How long open calls may take once the service is to end.
+/// Time for open calls once the service is to end.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Attaches the participant and serves `routes` on `listener` until `shutdown` is ready, then finishes

@@ -1,4 +1,4 @@
-//! One service of the demo: what is its own, and how it is put together.
+//! One service of the demo: its own part, and the building of the rest around it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::seed::SeedPart;
 /// A participant that is being built, behind the barrier of a service's database.
 pub type Builder = ParticipantBuilder<Barrier<Sqlite>>;
 
-/// What a service of the demo does; [`run`](crate::run) and [`main`](fn@crate::main) do the rest.
+/// The business of a service; [`run`](crate::run) and [`main`](fn@crate::main) do the rest.
 pub trait Service {
     /// The name under which it attaches.
     const NAME: &'static str;

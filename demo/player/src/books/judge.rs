@@ -1,4 +1,4 @@
-//! One transaction against the ledgers, and against what the initiator was told.
+//! One transaction against the ledgers, and against the answers to the initiator.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::event::Answer;
 use crate::orders::Order;
 use crate::{COUPON_ACTION, POINTS_ACTION};
 
-/// What stands in each book, by transaction.
+/// The rows of each book, by transaction.
 struct ByTx<'a> {
     points: BTreeMap<&'a str, Vec<&'a points::Entry>>,
     coupons_ledger: BTreeMap<&'a str, Vec<&'a coupons::Entry>>,
@@ -42,7 +42,7 @@ fn rows<'r, 'a, T>(groups: &'r BTreeMap<&str, Vec<&'a T>>, tx_id: &str) -> &'r [
     groups.get(tx_id).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// The ledgers, and how to read them.
+/// The ledgers by transaction, and the mode that says which movements they may have.
 pub(super) struct Books<'a> {
     mode: Mode,
     by_tx: ByTx<'a>,
@@ -58,7 +58,7 @@ impl<'a> Books<'a> {
         }
     }
 
-    /// What the ledgers say otherwise than the coordinator, about one transaction.
+    /// The contradictions between the ledgers and the coordinator about one transaction.
     pub(super) fn judge(&self, tx: &Transaction, lines: &[&Order]) -> Vec<String> {
         let mut wrong = Vec::new();
         if tx.status() != TxStatus::Success {
@@ -155,8 +155,8 @@ impl<'a> Books<'a> {
         }
     }
 
-    /// What the initiator was told otherwise than the coordinator says.
-    pub(super) fn told(&self, order: &Order, tx: &Transaction) -> Option<String> {
+    /// The contradiction between the answer to one order and the coordinator, if there is one.
+    pub(super) fn judge_answer(&self, order: &Order, tx: &Transaction) -> Option<String> {
         let line = order.line;
         match self.evidence.answers.get(&line) {
             None => Some(format!("line {line} was not answered")),

@@ -35,11 +35,11 @@ pub(crate) struct Evidence {
     pub coupons: Vec<coupons::Coupon>,
     /// From the coupons service.
     pub coupons_ledger: Vec<coupons::Entry>,
-    /// What the initiator was told, by the order's line.
+    /// The answers to the initiator, by the order's line.
     pub answers: BTreeMap<usize, Answer>,
 }
 
-/// How an order ended.
+/// The end of an order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Ending {
     /// In a word: "committed", "rolled back", "parked", "unfinished", "repeated", "unknown".
@@ -59,19 +59,19 @@ pub(crate) struct Sums {
     pub frozen: i64,
     /// Spent or issued at the end.
     pub taken: i64,
-    /// What the committed orders say must have been taken.
+    /// Taken, by the committed orders.
     pub expected: i64,
 }
 
 /// The result of the matching.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Sheet {
-    /// How many orders ended how; repeated ones once for each repetition.
+    /// The number of orders per ending; repeated ones count once for each repetition.
     #[serde(skip)]
     pub endings: BTreeMap<Ending, usize>,
     /// Different orders that could be fed.
     pub orders: usize,
-    /// Those for which all three books say the same.
+    /// Those for which all three books agree.
     pub matched: usize,
     /// Those that reached their end.
     pub ended: usize,
@@ -79,12 +79,12 @@ pub(crate) struct Sheet {
     pub points: Sums,
     /// Coupons.
     pub coupons: Sums,
-    /// What does not fit, precisely.
+    /// Everything that does not fit.
     pub mismatches: Vec<String>,
 }
 
 impl Sheet {
-    /// Whether every book says the same.
+    /// True if all books agree.
     pub(crate) fn balances(&self) -> bool {
         self.mismatches.is_empty()
     }
@@ -139,7 +139,7 @@ impl Sheet {
         }
         let mut wrong = books.judge(tx, lines);
         for order in lines {
-            wrong.extend(books.told(order, tx));
+            wrong.extend(books.judge_answer(order, tx));
         }
         self.count(ending.outcome, ending.reason, 1);
         self.count(
@@ -200,7 +200,7 @@ impl std::fmt::Display for Ending {
     }
 }
 
-/// How a transaction ended, and why.
+/// The end of a transaction, and its reason.
 fn ending(tx: &Transaction) -> Ending {
     let committed = tx.biz_status() == BizStatus::Success;
     match tx.status() {
