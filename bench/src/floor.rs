@@ -1,4 +1,4 @@
-//! The floor: what the disk and SQLite alone allow, measured in the same run and the same folder.
+//! The floor: the speed of the disk and SQLite alone, measured in the same run and the same folder.
 //!
 //! The same rows as those of a two-branch TCC transaction are written through one connection with the
 //! coordinator's own tables and settings, and without anything else: no network, no participants, no
@@ -19,22 +19,25 @@ use crate::process::Usage;
 use crate::report::per_second;
 
 /// The coordinator's own tables.
-const TABLES: &str = include_str!("../../migrations/sqlite/0001_first_tables.sql");
-/// Transactions of one commit.
+const TABLES: [&str; 2] = [
+    include_str!("../../migrations/sqlite/0001_first_tables.sql"),
+    include_str!("../../migrations/sqlite/0002_who_and_paused.sql"),
+];
+/// Transactions per commit.
 const GROUPS: [usize; 2] = [1, 64];
-/// How long each group is measured.
+/// The time for which each group is measured.
 const LENGTH: Duration = Duration::from_secs(2);
 /// Writes whose fdatasync is measured.
 const SYNCS: usize = 500;
 /// Bytes of such a write.
 const SYNC_BYTES: usize = 4096;
-/// The connection's settings, as in the coordinator; SQLite itself moves the log after as many pages.
+/// The connection's settings, as in the coordinator; here SQLite itself copies the log after as many pages.
 const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
     PRAGMA wal_autocheckpoint = 16000; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;";
-/// Any time will do.
+/// The time in every row; it does not matter.
 const AT: i64 = 1_800_000_000_000_000;
 
-/// One number of transactions a commit.
+/// The measurement of one number of transactions per commit.
 struct Group {
     size: usize,
     transactions: u64,
@@ -44,13 +47,13 @@ struct Group {
 }
 
 impl Group {
-    /// CPU time a transaction, in microseconds.
+    /// Returns the CPU time per transaction, in microseconds.
     fn cpu_us(&self) -> f64 {
         1e6 / per_second(self.transactions, self.cpu)
     }
 }
 
-/// What was measured.
+/// All measurements of the floor.
 pub(crate) struct Floor {
     sync_p50: Duration,
     sync_p99: Duration,
@@ -121,7 +124,7 @@ impl fmt::Display for Floor {
     }
 }
 
-/// How long it takes until appended bytes are on the disk: median and 99th percentile.
+/// Measures the time until appended bytes are on the disk: median and 99th percentile.
 fn syncs(folder: &Path) -> anyhow::Result<(Duration, Duration)> {
     let mut file = std::fs::File::create(folder.join("floor.sync"))?;
     let bytes = [b'x'; SYNC_BYTES];
@@ -139,7 +142,9 @@ fn syncs(folder: &Path) -> anyhow::Result<(Duration, Duration)> {
 fn group(file: &Path, size: usize, payload: usize, length: Duration) -> anyhow::Result<Group> {
     let connection = Connection::open(file)?;
     connection.execute_batch(SETTINGS)?;
-    connection.execute_batch(TABLES)?;
+    for tables in TABLES {
+        connection.execute_batch(tables)?;
+    }
     let payload = vec![b'x'; payload];
     let mut sum = Group {
         size,
@@ -179,7 +184,7 @@ fn commit(
     Ok(())
 }
 
-/// One row of `tx_info` and two of `action_info`.
+/// Inserts one row of `tx_info` and two of `action_info`.
 fn begin(connection: &Connection, id: &[u8], payload: &[u8]) -> rusqlite::Result<()> {
     let begun = format!(
         r#"[{{"action":"first","participant":"{FIRST}","mode":"TCC"}},{{"action":"second","participant":"{SECOND}","mode":"TCC"}}]"#
@@ -230,7 +235,7 @@ fn complete(connection: &Connection, id: &[u8]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The kind of file system that a folder is on, from /proc/mounts.
+/// Returns the kind of file system that a folder is on, from /proc/mounts.
 pub(crate) fn file_system(folder: &Path) -> String {
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
     let longest = mounts

@@ -15,48 +15,48 @@ use uuid::Uuid;
 
 use crate::participants::{FIRST, HANDLER, SECOND};
 
-/// The business type of every transaction here.
+/// The business type of every transaction.
 const BUSINESS_TYPE: &str = "load";
-/// The longest latency that is told apart.
+/// The longest latency that the histogram tells apart.
 const LONGEST: Duration = Duration::from_mins(1);
-/// Rows of one page when all are counted.
+/// Rows per page when all are counted.
 const PAGE: u32 = 500;
-/// How long the last completions may take after the last decision.
-const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
-/// Between two looks at what is unfinished.
-const SETTLE_POLL: Duration = Duration::from_millis(100);
-/// Transactions of which the actions are looked at, too.
+/// The longest wait for the last completion after the last decision.
+const FINISH_TIMEOUT: Duration = Duration::from_mins(1);
+/// The interval between two looks for unfinished transactions.
+const FINISH_POLL: Duration = Duration::from_millis(100);
+/// The number of transactions whose actions are read, too.
 const SAMPLE: usize = 200;
 
-/// Any number of initiators over one client, as in a service that has many requests at once.
+/// The initiators of a run, which share one client as in a service with many open requests.
 pub(crate) struct Initiators {
     client: Client,
     payload: Bytes,
     begun: std::sync::Mutex<u64>,
 }
 
-/// What one level came to.
+/// The measurements of one level.
 pub(crate) struct Run {
-    /// Transactions whose decision was answered.
+    /// The number of transactions that were answered as committed.
     pub(crate) committed: u64,
-    /// From the first request to the last answer.
+    /// The time from the first request to the last answer.
     pub(crate) took: Duration,
-    /// Request to answer, in microseconds.
+    /// The latencies from request to answer, in microseconds.
     pub(crate) latency: Histogram<u64>,
 }
 
-/// What the coordinator says of everything that was begun here.
-pub(crate) struct Settled {
-    /// Transactions by status and business status.
+/// The coordinator's list of everything that was begun here, counted.
+pub(crate) struct Tally {
+    /// The number of transactions by status and business status.
     pub(crate) by_status: BTreeMap<String, u64>,
-    /// Transactions that were begun.
+    /// The number of transactions that were begun.
     pub(crate) begun: u64,
-    /// Transactions whose actions were all found CONFIRMED, out of those looked at.
+    /// The number of sampled transactions with every action CONFIRMED, and the size of the sample.
     pub(crate) sample: (usize, usize),
 }
 
-impl Settled {
-    /// Whether everything that was begun is committed and finished, and nothing else is there.
+impl Tally {
+    /// Returns whether everything that was begun is committed and finished, and no other transaction exists.
     pub(crate) fn all_committed(&self) -> bool {
         let finished = self.by_status.get("SUCCESS/SUCCESS").copied();
         finished == Some(self.begun) && self.by_status.len() == 1 && self.sample.0 == self.sample.1
@@ -100,11 +100,11 @@ impl Initiators {
         })
     }
 
-    /// One initiator.
+    /// Runs one initiator.
     async fn initiate(self: Arc<Self>, until: Instant) -> anyhow::Result<Histogram<u64>> {
         let mut latency = histogram()?;
         while Instant::now() < until {
-            let asked = Instant::now();
+            let sent = Instant::now();
             let outcome = self
                 .client
                 .execute(BUSINESS_TYPE, Uuid::new_v4().to_string())
@@ -113,7 +113,7 @@ impl Initiators {
                 .send()
                 .await?;
             ensure!(outcome.is_committed(), "not committed: {outcome:?}");
-            latency.record(u64::try_from(asked.elapsed().as_micros())?)?;
+            latency.record(u64::try_from(sent.elapsed().as_micros())?)?;
         }
         Ok(latency)
     }
@@ -124,15 +124,15 @@ impl Initiators {
             .payload(&Raw(self.payload.clone()))
     }
 
-    /// Waits until nothing is unfinished, then counts everything through List and looks at a sample
+    /// Waits until nothing is unfinished, then counts every transaction through List and reads a sample
     /// through Get.
-    pub(crate) async fn settle(&self) -> anyhow::Result<Settled> {
+    pub(crate) async fn tally(&self) -> anyhow::Result<Tally> {
         let started = Instant::now();
         while self.any_unfinished().await? {
-            if started.elapsed() > SETTLE_TIMEOUT {
-                bail!("transactions are unfinished {SETTLE_TIMEOUT:?} after the last decision");
+            if started.elapsed() > FINISH_TIMEOUT {
+                bail!("transactions are unfinished {FINISH_TIMEOUT:?} after the last decision");
             }
-            tokio::time::sleep(SETTLE_POLL).await;
+            tokio::time::sleep(FINISH_POLL).await;
         }
         let mut by_status = BTreeMap::new();
         let mut sample = Vec::new();
@@ -148,7 +148,7 @@ impl Initiators {
                 let word = format!("{}/{}", tx_word(tx.status()), biz_word(tx.biz_status()));
                 *by_status.entry(word).or_insert(0) += 1;
             }
-            // The first one of each page, so that all levels are in the sample.
+            // The first one of each page, so that the sample covers all levels.
             sample.extend(page.transactions.first().map(|tx| tx.tx_id.clone()));
             cursor = page.next_cursor;
             if cursor.is_empty() {
@@ -160,7 +160,7 @@ impl Initiators {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let sample = self.look_at(&sample).await?;
-        Ok(Settled {
+        Ok(Tally {
             by_status,
             begun,
             sample,
@@ -177,7 +177,7 @@ impl Initiators {
         Ok(!self.client.list(request).await?.transactions.is_empty())
     }
 
-    /// How many of these have both actions CONFIRMED, and how many were looked at.
+    /// Returns the number of these with both actions CONFIRMED, and the number that was read.
     async fn look_at(&self, ids: &[String]) -> anyhow::Result<(usize, usize)> {
         let step = ids.len().div_ceil(SAMPLE).max(1);
         let (mut good, mut looked) = (0, 0);

@@ -1,9 +1,9 @@
-//! `cargo load`: how many transactions a second, how fast, with how much memory, and how much of that is
+//! `cargo load`: how many transactions per second, how fast, with how much memory, and how much of that is
 //! the disk.
 //!
 //! Three processes: this one with the initiators, `tercet serve`, and the participants (this
 //! program started once more). Everything goes over TCP and through the SDK, as a user's own services
-//! would; commits are durable. `bench/README.md` says how to read the figures.
+//! would; commits are durable. `bench/README.md` explains the figures.
 
 mod floor;
 mod initiators;
@@ -49,10 +49,10 @@ enum Role {
 
 #[derive(Args)]
 struct Options {
-    /// How long each level is measured.
+    /// The length of each level, in seconds.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Concurrent initiators; one level each.
+    /// The numbers of concurrent initiators, one level each.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 64, 256])]
     concurrency: Vec<usize>,
     /// Bytes of each action's payload.
@@ -61,7 +61,7 @@ struct Options {
     /// Prints one JSON object and nothing else.
     #[arg(long)]
     json: bool,
-    /// Where the database goes; by default a new folder beside this program, which is removed.
+    /// The folder of the database; by default a new one beside this program, which is removed.
     #[arg(long)]
     folder: Option<PathBuf>,
     /// The coordinator's program; by default it is built.
@@ -72,11 +72,11 @@ struct Options {
     no_floor: bool,
 }
 
-/// Before each level, so that connections, caches and the allocator are warm.
+/// The time before each level in which connections, caches and the allocator warm up.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// How long the coordinator is left alone before its idle memory is read.
+/// The time in which the coordinator has no load before its idle memory is read.
 const IDLE: Duration = Duration::from_secs(2);
-/// Threads of this process's runtime.
+/// The number of threads of this process's runtime.
 const THREADS: usize = 2;
 
 fn main() -> anyhow::Result<()> {
@@ -127,7 +127,7 @@ async fn measure(options: Options) -> anyhow::Result<()> {
             cpu: after.since(&before),
         });
     }
-    let settled = initiators.settle().await?;
+    let tally = initiators.tally().await?;
     let loaded = coordinator.usage()?;
     let calls = participants.stop().await?;
     coordinator.stop().await?;
@@ -138,7 +138,7 @@ async fn measure(options: Options) -> anyhow::Result<()> {
         file_system: floor::file_system(folder.path()),
         floor,
         levels,
-        settled,
+        tally,
         calls,
         idle_kib: idle.resident_kib,
         loaded_kib: loaded.resident_kib,

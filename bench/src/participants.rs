@@ -1,4 +1,4 @@
-//! The participants' process: two participants that do nothing and say that it is done.
+//! The participants' process: two participants that do nothing and answer OK.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use tercet_proto::v1::participants_client::ParticipantsClient;
 use tercet_proto::v1::{Call, ListParticipantsRequest, Operation};
-use tercet_sdk::{AttachOptions, Mode, Outcome, Participant};
+use tercet_sdk::{AttachOptions, CallAnswer, Mode, Participant};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 
@@ -15,17 +15,17 @@ use tokio::sync::watch;
 pub(crate) const FIRST: &str = "load-first";
 /// The participant of the second action.
 pub(crate) const SECOND: &str = "load-second";
-/// What both call the handler that does nothing.
+/// The handler of both, which does nothing.
 pub(crate) const HANDLER: &str = "nothing";
 
 /// Calls that one participant takes at once.
 const CONCURRENCY: u32 = 4096;
-/// How long both may take to attach.
+/// The longest wait until both are attached.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(20);
-/// Between two looks whether both are attached.
+/// The interval between two looks whether both are attached.
 const ATTACH_POLL: Duration = Duration::from_millis(20);
 
-/// Calls by operation.
+/// The number of calls by operation.
 #[derive(Default)]
 struct Counts {
     tries: AtomicU64,
@@ -45,7 +45,7 @@ impl Counts {
     }
 }
 
-/// Serves until standard input ends, then prints how many calls came.
+/// Serves until standard input ends, then prints the numbers of calls.
 pub(crate) fn run(coordinator: &str) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -63,7 +63,7 @@ async fn serve(coordinator: &str) -> anyhow::Result<()> {
         let mut stopped = stop.subscribe();
         attached.push(tokio::spawn(async move {
             let stopped = async move {
-                // An error says that the sender is gone, which is a reason to stop, too.
+                // An error means that the sender is gone, which is a reason to stop, too.
                 let _ = stopped.changed().await;
             };
             participant.attach(options, stopped).await
@@ -90,7 +90,7 @@ async fn serve(coordinator: &str) -> anyhow::Result<()> {
 fn participant(name: &str, counts: Arc<Counts>) -> anyhow::Result<Participant> {
     let handler = move |call: Call| {
         counts.count(&call);
-        std::future::ready(Outcome::done())
+        std::future::ready(CallAnswer::done())
     };
     let builder = Participant::builder(name).concurrency(CONCURRENCY);
     Ok(builder.raw(HANDLER, Mode::Tcc, handler).build()?)

@@ -1,4 +1,4 @@
-//! Processes and what they use, read from /proc.
+//! Processes, and their use of memory and CPU as read from /proc.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,14 +8,14 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
-/// Linux counts a process's CPU time in hundredths of a second, whatever the kernel's own tick is.
+/// Linux counts CPU time in hundredths of a second, whatever the kernel's own tick is.
 const TICK: Duration = Duration::from_millis(10);
-/// How long a process may take until it listens.
+/// The longest wait until a process listens.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// What the coordinator prints before its address.
+/// The coordinator's output before its address.
 const LISTENING: &str = "listening on ";
 
-/// What a process has used so far.
+/// A process's use of memory and CPU so far.
 #[derive(Clone, Copy)]
 pub(crate) struct Usage {
     /// Memory in RAM, in KiB.
@@ -59,7 +59,7 @@ fn read(path: &str) -> anyhow::Result<String> {
 /// The coordinator in a process of its own.
 pub(crate) struct Coordinator {
     child: Child,
-    /// Where it listens, as a URL.
+    /// Its address, as a URL.
     pub(crate) address: String,
     /// Kept open, so that the process can go on printing.
     _output: tokio::io::Lines<BufReader<ChildStdout>>,
@@ -102,7 +102,7 @@ impl Coordinator {
         })
     }
 
-    /// What it has used so far.
+    /// Returns its use of memory and CPU so far.
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(self.child.id().context("the coordinator has ended")?)
     }
@@ -144,12 +144,12 @@ impl Participants {
         Ok(Self { child, output })
     }
 
-    /// What they have used so far.
+    /// Returns their use of memory and CPU so far.
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(self.child.id().context("the participants have ended")?)
     }
 
-    /// Ends them by closing their input; returns the calls that they counted, as they print them.
+    /// Ends them by closing their input, and returns the line with the calls that they counted.
     pub(crate) async fn stop(mut self) -> anyhow::Result<String> {
         drop(self.child.stdin.take());
         let line = self
@@ -162,7 +162,7 @@ impl Participants {
     }
 }
 
-/// Builds the coordinator's release program, as `cargo demo` does, and says where it is.
+/// Builds the coordinator's release program, as `cargo demo` does, and returns its path.
 pub(crate) fn build_coordinator() -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let arguments = ["build", "--release", "--quiet", "--package", "tercet-cli"];

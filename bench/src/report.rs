@@ -1,4 +1,4 @@
-//! What was measured, for people and for scripts.
+//! The report, for people and for scripts.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 
 use crate::floor::Floor;
-use crate::initiators::{Run, Settled};
+use crate::initiators::{Run, Tally};
 
-/// CPU time of each process.
+/// The CPU time of each process.
 pub(crate) struct Processes {
     pub(crate) coordinator: Duration,
     pub(crate) participants: Duration,
@@ -17,7 +17,7 @@ pub(crate) struct Processes {
 }
 
 impl Processes {
-    /// What was used between two looks.
+    /// Returns the CPU time used since `before`.
     pub(crate) fn since(&self, before: &Self) -> Self {
         Self {
             coordinator: self.coordinator.saturating_sub(before.coordinator),
@@ -27,7 +27,7 @@ impl Processes {
     }
 }
 
-/// One number of concurrent initiators.
+/// The measurements with one number of concurrent initiators.
 pub(crate) struct Level {
     pub(crate) concurrency: usize,
     pub(crate) run: Run,
@@ -43,36 +43,36 @@ impl Level {
         Duration::from_micros(self.run.latency.value_at_percentile(percentile)).as_secs_f64() * 1e3
     }
 
-    /// CPU time a transaction, in microseconds.
+    /// Returns CPU time per transaction, in microseconds.
     fn cpu_us(&self, cpu: Duration) -> f64 {
         cpu.as_secs_f64() * 1e6 / lossy(self.run.committed.max(1))
     }
 }
 
-/// Everything that was measured.
+/// All measurements.
 pub(crate) struct Report {
     pub(crate) seconds: u64,
     pub(crate) payload_bytes: usize,
     pub(crate) file_system: String,
     pub(crate) floor: Option<Floor>,
     pub(crate) levels: Vec<Level>,
-    pub(crate) settled: Settled,
+    pub(crate) tally: Tally,
     pub(crate) calls: String,
     pub(crate) idle_kib: u64,
     pub(crate) loaded_kib: u64,
 }
 
 impl Report {
-    /// An error unless everything that was answered as committed is committed.
+    /// Checks that everything that was answered as committed is committed.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         ensure!(
-            self.settled.all_committed(),
+            self.tally.all_committed(),
             "{} transactions were answered as committed, but the coordinator lists {:?} and of a \
              sample of {} only {} have both actions CONFIRMED",
-            self.settled.begun,
-            self.settled.by_status,
-            self.settled.sample.1,
-            self.settled.sample.0,
+            self.tally.begun,
+            self.tally.by_status,
+            self.tally.sample.1,
+            self.tally.sample.0,
         );
         Ok(())
     }
@@ -105,9 +105,9 @@ impl Report {
             "floor": self.floor.as_ref().map(Floor::json),
             "levels": levels,
             "coordinator_rss_kib": { "idle": self.idle_kib, "loaded": self.loaded_kib },
-            "listed": self.settled.by_status,
-            "begun": self.settled.begun,
-            "all_committed": self.settled.all_committed(),
+            "listed": self.tally.by_status,
+            "begun": self.tally.begun,
+            "all_committed": self.tally.all_committed(),
         })
     }
 }
@@ -118,8 +118,8 @@ impl fmt::Display for Report {
             f,
             "Two-branch TCC transactions through Execute, answered when the decision is durable; no-op\n\
              participants; SQLite in WAL mode with synchronous=FULL on {}. Coordinator, participants\n\
-             and initiators are three processes on one machine with {} CPUs; {} s a level after a\n\
-             warm-up; payload {} bytes an action; random business ids.\n",
+             and initiators are three processes on one machine with {} CPUs; {} s per level after a\n\
+             warm-up; payload {} bytes per action; random business ids.\n",
             self.file_system,
             cpus(),
             self.seconds,
@@ -168,21 +168,18 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "afterwards List shows {:?} of {} begun; both actions CONFIRMED in {} of {} looked at",
-            self.settled.by_status,
-            self.settled.begun,
-            self.settled.sample.0,
-            self.settled.sample.1,
+            self.tally.by_status, self.tally.begun, self.tally.sample.0, self.tally.sample.1,
         )?;
         writeln!(f, "calls that the participants counted: {}", self.calls)
     }
 }
 
-/// How often something happened a second.
+/// Returns a rate per second.
 pub(crate) fn per_second(count: u64, took: Duration) -> f64 {
     lossy(count) / took.as_secs_f64()
 }
 
-/// A count for a figure that a person reads.
+/// Converts a count for a figure that people read.
 #[allow(
     clippy::cast_precision_loss,
     reason = "figures are rounded to a few digits"

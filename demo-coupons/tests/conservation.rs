@@ -29,10 +29,10 @@ const KINDS: [Kind; 5] = [
 ];
 
 /// By user: (reserved, transactions of the coupons issued).
-type Held = BTreeMap<&'static str, (i64, Vec<String>)>;
+type Coupons = BTreeMap<&'static str, (i64, Vec<String>)>;
 
 /// What a movement makes of what users hold; none: it is not possible.
-fn model(held: &Held, kind: Kind, user: &'static str, tx_id: &str) -> Option<Held> {
+fn model(held: &Coupons, kind: Kind, user: &'static str, tx_id: &str) -> Option<Coupons> {
     let taken: i64 = held
         .values()
         .map(|(reserved, issued)| reserved + count(issued))
@@ -93,7 +93,7 @@ async fn number(pool: &SqlitePool, statement: &'static str) -> i64 {
     sqlx::query(statement).fetch_one(pool).await.unwrap().get(0)
 }
 
-async fn check(pool: &SqlitePool, held: &Held) {
+async fn check(pool: &SqlitePool, held: &Coupons) {
     let reserved: i64 = held.values().map(|(reserved, _)| reserved).sum();
     let issued: i64 = held.values().map(|(_, issued)| count(issued)).sum();
     assert_eq!(
@@ -112,7 +112,7 @@ async fn check(pool: &SqlitePool, held: &Held) {
 
 async fn run(steps: Vec<(bool, usize, u8)>) {
     let pool = database().await;
-    let mut held = Held::new();
+    let mut held = Coupons::new();
     let mut moved = 0;
     for (ann, kind, tx) in steps {
         let user = if ann { "ann" } else { "bob" };

@@ -1,4 +1,4 @@
-//! The configuration's file: understood, or every mistake has a key and words.
+//! The configuration's file: read, or refused with a key and a description per mistake.
 
 #![no_main]
 

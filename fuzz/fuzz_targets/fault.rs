@@ -1,4 +1,4 @@
-//! What `--fail` says: a fault that reads as it is written, or words about what is accepted.
+//! The value of `--fail`: a fault whose text reads as the same fault, or an error that names the accepted forms.
 
 #![no_main]
 

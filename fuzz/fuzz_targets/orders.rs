@@ -1,4 +1,4 @@
-//! A file of orders: good ones, and the lines of the others.
+//! A file of orders: the good ones, and the lines of the others.
 
 #![no_main]
 

@@ -1,9 +1,9 @@
-//! A registration: taken, or refused by naming fields.
+//! A registration: accepted, or refused by naming fields.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tercet_server::api::doors;
+use tercet_server::grpc::doors;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(Err(refused)) = doors::register(bytes) {

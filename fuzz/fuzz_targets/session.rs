@@ -1,9 +1,9 @@
-//! A message of a session: each request is taken, or refused by naming fields.
+//! A message of a session: each request is accepted, or refused by naming fields.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tercet_server::api::doors;
+use tercet_server::grpc::doors;
 
 fuzz_target!(|bytes: &[u8]| {
     for refused in doors::session(bytes).into_iter().flatten().filter_map(Result::err) {

@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use clap::Args;
-use tercet_server::{config::PORT, limits};
+use tercet_server::{bounds, config::PORT};
 use tonic::{Status, transport::Channel};
 use tonic_types::StatusExt;
 
@@ -27,7 +27,7 @@ impl Coordinator {
             Failure::Usage(format!("--coordinator {}: {error}", self.coordinator))
         })?;
         endpoint
-            .connect_timeout(limits::CONNECT_TIMEOUT)
+            .connect_timeout(bounds::CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .connect()
             .await

@@ -93,6 +93,7 @@ fn attempt(attempt: &v1::Attempt) -> Value {
 fn operator_entry(entry: &v1::OperatorEntry) -> Value {
     json!({
         "at_micros": entry.at_micros,
+        "who": entry.who,
         "command": entry.command,
         "reason": entry.reason,
         "before": entry.before,

@@ -8,7 +8,6 @@ use std::{
 
 use clap::Args;
 use tercet_server::{Config, config::LogFormat, serve};
-use tercet_store::{SqliteOptions, SqliteStore, Store};
 use tokio::{
     io::AsyncReadExt,
     net::TcpListener,
@@ -48,13 +47,10 @@ async fn start(config: Config, until_stdin_ends: bool) -> CommandResult {
     let database = config.database.clone();
     let stop = stopped(until_stdin_ends)
         .map_err(|error| Failure::because("signals cannot be caught", error))?;
-    let store = SqliteStore::open(&database, SqliteOptions::default())
-        .await
-        .map_err(|error| {
-            let what = format!("the database {} cannot be opened", database.display());
-            Failure::because(what, error)
-        })?;
-    let store = Arc::new(store);
+    let store = tercet_store::open(&database).await.map_err(|error| {
+        let what = format!("the database {database} cannot be opened");
+        Failure::because(what, error)
+    })?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         Failure::because(format!("{} cannot be listened on", config.listen), error)
     })?;
@@ -62,17 +58,13 @@ async fn start(config: Config, until_stdin_ends: bool) -> CommandResult {
         .local_addr()
         .map_err(|error| Failure::because("the listener has no address", error))?;
     print(&format!("listening on http://{address}\n"))?;
-    let shared: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
-    serve(listener, shared, config, stop)
+    serve(listener, Arc::clone(&store), config, stop)
         .await
         .map_err(|error| Failure::because("the coordinator stopped", error))?;
-    // A read of a stream that was cut off may still hold the store; its next open recovers all the same.
-    if let Ok(store) = Arc::try_unwrap(store) {
-        store
-            .close()
-            .await
-            .map_err(|error| Failure::because("the database cannot be closed", error))?;
-    }
+    store
+        .close()
+        .await
+        .map_err(|error| Failure::because("the database cannot be closed", error))?;
     Ok(0)
 }
 

@@ -127,7 +127,8 @@ fn timeline(tx: &v1::Transaction) -> Vec<Step> {
         steps.push(Step {
             at: entry.at_micros,
             what: format!(
-                "operator: {} ({}), was {}",
+                "operator {}: {} ({}), was {}",
+                plain(&entry.who),
                 plain(&entry.command),
                 plain(&entry.reason),
                 plain(&entry.before)

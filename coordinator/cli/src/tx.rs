@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use tercet_proto::v1::{
     self, coordinator_client::CoordinatorClient, operator_client::OperatorClient,
 };
-use tercet_server::limits;
+use tercet_server::bounds;
 use tonic::transport::Channel;
 
 use crate::{
@@ -124,7 +124,7 @@ struct ListArgs {
     #[arg(long)]
     stuck: bool,
     /// At most this many.
-    #[arg(long, default_value_t = limits::PAGE_DEFAULT)]
+    #[arg(long, default_value_t = bounds::PAGE_DEFAULT)]
     limit: u32,
     /// Go on after the last list, as it said.
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -278,7 +278,7 @@ async fn list(mut client: Client, args: ListArgs, as_json: bool) -> CommandResul
         if left == 0 {
             break;
         }
-        message.page_size = left.min(limits::PAGE_MAX);
+        message.page_size = left.min(bounds::PAGE_MAX);
         let page = client
             .list(request(message.clone()))
             .await

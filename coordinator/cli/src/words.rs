@@ -29,17 +29,17 @@ pub(crate) fn took(micros: i64) -> String {
 
 /// Both statuses in one word or two.
 pub(crate) fn standing(transaction: &v1::Transaction) -> &'static str {
-    use v1::{BizStatus as Biz, TxStatus as Tx};
+    use v1::{BizStatus, TxStatus};
     match (transaction.status(), transaction.biz_status()) {
-        (Tx::ProcessWaiting, Biz::Unknown) => "asking back",
-        (Tx::ProcessWaiting, _) => "trying",
-        (Tx::Processing, Biz::Success) => "confirming",
-        (Tx::Processing, _) => "cancelling",
-        (Tx::Success, Biz::Success) => "committed",
-        (Tx::Success, _) => "rolled back",
-        (Tx::Failure, Biz::Success) => "parked (confirming)",
-        (Tx::Failure, _) => "parked (cancelling)",
-        (Tx::Unspecified, _) => "unknown",
+        (TxStatus::ProcessWaiting, BizStatus::Unknown) => "asking back",
+        (TxStatus::ProcessWaiting, _) => "trying",
+        (TxStatus::Processing, BizStatus::Success) => "confirming",
+        (TxStatus::Processing, _) => "cancelling",
+        (TxStatus::Success, BizStatus::Success) => "committed",
+        (TxStatus::Success, _) => "rolled back",
+        (TxStatus::Failure, BizStatus::Success) => "parked (confirming)",
+        (TxStatus::Failure, _) => "parked (cancelling)",
+        (TxStatus::Unspecified, _) => "unknown",
     }
 }
 

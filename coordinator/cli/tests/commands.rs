@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::Value;
 use tercet_sdk::{
-    Mode, Outcome, Participant,
+    CallAnswer, Mode, Participant,
     initiator::{Action, CheckBack, Wait},
     proto::{self, BizStatus, Operation, TxStatus},
 };
@@ -49,7 +49,7 @@ async fn json(coordinator: &TestCoordinator, arguments: &[&str]) -> Value {
 fn participant(
     name: &str,
     handler: &str,
-    answer: impl Fn(&proto::Call) -> Outcome + Send + Sync + 'static,
+    answer: impl Fn(&proto::Call) -> CallAnswer + Send + Sync + 'static,
 ) -> Participant {
     Participant::builder(name)
         .raw(handler, Mode::Tcc, move |call| {
@@ -84,11 +84,11 @@ struct Parked {
 async fn parked(coordinator: &TestCoordinator) -> Parked {
     let repaired = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&repaired);
-    let points = participant("points", "spend", |_| Outcome::done());
+    let points = participant("points", "spend", |_| CallAnswer::done());
     let coupons = participant("coupons", "issue", move |call| match call.operation() {
-        Operation::Try => Outcome::done(),
-        _ if switch.load(Ordering::Relaxed) => Outcome::done(),
-        _ => Outcome::Rejected("the printer is broken\u{1b}[31m".to_owned()),
+        Operation::Try => CallAnswer::done(),
+        _ if switch.load(Ordering::Relaxed) => CallAnswer::done(),
+        _ => CallAnswer::Rejected("the printer is broken\u{1b}[31m".to_owned()),
     });
     let attached = [
         coordinator.attach(&points).await,
@@ -112,11 +112,11 @@ async fn parked(coordinator: &TestCoordinator) -> Parked {
 async fn show_prints_a_committed_and_a_rolled_back_transaction() {
     let coordinator = TestCoordinator::start().await;
     let points = Participant::builder("points")
-        .raw("spend", Mode::Tcc, async |_| Outcome::done())
+        .raw("spend", Mode::Tcc, async |_| CallAnswer::done())
         .raw("overspend", Mode::Tcc, async |call| {
             match call.operation() {
-                Operation::Try => Outcome::Rejected("short of points".to_owned()),
-                _ => Outcome::done(),
+                Operation::Try => CallAnswer::Rejected("short of points".to_owned()),
+                _ => CallAnswer::done(),
             }
         });
     let _points = coordinator.attach(&points.build().unwrap()).await;
@@ -197,6 +197,7 @@ async fn a_parked_transaction_is_shown_and_retried() {
     let shown = json(&coordinator, &["tx", "show", tx_id, "--json"]).await;
     assert_eq!(shown["biz_status"], "SUCCESS");
     assert_eq!(shown["operator_log"][0]["reason"], "printer repaired");
+    assert_eq!(shown["operator_log"][0]["who"], "local");
 
     let again = ["tx", "retry", tx_id, "--reason", "again"];
     let again = tercet(&coordinator, &again).await;

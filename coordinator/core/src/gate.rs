@@ -1,18 +1,17 @@
-//! Which call may leave, and on which way: limits and fairness per participant.
+//! Limits and fairness per participant: admits calls, each on one way.
 //!
-//! A participant is reached on the streams that it attached, each with its own limit, or at a
-//! registered address with one. Calls of one participant leave in the order in which they were
-//! wanted; those of another are never held back by them.
+//! A participant is reached on the streams that it attached, each with its own limit, or at a registered address
+//! with one. Calls of one participant leave in the order of their tickets, and never delay those of another.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
-    engine::{Reach, Route},
     id::{StreamId, TxId},
     model::Name,
+    port::{Reach, Route},
 };
 
-/// What is wanted: a place for this action of this transaction, or for a question to its initiator.
+/// The claim to a place: for a call of this action, or for a question to the transaction's initiator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
     /// The transaction.
@@ -28,24 +27,34 @@ struct Stream {
     draining: bool,
 }
 
+/// The ways to one participant, and the tickets that wait for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Participant {
-    /// Set where it is called at a registered address.
+struct Ways {
+    /// The limit of calls at once to its registered address, where it is called at one.
     direct: Option<u32>,
     direct_open: u32,
     streams: BTreeMap<StreamId, Stream>,
     queue: VecDeque<Ticket>,
     queued: BTreeSet<Ticket>,
-    /// Transactions that wanted it while there was no way to it.
+    /// Transactions that required a call while there was no way.
     waiting: BTreeSet<TxId>,
 }
 
-/// Whether a call may leave.
+/// The load of one participant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Calls under way.
+    pub open: u32,
+    /// Calls that wait for a place.
+    pub waiting: usize,
+}
+
+/// The admission of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// Now, on this way; the place is taken.
     Now(Route),
-    /// When its turn comes: [`Gate::next`] will give it.
+    /// When its turn comes: [`Gate::admit_next`] returns its ticket.
     Queued,
     /// There is no way to the participant from here.
     Unreachable,
@@ -54,25 +63,25 @@ pub enum Admission {
 /// The ways to every participant, one per engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gate {
-    participants: BTreeMap<Name, Participant>,
+    ways: BTreeMap<Name, Ways>,
     streams: BTreeMap<StreamId, Name>,
 }
 
 impl Gate {
-    /// How a participant is reached, from now on.
+    /// Sets the way on which a participant is reached.
     pub fn set_reach(&mut self, name: &Name, reach: Reach) {
-        let participant = self.participants.entry(name.clone()).or_default();
-        participant.direct = match reach {
+        let ways = self.ways.entry(name.clone()).or_default();
+        ways.direct = match reach {
             Reach::Attach => None,
             Reach::Direct { concurrency } => Some(concurrency),
         };
     }
 
-    /// A stream was opened.
+    /// Adds a stream of a participant.
     pub fn attach(&mut self, stream: StreamId, name: &Name, limit: u32) {
         self.streams.insert(stream, name.clone());
-        let participant = self.participants.entry(name.clone()).or_default();
-        participant.streams.insert(
+        let ways = self.ways.entry(name.clone()).or_default();
+        ways.streams.insert(
             stream,
             Stream {
                 limit,
@@ -82,100 +91,98 @@ impl Gate {
         );
     }
 
-    /// A stream takes no new calls.
+    /// Sends no new calls on a stream.
     pub fn drain(&mut self, id: StreamId) {
         if let Some(stream) = self.stream(id) {
             stream.draining = true;
         }
     }
 
-    /// A stream is gone.
+    /// Removes a stream; returns its participant.
     pub fn detach(&mut self, id: StreamId) -> Option<Name> {
         let name = self.streams.remove(&id)?;
-        if let Some(participant) = self.participants.get_mut(&name) {
-            participant.streams.remove(&id);
+        if let Some(ways) = self.ways.get_mut(&name) {
+            ways.streams.remove(&id);
         }
         Some(name)
     }
 
     fn stream(&mut self, id: StreamId) -> Option<&mut Stream> {
         let name = self.streams.get(&id)?;
-        self.participants.get_mut(name)?.streams.get_mut(&id)
+        self.ways.get_mut(name)?.streams.get_mut(&id)
     }
 
-    /// Whether there is a way to the participant from here.
+    /// Returns whether there is a way to the participant from here.
     pub fn is_reachable(&self, name: &str) -> bool {
-        self.participants
-            .get(name)
-            .is_some_and(Participant::is_reachable)
+        self.ways.get(name).is_some_and(Ways::is_reachable)
     }
 
-    /// Whether the participant is called at a registered address rather than on streams.
+    /// Returns whether the participant is called at a registered address rather than on streams.
     pub fn is_direct(&self, name: &str) -> bool {
-        self.participants
+        self.ways
             .get(name)
-            .is_some_and(|participant| participant.direct.is_some())
+            .is_some_and(|ways| ways.direct.is_some())
     }
 
-    /// Places that are free for a participant's calls, beyond those that queue.
-    pub fn free(&self, name: &str) -> usize {
-        self.participants
-            .get(name)
-            .map_or(0, |p| (p.places() as usize).saturating_sub(p.queue.len()))
+    /// Returns the number of free places for a participant's calls, beyond those of the queue.
+    pub fn free_places(&self, name: &str) -> usize {
+        self.ways.get(name).map_or(0, |ways| {
+            (ways.free_places() as usize).saturating_sub(ways.queue.len())
+        })
     }
 
-    /// Participants that can be reached.
+    /// Returns the participants that can be reached.
     pub fn reachable(&self) -> impl Iterator<Item = &Name> {
-        self.participants
+        self.ways
             .iter()
-            .filter(|(_, p)| p.is_reachable())
+            .filter(|(_, ways)| ways.is_reachable())
             .map(|(name, _)| name)
     }
 
-    /// Asks for a place. Asking again for what is queued changes nothing.
-    pub fn ask(&mut self, name: &Name, ticket: Ticket) -> Admission {
-        let participant = self.participants.entry(name.clone()).or_default();
-        if !participant.is_reachable() {
-            participant.waiting.insert(ticket.tx);
+    /// Takes a place for a ticket, or queues it. A ticket that is queued already stays where it is.
+    pub fn admit(&mut self, name: &Name, ticket: Ticket) -> Admission {
+        let ways = self.ways.entry(name.clone()).or_default();
+        if !ways.is_reachable() {
+            ways.waiting.insert(ticket.tx);
             return Admission::Unreachable;
         }
-        if participant.queue.is_empty()
-            && let Some(route) = participant.take_place()
+        if ways.queue.is_empty()
+            && let Some(route) = ways.take_place()
         {
             return Admission::Now(route);
         }
-        if participant.queued.insert(ticket) {
-            participant.queue.push_back(ticket);
+        if ways.queued.insert(ticket) {
+            ways.queue.push_back(ticket);
         }
         Admission::Queued
     }
 
-    /// The next queued call of a participant that has a free place; the place is taken.
-    pub fn next(&mut self, name: &str) -> Option<(Ticket, Route)> {
-        let participant = self.participants.get_mut(name)?;
-        while let Some(ticket) = participant.queue.front().copied() {
+    /// Takes a free place for the next queued ticket of a participant; `None` without a place or a ticket.
+    pub fn admit_next(&mut self, name: &str) -> Option<(Ticket, Route)> {
+        let ways = self.ways.get_mut(name)?;
+        while let Some(ticket) = ways.queue.front().copied() {
             // Withdrawn: it keeps its place in the queue until it comes up.
-            if !participant.queued.contains(&ticket) {
-                participant.queue.pop_front();
+            if !ways.queued.contains(&ticket) {
+                ways.queue.pop_front();
                 continue;
             }
-            let route = participant.take_place()?;
-            participant.queue.pop_front();
-            participant.queued.remove(&ticket);
+            let route = ways.take_place()?;
+            ways.queue.pop_front();
+            ways.queued.remove(&ticket);
             return Some((ticket, route));
         }
         None
     }
 
-    /// What was asked for is wanted no longer.
+    /// Withdraws a ticket whose call is no longer required.
     pub fn withdraw(&mut self, name: &str, ticket: Ticket) {
-        if let Some(participant) = self.participants.get_mut(name) {
-            participant.queued.remove(&ticket);
-            participant.waiting.remove(&ticket.tx);
+        if let Some(ways) = self.ways.get_mut(name) {
+            ways.queued.remove(&ticket);
+            ways.waiting.remove(&ticket.tx);
         }
     }
 
-    /// A call has ended: its place is free.
+    /// Frees the place of a call that has ended.
     pub fn release(&mut self, name: &str, route: Route) {
         match route {
             Route::Stream(id) => {
@@ -184,63 +191,73 @@ impl Gate {
                 }
             }
             Route::Direct => {
-                if let Some(participant) = self.participants.get_mut(name) {
-                    participant.direct_open = participant.direct_open.saturating_sub(1);
+                if let Some(ways) = self.ways.get_mut(name) {
+                    ways.direct_open = ways.direct_open.saturating_sub(1);
                 }
             }
         }
     }
 
-    /// The transactions that wanted the participant while there was no way to it.
+    /// Takes the transactions that required a call while there was no way to the participant.
     pub fn take_waiting(&mut self, name: &str) -> BTreeSet<TxId> {
-        self.participants
+        self.ways
             .get_mut(name)
-            .map(|p| std::mem::take(&mut p.waiting))
+            .map(|ways| std::mem::take(&mut ways.waiting))
             .unwrap_or_default()
     }
 
-    /// Whose stream this is.
+    /// Returns the participant of a stream.
     pub fn participant_of(&self, stream: StreamId) -> Option<Name> {
         self.streams.get(&stream).cloned()
     }
 
-    /// The queued calls of a participant that can be reached no longer.
+    /// Takes the queued tickets of a participant that can no longer be reached.
     pub fn take_stranded(&mut self, name: &str) -> BTreeSet<Ticket> {
-        match self.participants.get_mut(name) {
-            Some(participant) if !participant.is_reachable() => {
-                participant.queue.clear();
-                std::mem::take(&mut participant.queued)
+        match self.ways.get_mut(name) {
+            Some(ways) if !ways.is_reachable() => {
+                ways.queue.clear();
+                std::mem::take(&mut ways.queued)
             }
             _ => BTreeSet::new(),
         }
     }
 
-    /// (streams, calls under way, calls that wait) of a participant.
-    pub fn load(&self, name: &str) -> (usize, u32, usize) {
-        self.participants.get(name).map_or((0, 0, 0), |p| {
-            let open = p.direct_open + p.streams.values().map(|s| s.open).sum::<u32>();
-            (p.streams.len(), open, p.queued.len())
-        })
+    /// Returns the load of every participant in the gate.
+    pub fn loads(&self) -> impl Iterator<Item = (&Name, Load)> {
+        self.ways.iter().map(|(name, ways)| (name, ways.load()))
     }
 
-    /// Calls that wait for a place, and transactions that wait for a way.
+    /// Returns the load of one participant.
+    pub fn load(&self, name: &str) -> Load {
+        self.ways.get(name).map(Ways::load).unwrap_or_default()
+    }
+
+    /// Returns the number of calls that wait for a place, plus that of transactions that wait for a way.
     pub fn waiting(&self) -> usize {
-        self.participants
+        self.ways
             .values()
-            .map(|p| p.queue.len() + p.waiting.len())
+            .map(|ways| ways.queue.len() + ways.waiting.len())
             .sum()
     }
 }
 
-impl Participant {
+impl Ways {
     fn is_reachable(&self) -> bool {
         self.direct.is_some() || self.streams.values().any(|stream| !stream.draining)
     }
 
-    fn places(&self) -> u32 {
+    fn load(&self) -> Load {
+        let streams = self.streams.values();
+        Load {
+            open: self.direct_open + streams.map(|stream| stream.open).sum::<u32>(),
+            waiting: self.queued.len(),
+        }
+    }
+
+    fn free_places(&self) -> u32 {
         match self.direct {
             Some(limit) => limit.saturating_sub(self.direct_open),
-            None => self.streams.values().map(Stream::places).sum(),
+            None => self.streams.values().map(Stream::free_places).sum(),
         }
     }
 
@@ -256,8 +273,8 @@ impl Participant {
         let (id, stream) = self
             .streams
             .iter_mut()
-            .max_by_key(|(_, stream)| stream.places())?;
-        if stream.places() == 0 {
+            .max_by_key(|(_, stream)| stream.free_places())?;
+        if stream.free_places() == 0 {
             return None;
         }
         stream.open += 1;
@@ -266,7 +283,7 @@ impl Participant {
 }
 
 impl Stream {
-    fn places(&self) -> u32 {
+    fn free_places(&self) -> u32 {
         if self.draining {
             0
         } else {

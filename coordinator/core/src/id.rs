@@ -11,7 +11,16 @@ use crate::time::Timestamp;
 pub struct TxId(pub Uuid);
 
 impl TxId {
-    /// The time that the id carries, to the millisecond; `None` when it is no `UUIDv7`.
+    /// Reads an id in the form in which it is shown: a hyphenated `UUIDv7`, 36 characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != 36 {
+            return None;
+        }
+        let id = Self(Uuid::parse_str(text).ok()?);
+        id.time().map(|_| id)
+    }
+
+    /// Returns the time that the id carries, to the millisecond; `None` when it is no `UUIDv7`.
     pub fn time(self) -> Option<Timestamp> {
         if self.0.get_version_num() != 7 {
             return None;
@@ -23,12 +32,12 @@ impl TxId {
         i64::try_from(micros).ok().map(Timestamp::from_micros)
     }
 
-    /// The 16 bytes that the database keeps.
+    /// Returns the 16 bytes that the database keeps.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// The id with these 16 bytes.
+    /// Makes the id with these 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }

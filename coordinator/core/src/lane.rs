@@ -1,11 +1,11 @@
-//! Which writes make one commit, and what a commit's result means for each of them.
+//! Group commit: the writes that make one commit, and its result for each of them.
 //!
-//! Whatever gathered while the previous commit ran becomes the next one: no timer, no added latency
-//! when idle. Only writes that nobody waits for linger a moment for company.
+//! The writes that gathered while the previous commit ran become the next one: no timer, no added latency when idle.
+//! Only writes for which no caller waits linger a moment for company.
 //!
-//! A batch that did not simply hold is taken apart: writes whose row moved are answered, a value that
-//! the database refuses is found by halving, and a commit of unknown outcome is resolved by applying
-//! the same writes again and then reading who wrote the rows.
+//! A batch that was not simply applied is taken apart: writes whose row moved get their results, a value that the
+//! database refuses is found by halving, and a commit of unknown outcome is resolved by applying the same writes
+//! again and then reading the last writers of the rows.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -16,20 +16,18 @@ use std::{
 use tercet_mutation::broken;
 
 use crate::{
-    engine::Settled,
     id::TxId,
     model::{Name, Owner},
-    pursuit::earliest,
-    time::Timestamp,
-    write::{ApplyFailure, Fence, Standing, StandingRow, Write},
+    time::{Timestamp, earliest},
+    write::{ApplyFailure, Fence, Standing, StandingRow, Write, WriteResult},
 };
 
-/// How a lane is set up. Every bound of it is here.
+/// The settings of a lane. Every bound of it is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneConfig {
     /// Writes of one commit.
     pub batch: usize,
-    /// How long a write that nobody waits for may linger for company.
+    /// The longest time for which a write lingers for company when no caller waits for it.
     pub linger: Duration,
     /// The pause after the first commit that was not applied; doubled each time.
     pub first_pause: Duration,
@@ -48,16 +46,16 @@ impl Default for LaneConfig {
     }
 }
 
-/// What the store is to do. One command is under way at a time.
+/// A command to the store. One is under way at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaneCommand {
-    /// `Store::apply`; after an unknown outcome on a new connection.
+    /// Apply the writes in one commit: `Transactions::apply`.
     Apply(Arc<Vec<Write>>),
-    /// `Store::standing`.
+    /// Read the rows that the writes meet: `Transactions::standing`.
     Standing(Arc<Vec<Write>>),
 }
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaneResult {
     /// Of [`LaneCommand::Apply`].
@@ -66,11 +64,11 @@ pub enum LaneResult {
     Standing(Result<Vec<Standing>, ApplyFailure>),
 }
 
-/// Writes that go together, and what is known of them.
+/// Writes that are applied together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Batch {
     writes: Arc<Vec<Write>>,
-    /// Whether an earlier try to apply them may have held.
+    /// Whether an earlier attempt to apply them may have succeeded.
     in_doubt: bool,
 }
 
@@ -81,25 +79,26 @@ pub struct Lane {
     owner: Owner,
     /// Writes that no commit has taken yet, in the order in which they came.
     gathering: VecDeque<(Timestamp, Write)>,
-    /// How many of them somebody waits for.
+    /// The number of those for which a caller waits.
     urgent: usize,
     /// Batches that were taken apart; they come before anything new.
     apart: VecDeque<Batch>,
-    under_way: Option<(Batch, Doing)>,
-    /// What comes next for a batch that is to be looked at before it is applied again.
+    under_way: Option<(Batch, Activity)>,
+    /// The batch whose rows are read before it is applied again.
     to_read: Option<Batch>,
     failures: u32,
     not_before: Timestamp,
 }
 
+/// The use of a batch by the command under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doing {
+enum Activity {
     Applying,
     Reading,
 }
 
 impl Lane {
-    /// A lane for the writes of `owner`.
+    /// Makes a lane for the writes of `owner`.
     pub fn new(config: LaneConfig, owner: Owner) -> Self {
         Self {
             config,
@@ -114,41 +113,41 @@ impl Lane {
         }
     }
 
-    /// Takes a write in. At most one of a transaction is in the lane.
+    /// Adds a write. At most one of a transaction is in the lane.
     pub fn push(&mut self, now: Timestamp, write: Write) {
         self.urgent += usize::from(write.urgent);
         self.gathering.push_back((now, write));
     }
 
-    /// Writes that are not settled.
+    /// Returns the number of writes that have no result yet.
     pub fn len(&self) -> usize {
         let under_way = self.under_way.iter().map(|(batch, _)| batch);
         let batches = self.apart.iter().chain(&self.to_read).chain(under_way);
         self.gathering.len() + batches.map(|batch| batch.writes.len()).sum::<usize>()
     }
 
-    /// Whether nothing is to be done.
+    /// Returns whether every write has its result.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The next command; `None` while one is under way, or nothing is to be done yet.
+    /// Returns the next command; `None` while one is under way, or where none is due yet.
     pub fn next(&mut self, now: Timestamp) -> Option<LaneCommand> {
         if self.under_way.is_some() || now < self.not_before {
             return None;
         }
         if let Some(batch) = self.to_read.take() {
             let command = LaneCommand::Standing(batch.writes.clone());
-            self.under_way = Some((batch, Doing::Reading));
+            self.under_way = Some((batch, Activity::Reading));
             return Some(command);
         }
         let batch = self.apart.pop_front().or_else(|| self.gathered(now))?;
         let command = LaneCommand::Apply(batch.writes.clone());
-        self.under_way = Some((batch, Doing::Applying));
+        self.under_way = Some((batch, Activity::Applying));
         Some(command)
     }
 
-    /// When [`Lane::next`] may have something by itself.
+    /// Returns the time at which [`Lane::next`] may have a command without a new write or result.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         if self.under_way.is_some() {
             return None;
@@ -164,7 +163,7 @@ impl Lane {
         earliest(lingering, apart).map(|at| at.max(self.not_before))
     }
 
-    /// What has gathered, if it is time: rows sorted by id, no unique key twice.
+    /// Takes a batch of the gathered writes, if it is time: sorted by id, no unique key twice.
     fn gathered(&mut self, now: Timestamp) -> Option<Batch> {
         let (since, _) = self.gathering.front()?;
         if self.urgent == 0 && now < *since + self.config.linger {
@@ -194,19 +193,17 @@ impl Lane {
         })
     }
 
-    /// What a command came to; gives the writes that are settled by it.
-    ///
-    /// # Panics
-    /// Never for a result of the command that [`Lane::next`] gave; a result without one is ignored.
-    pub fn done(&mut self, now: Timestamp, result: LaneResult) -> Vec<(TxId, Settled)> {
-        let Some((batch, doing)) = self.under_way.take() else {
+    /// Takes in the result of the command under way; returns the writes that have their results with it. A result
+    /// without such a command is ignored.
+    pub fn done(&mut self, now: Timestamp, result: LaneResult) -> Vec<(TxId, WriteResult)> {
+        let Some((batch, activity)) = self.under_way.take() else {
             return Vec::new();
         };
-        match (doing, result) {
-            (Doing::Applying, LaneResult::Applied(result)) => self.applied(now, batch, result),
-            (Doing::Reading, LaneResult::Standing(result)) => self.read(now, batch, result),
-            (doing, _) => {
-                self.under_way = Some((batch, doing));
+        match (activity, result) {
+            (Activity::Applying, LaneResult::Applied(result)) => self.applied(now, batch, result),
+            (Activity::Reading, LaneResult::Standing(result)) => self.resolve(now, batch, result),
+            (activity, _) => {
+                self.under_way = Some((batch, activity));
                 Vec::new()
             }
         }
@@ -217,11 +214,11 @@ impl Lane {
         now: Timestamp,
         batch: Batch,
         result: Result<(), ApplyFailure>,
-    ) -> Vec<(TxId, Settled)> {
+    ) -> Vec<(TxId, WriteResult)> {
         match result {
             Ok(()) => {
                 self.failures = 0;
-                all(&batch, Settled::Held)
+                all(&batch, WriteResult::Durable)
             }
             Err(ApplyFailure::Moved) => {
                 self.to_read = Some(batch);
@@ -229,10 +226,10 @@ impl Lane {
             }
             Err(ApplyFailure::Unknown) => {
                 if broken("unknown_commit_taken_as_failed") {
-                    return all(&batch, Settled::Moved);
+                    return all(&batch, WriteResult::Moved);
                 }
                 if broken("unknown_commit_taken_as_held") {
-                    return all(&batch, Settled::Held);
+                    return all(&batch, WriteResult::Durable);
                 }
                 self.pause(now);
                 self.apart.push_front(Batch {
@@ -251,15 +248,15 @@ impl Lane {
     }
 
     /// Finds the write with the value that the database refuses.
-    fn halve(&mut self, batch: &Batch) -> Vec<(TxId, Settled)> {
+    fn halve(&mut self, batch: &Batch) -> Vec<(TxId, WriteResult)> {
         if batch.writes.len() == 1 {
-            // In doubt means that it may have held the first time; then it was not refused.
-            let settled = if batch.in_doubt {
-                Settled::Lost
+            // In doubt, the write may have been applied the first time; then it was not refused.
+            let result = if batch.in_doubt {
+                WriteResult::Lost
             } else {
-                Settled::Refused
+                WriteResult::Refused
             };
-            return all(batch, settled);
+            return all(batch, result);
         }
         let (first, second) = batch.writes.split_at(batch.writes.len() / 2);
         for half in [second, first] {
@@ -272,12 +269,13 @@ impl Lane {
         Vec::new()
     }
 
-    fn read(
+    /// Resolves a batch by the rows that stand: writes get their results, or are applied again.
+    fn resolve(
         &mut self,
         now: Timestamp,
         batch: Batch,
         result: Result<Vec<Standing>, ApplyFailure>,
-    ) -> Vec<(TxId, Settled)> {
+    ) -> Vec<(TxId, WriteResult)> {
         let standing = match result {
             Ok(standing) if standing.len() == batch.writes.len() => standing,
             _ => {
@@ -286,23 +284,23 @@ impl Lane {
                 return Vec::new();
             }
         };
-        let mut settled = Vec::new();
+        let mut results = Vec::new();
         let mut again = Vec::new();
         for (write, standing) in batch.writes.iter().zip(standing) {
-            match self.verdict(now, write, standing.row.as_ref(), batch.in_doubt) {
+            match self.result_by_row(now, write, standing.row.as_ref(), batch.in_doubt) {
                 #[cfg(feature = "mutations")]
-                Some(Settled::Moved) if broken("action_rows_without_transaction") => {
+                Some(WriteResult::Moved) if broken("action_rows_without_transaction") => {
                     again.push(Write {
                         fence: Fence::ActionsOnly,
                         ..write.clone()
                     });
                 }
-                Some(verdict) => settled.push((write.id, verdict)),
+                Some(result) => results.push((write.id, result)),
                 None => again.push(write.clone()),
             }
         }
-        if settled.is_empty() {
-            // Nothing stands in the way any more: whatever did has gone.
+        if results.is_empty() {
+            // Every condition holds now: the row that stood in the way is gone.
             self.pause(now);
         }
         if !again.is_empty() {
@@ -311,17 +309,17 @@ impl Lane {
                 in_doubt: batch.in_doubt,
             });
         }
-        settled
+        results
     }
 
-    /// What the row that stands says of the write; `None`: it can be applied.
-    fn verdict(
+    /// Returns the result of a write by the row that stands; `None`: the write can be applied.
+    fn result_by_row(
         &self,
         now: Timestamp,
         write: &Write,
         row: Option<&StandingRow>,
         in_doubt: bool,
-    ) -> Option<Settled> {
+    ) -> Option<WriteResult> {
         let ours = row.is_some_and(|row| {
             in_doubt
                 && row.id == write.id
@@ -329,21 +327,22 @@ impl Lane {
                 && row.owner == self.owner
         });
         if ours {
-            return Some(Settled::Held);
+            return Some(WriteResult::Durable);
         }
         match (&write.fence, row) {
             (Fence::Absent(spec), None) => {
-                // Nobody waits that long for a begin: what was not begun in time is not begun.
-                (in_doubt && now >= spec.deadline).then_some(Settled::Lost)
+                // No caller waits that long: a transaction that was not begun by its deadline is not begun.
+                (in_doubt && now >= spec.deadline).then_some(WriteResult::Lost)
             }
-            (Fence::Absent(_), Some(row)) => Some(Settled::Exists(row.id)),
+            (Fence::Absent(_), Some(row)) => Some(WriteResult::Exists(row.id)),
             (Fence::Version(expected), Some(row)) if row.version == *expected => None,
-            (Fence::Version(_), _) => Some(Settled::Moved),
+            (Fence::Version(_), _) => Some(WriteResult::Moved),
             #[cfg(feature = "mutations")]
             (Fence::Dropped | Fence::ActionsOnly, _) => None,
         }
     }
 
+    /// Sets the pause before the next command.
     fn pause(&mut self, now: Timestamp) {
         let factor = 1_u32 << self.failures.min(16);
         let pause = self
@@ -356,11 +355,12 @@ impl Lane {
     }
 }
 
-fn all(batch: &Batch, settled: Settled) -> Vec<(TxId, Settled)> {
+/// Returns one result for all writes of a batch.
+fn all(batch: &Batch, result: WriteResult) -> Vec<(TxId, WriteResult)> {
     batch
         .writes
         .iter()
-        .map(|write| (write.id, settled))
+        .map(|write| (write.id, result))
         .collect()
 }
 

@@ -1,9 +1,8 @@
-//! What to bring in from the table, and when.
+//! Queries for the rows of the table that are to be loaded, and their times.
 //!
-//! Memory is a cache of the table: every unfinished row says when somebody must look at it again, and
-//! whoever does not hold it then loads it, the own ones too. Rows that wait for a participant are
-//! loaded only while there is a way to it and room for its calls; when it can be reached again they
-//! are due at once.
+//! Memory is a cache of the table: every unfinished row has the time of its next step, and from then on an
+//! incarnation that does not have it in memory loads it, a row of its own too. Rows that wait for a participant are
+//! loaded only while there is a way to it and room for its calls; when it can be reached again they are due at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,58 +12,58 @@ use std::{
 use tercet_mutation::broken;
 
 use crate::{
-    engine::EngineConfig,
+    config::EngineConfig,
     gate::Gate,
     model::Name,
     time::Timestamp,
     write::{Due, DueQuery},
 };
 
-/// Participants whose waiting rows one poll asks for.
-const PARTICIPANTS_A_POLL: usize = 16;
+/// Participants whose waiting rows one poll queries.
+const PARTICIPANTS_PER_POLL: usize = 16;
 
-/// The pause between pages of a backlog, in which what the last page brought takes its places.
+/// The pause between pages of a backlog, in which the calls of the last page take their places.
 const PACE: Duration = Duration::from_millis(20);
 
-/// Which questions to put to the table.
+/// The queries for due rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loader {
     poll_at: Timestamp,
-    /// At the start, rows that an earlier incarnation had in hand are taken before their lease ends.
+    /// At the start, rows that an earlier incarnation had in hand are loaded before their lease ends.
     until_at_start: Option<Timestamp>,
-    /// Participants that can be reached again, and how far their rows have been gone through: once, so
-    /// that a call that fails again waits as long as its back-off says.
+    /// Participants that can be reached again, each with the last of its rows that was loaded because of that. The
+    /// rows are gone through once, so that a call that fails again waits for the whole of its back-off.
     reachable_again: BTreeMap<Name, Option<Due>>,
-    /// Questions that are not answered yet.
-    asked: BTreeSet<Option<Name>>,
-    /// Where the round of participants stands.
+    /// Queries without a result so far, by the participant that their rows wait for.
+    under_way: BTreeSet<Option<Name>>,
+    /// The participant at which the last round ended.
     last: Option<Name>,
 }
 
 impl Loader {
-    /// A loader that starts now.
+    /// Makes a loader that starts now.
     pub fn new(config: &EngineConfig, now: Timestamp) -> Self {
         Self {
             poll_at: now,
             until_at_start: Some(now + config.lease),
             reachable_again: BTreeMap::new(),
-            asked: BTreeSet::new(),
+            under_way: BTreeSet::new(),
             last: None,
         }
     }
 
-    /// When the next questions are due.
+    /// Returns the time of the next poll.
     pub fn next_wakeup(&self) -> Timestamp {
         self.poll_at
     }
 
-    /// A participant can be reached again: what waits for it is due at once.
+    /// Makes the rows that wait for a participant due at once: it can be reached again.
     pub fn reachable_again(&mut self, name: &Name, now: Timestamp) {
         self.reachable_again.insert(name.clone(), None);
         self.poll_at = now;
     }
 
-    /// The questions of this poll, for at most `room` rows each.
+    /// Returns the queries of this poll, for at most `room` rows each.
     pub fn poll(
         &mut self,
         config: &EngineConfig,
@@ -84,7 +83,7 @@ impl Loader {
         }
         let page = config.page.min(u32::try_from(room).unwrap_or(u32::MAX));
         let mut queries = Vec::new();
-        if self.asked.insert(None) {
+        if self.under_way.insert(None) {
             let until = self.until_at_start.map_or(now, |until| until.max(now));
             queries.push(DueQuery {
                 waiting_for: None,
@@ -94,8 +93,8 @@ impl Loader {
             });
         }
         for name in self.round(gate) {
-            let free = u32::try_from(gate.free(&name)).unwrap_or(u32::MAX);
-            if free == 0 || !self.asked.insert(Some(name.clone())) {
+            let free = u32::try_from(gate.free_places(&name)).unwrap_or(u32::MAX);
+            if free == 0 || !self.under_way.insert(Some(name.clone())) {
                 continue;
             }
             let (until, after) = match self.reachable_again.get(&name) {
@@ -112,7 +111,7 @@ impl Loader {
         queries
     }
 
-    /// The next participants of the round.
+    /// Returns the next participants of the round.
     fn round(&mut self, gate: &Gate) -> Vec<Name> {
         let reachable: Vec<&Name> = gate.reachable().collect();
         let start = match &self.last {
@@ -122,16 +121,16 @@ impl Loader {
         let names: Vec<Name> = reachable[start..]
             .iter()
             .chain(&reachable[..start])
-            .take(PARTICIPANTS_A_POLL)
+            .take(PARTICIPANTS_PER_POLL)
             .map(|name| (*name).clone())
             .collect();
         self.last = names.last().cloned();
         names
     }
 
-    /// What came back, and how much of it was not held. Gives the question for the next page, where all
-    /// of a full page was held already.
-    pub fn answered(
+    /// Takes in the rows that a query found, `new` of which were not in memory. Returns the query for the next page
+    /// where a full page had none of these.
+    pub fn found(
         &mut self,
         now: Timestamp,
         query: &DueQuery,
@@ -145,7 +144,7 @@ impl Loader {
                 ..query.clone()
             });
         }
-        self.asked.remove(&query.waiting_for);
+        self.under_way.remove(&query.waiting_for);
         let again = query
             .waiting_for
             .as_ref()
@@ -165,8 +164,8 @@ impl Loader {
         None
     }
 
-    /// A question could not be answered.
-    pub fn failed(&mut self, query: &DueQuery) {
-        self.asked.remove(&query.waiting_for);
+    /// Takes in that a query failed: the next poll repeats it.
+    pub fn query_failed(&mut self, query: &DueQuery) {
+        self.under_way.remove(&query.waiting_for);
     }
 }

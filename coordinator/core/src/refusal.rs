@@ -1,19 +1,21 @@
-//! Why a request is refused: one list, each with a stable reason code and a page in `docs/errors`.
+//! The refusals of requests by the engine: one list, each with a stable reason code.
 
 use thiserror::Error;
 
 use crate::{
     id::TxId,
     model::{Cause, Outcome, TxStatus},
+    reason::Reason,
+    violation::Violation,
 };
 
-/// Why a request is refused. Nothing was changed, but for [`Refusal::OutcomeUnknown`].
+/// The refusal of a request. Nothing was changed, but for [`Refusal::OutcomeUnknown`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// There is no such transaction.
     #[error("there is no transaction {id}; begin it first, or check the id")]
     NotFound {
-        /// As asked for.
+        /// The id of the request.
         id: TxId,
     },
     /// The id is too old or too new for a begin.
@@ -22,21 +24,25 @@ pub enum Refusal {
          nothing was begun under it and nothing will be; make a new id"
     )]
     TxIdExpired {
-        /// As given.
+        /// The id of the request.
         id: TxId,
     },
     /// The same id with another body.
     #[error(
-        "transaction {id} exists with another {field}; repeat the request as it was, or make a new id"
+        "transaction {id} exists, and the request differs from it in {field}; repeat the request as it was, \
+         or make a new id"
     )]
     TxIdReused {
-        /// As given.
+        /// The id of the request.
         id: TxId,
         /// The path of the first field that differs.
         field: String,
     },
     /// The same action name with another body.
-    #[error("action {action} of transaction {id} exists with another {field}; choose another name")]
+    #[error(
+        "action {action} of transaction {id} exists, and the request differs from it in {field}; choose \
+         another name"
+    )]
     ActionReused {
         /// The transaction.
         id: TxId,
@@ -52,7 +58,7 @@ pub enum Refusal {
         id: TxId,
         /// The decision.
         stands: Outcome,
-        /// Why it is so.
+        /// The cause of the decision.
         cause: Cause,
     },
     /// An action after the decision.
@@ -69,7 +75,7 @@ pub enum Refusal {
         /// The transaction.
         id: TxId,
     },
-    /// What only the initiator of a Begin may do, in an Execute.
+    /// A request for an Execute that only the initiator of a Begin may make.
     #[error(
         "transaction {id} was handed over with Execute: the coordinator makes the Tries and decides \
          SUCCESS; only FAILURE can be decided for it"
@@ -78,22 +84,20 @@ pub enum Refusal {
         /// The transaction.
         id: TxId,
     },
-    /// A field does not fit the transaction it is for.
-    #[error("{field} of transaction {id}: {why}")]
-    InvalidArgument {
+    /// An action does not fit the transaction that it is added to.
+    #[error("transaction {id}: {} {}", violation.field, violation.description)]
+    DoesNotFit {
         /// The transaction.
         id: TxId,
-        /// The field's path.
-        field: String,
-        /// What is wrong, and what would be accepted.
-        why: String,
+        /// The field, and the rule that it breaks.
+        violation: Violation,
     },
     /// An operator's command for a transaction that is not parked.
     #[error("transaction {id} is {status}, not parked; there is nothing to retry or resolve")]
     NotParked {
         /// The transaction.
         id: TxId,
-        /// What it is.
+        /// The transaction's status.
         status: TxStatus,
     },
     /// An operator's decision while phase one has time left.
@@ -130,7 +134,7 @@ pub enum Refusal {
     /// The row is not legal.
     #[error("{what}")]
     Corrupt {
-        /// Which row, and what is wrong with it.
+        /// The row, and the rule that it breaks.
         what: String,
     },
     /// The node stops.
@@ -139,26 +143,26 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The stable reason code.
-    pub fn reason(&self) -> &'static str {
+    /// Returns the stable reason code.
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::NotFound { .. } => "TX_NOT_FOUND",
-            Self::TxIdExpired { .. } => "TX_ID_EXPIRED",
-            Self::TxIdReused { .. } => "TX_ID_REUSED",
-            Self::ActionReused { .. } => "ACTION_REUSED",
-            Self::DecisionConflict { .. } => "DECISION_CONFLICT",
-            Self::AlreadyDecided { .. } => "ALREADY_DECIDED",
-            Self::DeadlinePassed { .. } => "DEADLINE_PASSED",
-            Self::ExecuteDecides { .. } => "EXECUTE_DECIDES",
-            Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
-            Self::NotParked { .. } => "NOT_PARKED",
-            Self::PhaseOneRuns { .. } => "PHASE_ONE_RUNS",
-            Self::NotFailed { .. } => "NOT_FAILED",
-            Self::Overloaded => "OVERLOADED",
-            Self::OutcomeUnknown { .. } => "OUTCOME_UNKNOWN",
-            Self::Content { .. } => "CONTENT_REFUSED",
-            Self::Corrupt { .. } => "CORRUPT_ROW",
-            Self::Draining => "DRAINING",
+            Self::NotFound { .. } => Reason::TxNotFound,
+            Self::TxIdExpired { .. } => Reason::TxIdExpired,
+            Self::TxIdReused { .. } => Reason::TxIdReused,
+            Self::ActionReused { .. } => Reason::ActionReused,
+            Self::DecisionConflict { .. } => Reason::DecisionConflict,
+            Self::AlreadyDecided { .. } => Reason::AlreadyDecided,
+            Self::DeadlinePassed { .. } => Reason::DeadlinePassed,
+            Self::ExecuteDecides { .. } => Reason::ExecuteDecides,
+            Self::DoesNotFit { .. } => Reason::InvalidArgument,
+            Self::NotParked { .. } => Reason::NotParked,
+            Self::PhaseOneRuns { .. } => Reason::PhaseOneRuns,
+            Self::NotFailed { .. } => Reason::NotFailed,
+            Self::Overloaded => Reason::Overloaded,
+            Self::OutcomeUnknown { .. } => Reason::OutcomeUnknown,
+            Self::Content { .. } => Reason::ContentRefused,
+            Self::Corrupt { .. } => Reason::CorruptRow,
+            Self::Draining => Reason::Draining,
         }
     }
 }

@@ -1,11 +1,10 @@
-//! Which rows of the database are legal, and what they say.
+//! Rows of the database: the legal ones, and the transactions that they hold.
 //!
-//! A store hands over rows as it read them, words already parsed; an illegal one becomes an error
-//! that names it, never a guess.
+//! A store hands over rows as it read them, words already parsed; an illegal one becomes an error that names it,
+//! never a guess.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use bytes::Bytes;
 use tercet_mutation::broken;
 use thiserror::Error;
 
@@ -13,7 +12,7 @@ use crate::{
     id::TxId,
     limits,
     model::{
-        Action, ActionSpec, ActionStatus, Attempt, BizStatus, Cause, Decision, Driver, Live, Mode,
+        Action, ActionSpec, ActionState, ActionStatus, BizStatus, Cause, Decision, Live, Mode,
         Name, Operation, Outcome, Owner, Phase, Sent, Transaction, TxSpec, TxStatus,
     },
     time::Timestamp,
@@ -46,44 +45,36 @@ pub struct TxRow {
     pub finished_at: Option<Timestamp>,
 }
 
-/// A row of `action_info`, in the order of `position`.
+/// A row of `action_info`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActionInfoRow {
+pub struct ActionRow {
     /// The columns that never change.
     pub spec: ActionSpec,
     /// `create_time`.
     pub create_time: Timestamp,
-    /// `status`.
-    pub status: ActionStatus,
-    /// `result`.
-    pub result: Bytes,
-    /// `retry_count`.
-    pub retry_count: u32,
-    /// `last_error`.
-    pub last_error: String,
-    /// `attempts`.
-    pub attempts: Vec<Attempt>,
-    /// `version`.
-    pub version: u32,
-    /// `finished_at`.
-    pub finished_at: Option<Timestamp>,
+    /// The columns that change.
+    pub state: ActionState,
 }
 
 /// A row that no write of Tercet can have left behind.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "transaction {id} is not legal in the database: {what}; it is left alone until someone repairs it"
+    "transaction {id} is not legal in the database: {what}; it is not touched until it is repaired"
 )]
 pub struct IllegalRow {
     /// The transaction.
     pub id: TxId,
-    /// What is wrong with it.
+    /// The rule that it breaks.
     pub what: String,
 }
 
 impl Transaction {
-    /// The transaction that these rows say, as an incarnation sees it that did not write them.
-    pub fn from_rows(tx: TxRow, actions: Vec<ActionInfoRow>) -> Result<Self, IllegalRow> {
+    /// Makes the transaction that these rows hold, its actions in the order of `position`, for an incarnation that
+    /// did not write them.
+    ///
+    /// # Errors
+    /// Rows that no write of Tercet can have left behind.
+    pub fn from_rows(tx: TxRow, actions: Vec<ActionRow>) -> Result<Self, IllegalRow> {
         let id = tx.spec.id;
         let illegal = |what: String| IllegalRow { id, what };
         let phase = phase(&tx).map_err(illegal)?;
@@ -103,7 +94,8 @@ impl Transaction {
     }
 }
 
-/// Which pairs of statuses exist, and what each must carry: the table in `ARCHITECTURE.md`, "States".
+/// Returns the phase of a row by its pair of statuses, each of which requires other columns: the table in
+/// `ARCHITECTURE.md`, "States".
 fn phase(tx: &TxRow) -> Result<Phase, String> {
     let outcome = match tx.biz_status {
         BizStatus::Init | BizStatus::Unknown => None,
@@ -157,7 +149,7 @@ fn check_numbers(tx: &TxRow, phase: &Phase) -> Result<(), String> {
     if tx.version == 0 {
         return Err("version is 0".into());
     }
-    if tx.next_attempt_at.is_none() != phase.is_settled() {
+    if tx.next_attempt_at.is_none() != phase.is_over() {
         return Err(format!(
             "next_attempt_at {:?} does not go with status {}",
             tx.next_attempt_at, tx.status
@@ -169,7 +161,7 @@ fn check_numbers(tx: &TxRow, phase: &Phase) -> Result<(), String> {
     Ok(())
 }
 
-fn check_actions(tx: &TxRow, phase: &Phase, actions: &[ActionInfoRow]) -> Result<(), String> {
+fn check_actions(tx: &TxRow, phase: &Phase, actions: &[ActionRow]) -> Result<(), String> {
     if actions.len() > limits::ACTIONS || actions.len() < tx.spec.begun.len() {
         return Err(format!(
             "{} actions, {} begun",
@@ -180,7 +172,7 @@ fn check_actions(tx: &TxRow, phase: &Phase, actions: &[ActionInfoRow]) -> Result
     let names: BTreeSet<&Name> = actions.iter().map(|action| &action.spec.name).collect();
     for action in actions {
         let name = &action.spec.name;
-        if action.version == 0 {
+        if action.state.version == 0 {
             return Err(format!("action {name} has version 0"));
         }
         if let Some(before) = action
@@ -193,10 +185,10 @@ fn check_actions(tx: &TxRow, phase: &Phase, actions: &[ActionInfoRow]) -> Result
                 "action {name} comes after {before}, which is not there"
             ));
         }
-        if !status_is_legal(action.status, phase) {
+        if !status_is_legal(action.state.status, phase) {
             return Err(format!(
                 "action {name} has status {} while the transaction has {} and {}",
-                action.status, tx.status, tx.biz_status
+                action.state.status, tx.status, tx.biz_status
             ));
         }
     }
@@ -221,55 +213,38 @@ fn status_is_legal(status: ActionStatus, phase: &Phase) -> bool {
     }
 }
 
-/// What an incarnation knows of an action that it did not write: its Try counts as sent, and no call
-/// of phase two is authorised.
-fn loaded(row: ActionInfoRow, phase: &Phase) -> Action {
-    // A pause of phase one says nothing about phase two.
+/// Makes the action for an incarnation that did not write it: its Try counts as sent, and no call of phase two is
+/// authorised.
+fn loaded(row: ActionRow, phase: &Phase) -> Action {
+    let ActionRow {
+        spec, mut state, ..
+    } = row;
+    // A pause of phase one does not delay phase two.
     let phase_two = phase.decision().is_some();
-    let last = row
+    let last = state
         .attempts
         .last()
         .filter(|last| (last.operation == Operation::Try) != phase_two);
     let next = last.and_then(|attempt| attempt.next);
-    let sent = if broken("loaded_action_taken_as_unsent") && row.status == ActionStatus::Init {
+    let sent = if broken("loaded_action_taken_as_unsent") && state.status == ActionStatus::Init {
         Sent::Never
     } else {
         Sent::Perhaps
     };
     let success = matches!(phase.decision(), Some(d) if d.outcome == Outcome::Success);
-    let status = match (row.status, row.spec.mode) {
-        (ActionStatus::Init, Mode::Tcc | Mode::Deliver) if success => ActionStatus::Tried,
-        (status, _) => status,
-    };
+    if success && state.status == ActionStatus::Init && spec.mode != Mode::Compensate {
+        state.status = ActionStatus::Tried;
+    }
+    if broken("attempts_reset_on_load") {
+        state.retry_count = 0;
+    }
     Action {
-        status,
-        result: row.result,
-        retry_count: if broken("attempts_reset_on_load") {
-            0
-        } else {
-            row.retry_count
-        },
-        last_error: row.last_error,
-        attempts: row.attempts,
-        version: row.version,
-        finished_at: row.finished_at,
+        spec: Arc::new(spec),
+        state,
         live: Live {
             sent,
             not_before: next.map_or_else(Timestamp::default, Timestamp::from_micros),
             ..Live::new()
         },
-        spec: Arc::new(row.spec),
-    }
-}
-
-impl TxSpec {
-    /// Whether this coordinator makes the Tries and decides.
-    pub fn is_executed(&self) -> bool {
-        self.driver == Driver::Coordinator
-    }
-
-    /// How long phase one was to take.
-    pub fn timeout(&self) -> std::time::Duration {
-        self.deadline.since(self.create_time)
     }
 }

@@ -1,4 +1,4 @@
-//! Time as the core sees it: numbers that come in from outside.
+//! Time: numbers that come in from outside.
 
 use std::{
     ops::{Add, Sub},
@@ -13,17 +13,17 @@ impl Timestamp {
     /// The end of time.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// The time that is this many microseconds after the epoch.
+    /// Makes the time that is this many microseconds after the epoch.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the epoch.
+    /// Returns the microseconds since the epoch.
     pub const fn as_micros(self) -> i64 {
         self.0
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// Returns the time that passed since `earlier`; zero when this is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0).try_into().unwrap_or(0))
     }
@@ -51,6 +51,14 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
+/// Returns the earlier of two times, where there is one.
+pub(crate) fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// Durations as whole milliseconds, the form in which the database keeps them.
 pub mod millis {
     use std::time::Duration;
@@ -67,7 +75,7 @@ pub mod millis {
         u64::deserialize(deserializer).map(Duration::from_millis)
     }
 
-    /// The same, where there may be none.
+    /// Optional durations as whole milliseconds.
     pub mod optional {
         use std::time::Duration;
 

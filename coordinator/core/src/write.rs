@@ -3,11 +3,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::{
     id::TxId,
-    model::{ActionSpec, ActionStatus, Attempt, Name, Owner, Phase, TxSpec},
+    model::{ActionSpec, ActionState, Name, Owner, Phase, TxSpec},
     time::Timestamp,
 };
 
@@ -16,7 +14,7 @@ use crate::{
 pub struct Write {
     /// The transaction.
     pub id: TxId,
-    /// Insert the row, or change the one that has this version.
+    /// The condition under which it is applied.
     pub fence: Fence,
     /// The columns of `tx_info` that change, with their new values.
     pub head: Head,
@@ -24,11 +22,11 @@ pub struct Write {
     pub actions: Vec<ActionWrite>,
     /// An operator's command, kept in the same write.
     pub operator: Option<OperatorEntry>,
-    /// Whether somebody waits for it; the others wait for company.
+    /// Whether a caller waits for it; other writes linger for company.
     pub urgent: bool,
 }
 
-/// The condition under which a write holds.
+/// The condition under which a write is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fence {
     /// No row has the id, and none the unique key.
@@ -60,20 +58,20 @@ pub struct Head {
     pub next_attempt_at: Option<Timestamp>,
 }
 
-/// One row of `action_info`.
+/// A change of one row of `action_info`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionWrite {
-    /// Its name.
+    /// The action's name.
     pub name: Name,
-    /// Insert it; `None`: change it.
-    pub insert: Option<ActionInsert>,
-    /// The columns that a write sets.
-    pub row: ActionRow,
+    /// The rest of a new row; `None`: the row exists and changes.
+    pub insert: Option<NewAction>,
+    /// The columns that the write sets. A row that exists must have the version before this one.
+    pub state: ActionState,
 }
 
-/// What a new row of `action_info` carries besides.
+/// The columns that only a new row of `action_info` sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActionInsert {
+pub struct NewAction {
     /// Its place in the transaction, from 0: the column `position`.
     pub position: u32,
     /// The columns that never change.
@@ -82,39 +80,22 @@ pub struct ActionInsert {
     pub create_time: Timestamp,
 }
 
-/// The columns of `action_info` that a write sets.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ActionRow {
-    /// `status`.
-    pub status: ActionStatus,
-    /// `result`.
-    pub result: Bytes,
-    /// `retry_count`.
-    pub retry_count: u32,
-    /// `last_error`.
-    pub last_error: String,
-    /// `attempts`.
-    pub attempts: Vec<Attempt>,
-    /// `version`, the new one; the row must have had the one before.
-    pub version: u32,
-    /// `finished_at`.
-    pub finished_at: Option<Timestamp>,
-}
-
 /// One row of `operator_log`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorEntry {
     /// When it was carried out.
     pub at: Timestamp,
+    /// The operator who gave it.
+    pub who: Name,
     /// The command with its arguments.
     pub command: String,
-    /// Why.
+    /// The operator's reason.
     pub reason: String,
     /// The statuses before it.
     pub before: String,
 }
 
-/// What one write of a batch finds in the database: what `Store::standing` reads.
+/// The row that one write of a batch meets in the database, as `Transactions::standing` reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// The row that stands in the write's way or is its own: that with the write's id, or else that
@@ -122,18 +103,18 @@ pub struct Standing {
     pub row: Option<StandingRow>,
 }
 
-/// Who wrote a row last.
+/// The identity, version and last writer of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandingRow {
     /// Its id; another one than the write's when the unique key is taken.
     pub id: TxId,
     /// Its version.
     pub version: u32,
-    /// Who wrote it last.
+    /// The incarnation that wrote it last.
     pub owner: Owner,
 }
 
-/// Why a batch of writes was not applied, or may not have been: the four kinds of store errors, and
+/// The reason why a batch of writes was not applied, or may not have been: the four kinds of store errors, and
 /// the fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ApplyFailure {
@@ -150,7 +131,7 @@ pub enum ApplyFailure {
     Fatal,
 }
 
-/// Which rows are due: a question of the loader to the table.
+/// A query for due rows, from the loader to the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DueQuery {
     /// Rows that wait for this participant; `None`: rows that wait for none.
@@ -170,4 +151,19 @@ pub struct Due {
     pub at: Timestamp,
     /// Its id.
     pub id: TxId,
+}
+
+/// The result of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WriteResult {
+    /// It is durable.
+    Durable,
+    /// It changed nothing: the row has moved on, or is not there.
+    Moved,
+    /// It changed nothing: this other transaction has the unique key, or this very one exists.
+    Exists(TxId),
+    /// It changed nothing: the database refuses one of its values.
+    Refused,
+    /// It is not known whether it was applied, and it is not tried again.
+    Lost,
 }

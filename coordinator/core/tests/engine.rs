@@ -7,45 +7,27 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{World, action, new_transaction, owner, tx_id};
-use tercet_core::{
-    engine::{CallOutcome, Input, NewTransaction, Request, Route, Settled, Wait},
-    id::{CallId, StreamId},
-    model::{ActionStatus, Cause, Driver, Mode, Operation, Outcome, Phase, TxStatus},
-    refusal::Refusal,
+use common::{
+    World, command, compensate, following, new_begin, ok, owner, rejected, tcc, tx_id, unknown,
 };
-
-fn two_tcc() -> Vec<tercet_core::model::ActionSpec> {
-    vec![action("a", Mode::Tcc), action("b", Mode::Tcc)]
-}
-
-fn ok() -> CallOutcome {
-    CallOutcome::Ok(Bytes::new())
-}
-
-fn unknown() -> CallOutcome {
-    CallOutcome::Unknown("lost".into())
-}
-
-fn rejected() -> CallOutcome {
-    CallOutcome::Rejected("short of points".into())
-}
+use tercet_core::{
+    id::{CallId, StreamId},
+    model::{ActionStatus, Cause, Operation, Outcome, Phase, TxStatus},
+    port::{CallAnswer, Input, NewTransaction, Order, Request, Route, Wait},
+    reason::Reason,
+    refusal::Refusal,
+    write::WriteResult,
+};
 
 #[test]
 fn an_execute_tries_decides_confirms_and_ends() {
     let mut world = World::new();
-    let caller = world.begin(
-        new_transaction(1, Driver::Coordinator, two_tcc()),
-        Wait::Completed,
-    );
+    let caller = world.execute(Wait::Completed, [tcc("a"), tcc("b")]);
     assert_eq!(world.calls.len(), 2, "both Tries at once");
     world.answer_all();
-    let reply = world.reply(caller);
-    assert_eq!(reply.transaction.phase.status(), TxStatus::Success);
-    assert_eq!(
-        reply.transaction.phase.decision().unwrap().cause,
-        Cause::AllTried
-    );
+    let phase = &world.transaction(caller).phase;
+    assert_eq!(phase.status(), TxStatus::Success);
+    assert_eq!(phase.decision().unwrap().cause, Cause::AllTried);
     assert_eq!(world.writes.len(), 3, "begin, decision, completion");
     assert_eq!(
         world.writes[1].actions,
@@ -59,11 +41,7 @@ fn an_execute_tries_decides_confirms_and_ends() {
 #[test]
 fn compensating_actions_end_with_the_decision() {
     let mut world = World::new();
-    let actions = vec![action("a", Mode::Compensate), action("b", Mode::Compensate)];
-    world.begin(
-        new_transaction(1, Driver::Coordinator, actions),
-        Wait::Completed,
-    );
+    world.execute(Wait::Completed, [compensate("a"), compensate("b")]);
     world.answer_all();
     assert_eq!(
         world.writes.len(),
@@ -73,15 +51,11 @@ fn compensating_actions_end_with_the_decision() {
 }
 
 #[test]
-fn nothing_leaves_before_its_write_has_held() {
-    let mut world = World::new();
-    world.slow_table = true;
-    let caller = world.begin(
-        new_transaction(1, Driver::Coordinator, two_tcc()),
-        Wait::Decided,
-    );
+fn nothing_leaves_before_its_write_is_durable() {
+    let mut world = World::with_slow_table();
+    let caller = world.execute(Wait::Decided, [tcc("a"), tcc("b")]);
     assert!(world.calls.is_empty(), "no Try before the begin is durable");
-    world.settle(Settled::Held);
+    world.written(WriteResult::Durable);
     for call in std::mem::take(&mut world.calls) {
         world.answer(&call, ok());
     }
@@ -89,7 +63,7 @@ fn nothing_leaves_before_its_write_has_held() {
         world.calls.is_empty() && world.replies.is_empty(),
         "no Confirm, no answer yet"
     );
-    world.settle(Settled::Held);
+    world.written(WriteResult::Durable);
     assert_eq!(world.calls.len(), 2);
     assert!(world.replies.contains_key(&caller));
 }
@@ -97,43 +71,31 @@ fn nothing_leaves_before_its_write_has_held() {
 #[test]
 fn a_rejection_of_the_only_try_needs_no_cancel() {
     let mut world = World::new();
-    let caller = world.begin(
-        new_transaction(1, Driver::Coordinator, two_tcc()),
-        Wait::Completed,
-    );
+    let caller = world.execute(Wait::Completed, [tcc("a"), tcc("b")]);
     let calls = std::mem::take(&mut world.calls);
     world.answer(&calls[0], ok());
     world.answer(&calls[1], rejected());
     assert_eq!(world.answer_all(), [("a".into(), Operation::Cancel)]);
-    let tx = &world.reply(caller).transaction;
-    assert_eq!(tx.actions[0].status, ActionStatus::Cancelled);
-    assert_eq!(tx.actions[1].status, ActionStatus::Rejected);
+    let actions = &world.transaction(caller).actions;
+    assert_eq!(actions[0].state.status, ActionStatus::Cancelled);
+    assert_eq!(actions[1].state.status, ActionStatus::Rejected);
 }
 
 #[test]
 fn a_rejection_after_an_unknown_try_is_cancelled_all_the_same() {
     let mut world = World::new();
-    let actions = vec![action("a", Mode::Tcc)];
-    world.begin(
-        new_transaction(1, Driver::Coordinator, actions),
-        Wait::Decided,
-    );
-    let call = world.call();
-    world.answer(&call, unknown());
+    world.execute(Wait::Decided, [tcc("a")]);
+    world.answer_call(unknown());
     world.after(Duration::from_secs(2));
-    let call = world.call();
+    let call = world.answer_call(rejected());
     assert_eq!((call.operation, call.attempt), (Operation::Try, 2));
-    world.answer(&call, rejected());
     assert_eq!(world.call().operation, Operation::Cancel);
 }
 
 #[test]
 fn a_try_in_flight_is_cancelled_at_once_on_a_stream() {
     let mut world = World::new();
-    world.begin(
-        new_transaction(1, Driver::Coordinator, two_tcc()),
-        Wait::Decided,
-    );
+    world.execute(Wait::Decided, [tcc("a"), tcc("b")]);
     let calls = std::mem::take(&mut world.calls);
     world.answer(&calls[1], rejected());
     let cancel = world.call();
@@ -142,50 +104,31 @@ fn a_try_in_flight_is_cancelled_at_once_on_a_stream() {
         ("a", Operation::Cancel)
     );
     world.answer(&calls[0], ok());
-    assert!(world.calls.is_empty(), "the late answer counts no longer");
+    assert!(world.calls.is_empty(), "the late answer no longer counts");
 }
 
 #[test]
 fn at_the_deadline_failure_is_decided_and_not_before() {
     let mut world = World::new();
-    let caller = world.begin(
-        new_transaction(1, Driver::Coordinator, two_tcc()),
-        Wait::Decided,
-    );
+    let caller = world.execute(Wait::Decided, [tcc("a"), tcc("b")]);
     world.after(Duration::from_micros(29_999_999));
     assert!(world.replies.is_empty());
     world.after(Duration::from_micros(1));
-    let decision = world
-        .reply(caller)
-        .transaction
-        .phase
-        .decision()
-        .unwrap()
-        .clone();
+    let decision = world.transaction(caller).phase.decision().unwrap();
     assert_eq!(
-        (decision.outcome, decision.cause),
-        (Outcome::Failure, Cause::Deadline)
+        (decision.outcome, &decision.cause),
+        (Outcome::Failure, &Cause::Deadline)
     );
 }
 
 #[test]
 fn the_order_holds_forwards_for_confirm_and_backwards_for_cancel() {
-    let chain = || {
-        let mut second = action("b", Mode::Tcc);
-        second.after = vec!["a".into()];
-        second.wants_results = true;
-        vec![action("a", Mode::Tcc), second]
-    };
+    let chain = || [tcc("a"), following("a", tcc("b"))];
     let mut world = World::new();
-    world.begin(
-        new_transaction(1, Driver::Coordinator, chain()),
-        Wait::Completed,
-    );
-    let first = world.call();
-    world.answer(&first, CallOutcome::Ok(Bytes::from_static(b"42")));
-    let second = world.call();
+    world.execute(Wait::Completed, chain());
+    world.answer_call(CallAnswer::Ok(Bytes::from_static(b"42")));
+    let second = world.answer_call(ok());
     assert_eq!(second.results, [("a".into(), Bytes::from_static(b"42"))]);
-    world.answer(&second, ok());
     assert_eq!(
         world.answer_all(),
         [
@@ -194,20 +137,11 @@ fn the_order_holds_forwards_for_confirm_and_backwards_for_cancel() {
         ]
     );
 
-    let mut third = action("c", Mode::Tcc);
-    third.after = vec!["b".into()];
-    let mut actions = chain();
-    actions.push(third);
-    world.begin(
-        new_transaction(2, Driver::Coordinator, actions),
-        Wait::Completed,
-    );
-    for _ in 0..2 {
-        let call = world.call();
-        world.answer(&call, ok());
-    }
-    let last = world.call();
-    world.answer(&last, rejected());
+    let third = following("b", tcc("c"));
+    world.execute(Wait::Completed, chain().into_iter().chain([third]));
+    world.answer_call(ok());
+    world.answer_call(ok());
+    world.answer_call(rejected());
     assert_eq!(
         world.answer_all(),
         [
@@ -220,30 +154,24 @@ fn the_order_holds_forwards_for_confirm_and_backwards_for_cancel() {
 #[test]
 fn calls_that_run_out_park_the_transaction_and_an_operator_brings_it_on() {
     let mut world = World::new();
-    let actions = vec![action("a", Mode::Tcc)];
-    let caller = world.begin(
-        new_transaction(1, Driver::Coordinator, actions),
-        Wait::Completed,
-    );
-    let call = world.call();
-    world.answer(&call, ok());
+    let caller = world.execute(Wait::Completed, [tcc("a")]);
+    world.answer_call(ok());
     for attempt in 1..=3 {
-        let call = world.call();
+        let call = world.answer_call(unknown());
         assert_eq!(
             (call.operation, call.attempt),
             (Operation::Confirm, attempt)
         );
-        world.answer(&call, unknown());
         world.after(Duration::from_mins(1));
     }
     assert!(world.calls.is_empty(), "three calls were allowed");
-    let parked = world.reply(caller).transaction.clone();
+    let parked = world.transaction(caller).clone();
     assert!(matches!(parked.phase, Phase::Parked { .. }));
-    assert_eq!(parked.actions[0].attempts.len(), 3);
+    assert_eq!(parked.actions[0].state.attempts.len(), 3);
     world.table.insert(tx_id(1), parked);
-    let caller = world.ask(Request::Retry(tx_id(1), "the service is back".into()));
+    let caller = world.request(Request::Operator(tx_id(1), command(Order::Retry)));
     assert_eq!(
-        world.reply(caller).transaction.phase.status(),
+        world.transaction(caller).phase.status(),
         TxStatus::Processing
     );
     assert_eq!(world.answer_all(), [("a".into(), Operation::Confirm)]);
@@ -254,28 +182,18 @@ fn calls_that_run_out_park_the_transaction_and_an_operator_brings_it_on() {
 #[test]
 fn a_participant_that_is_not_attached_costs_no_attempt() {
     let mut world = World::detached();
-    let caller = world.begin(
-        new_transaction(1, Driver::Coordinator, two_tcc()),
-        Wait::Completed,
-    );
+    let caller = world.execute(Wait::Completed, [tcc("a"), tcc("b")]);
     world.after(Duration::from_secs(20));
     assert!(world.calls.is_empty());
     world.attach(1, 10);
     world.answer_all();
-    assert_eq!(
-        world.reply(caller).transaction.phase.status(),
-        TxStatus::Success
-    );
+    assert_eq!(world.transaction(caller).phase.status(), TxStatus::Success);
 }
 
 #[test]
 fn an_answer_counts_only_on_its_stream_and_for_its_call() {
     let mut world = World::new();
-    let actions = vec![action("a", Mode::Tcc)];
-    world.begin(
-        new_transaction(1, Driver::Coordinator, actions),
-        Wait::Decided,
-    );
+    world.execute(Wait::Decided, [tcc("a")]);
     let call = world.call();
     let mut elsewhere = call.clone();
     elsewhere.route = Route::Stream(StreamId(99));
@@ -297,13 +215,9 @@ fn an_answer_counts_only_on_its_stream_and_for_its_call() {
 #[test]
 fn a_broken_stream_makes_its_open_calls_unknown() {
     let mut world = World::new();
-    let actions = vec![action("a", Mode::Tcc)];
-    world.begin(
-        new_transaction(1, Driver::Coordinator, actions),
-        Wait::Decided,
-    );
+    world.execute(Wait::Decided, [tcc("a")]);
     let first = world.call();
-    world.tell(Input::Detached(StreamId(1)));
+    world.deliver(Input::Detached(StreamId(1)));
     world.attach(2, 10);
     world.after(Duration::from_secs(2));
     let again = world.call();
@@ -314,15 +228,14 @@ fn a_broken_stream_makes_its_open_calls_unknown() {
 #[test]
 fn the_same_begin_again_is_answered_and_another_body_is_refused() {
     let mut world = World::new();
-    let new = new_transaction(1, Driver::Initiator, two_tcc());
-    world.begin(new.clone(), Wait::Accepted);
-    let again = world.begin(new.clone(), Wait::Accepted);
+    world.begin(new_begin(1));
+    let again = world.begin(new_begin(1));
     assert!(world.reply(again).repeated);
-    let mut other = new;
+    let mut other = new_begin(1);
     let mut changed = (*other.actions[1]).clone();
     changed.payload = Bytes::from_static(b"other");
     other.actions[1] = changed.into();
-    let refused = world.begin(other, Wait::Accepted);
+    let refused = world.begin(other);
     let field = "actions[1].payload".into();
     assert_eq!(
         *world.refusal(refused),
@@ -336,137 +249,98 @@ fn the_same_begin_again_is_answered_and_another_body_is_refused() {
 #[test]
 fn the_opposite_decision_is_refused_by_naming_the_one_that_stands() {
     let mut world = World::new();
-    world.begin(
-        new_transaction(1, Driver::Initiator, two_tcc()),
-        Wait::Accepted,
-    );
-    let decide = |outcome| Request::Decide(tx_id(1), outcome, "because".into(), Wait::Decided);
-    let first = world.ask(decide(Outcome::Success));
-    let same = world.ask(decide(Outcome::Success));
-    let opposite = world.ask(decide(Outcome::Failure));
+    world.begin(new_begin(1));
+    let first = world.decide(Outcome::Success);
+    let same = world.decide(Outcome::Success);
+    let opposite = world.decide(Outcome::Failure);
     assert!(!world.reply(first).repeated && world.reply(same).repeated);
-    assert_eq!(world.refusal(opposite).reason(), "DECISION_CONFLICT");
+    assert_eq!(world.refusal(opposite).reason(), Reason::DecisionConflict);
+}
+
+/// The begin of a business that transactions 1, 2, … compete for.
+fn unique(number: u64) -> NewTransaction {
+    NewTransaction {
+        id: tx_id(number),
+        unique_business: true,
+        ..new_begin(1)
+    }
 }
 
 #[test]
 fn a_second_begin_of_a_unique_business_is_answered_with_the_first() {
-    let mut world = World::new();
-    world.slow_table = true;
-    let mut first = new_transaction(1, Driver::Initiator, two_tcc());
-    first.unique_business = true;
-    world.begin(first.clone(), Wait::Accepted);
-    world.settle(Settled::Held);
-    let second = NewTransaction {
-        id: tx_id(2),
-        ..first
-    };
-    let caller = world.begin(second, Wait::Accepted);
-    world.settle(Settled::Exists(tx_id(1)));
+    let mut world = World::with_slow_table();
+    world.begin(unique(1));
+    world.written(WriteResult::Durable);
+    let caller = world.begin(unique(2));
+    world.written(WriteResult::Exists(tx_id(1)));
     let reply = world.reply(caller);
     assert_eq!((reply.transaction.id(), reply.repeated), (tx_id(1), true));
 }
 
 #[test]
-fn whoever_joined_a_begin_goes_on_with_it_to_the_transaction_that_has_the_business() {
-    let mut world = World::new();
-    world.slow_table = true;
-    let unique = |number| NewTransaction {
-        id: tx_id(number),
-        unique_business: true,
-        ..new_transaction(1, Driver::Initiator, two_tcc())
-    };
-    // The third is told of the second, which turns out to have lost to the first.
-    world.begin(unique(1), Wait::Accepted);
-    world.settle(Settled::Held);
-    let second = world.begin(unique(2), Wait::Accepted);
+fn a_caller_who_joined_a_begin_follows_it_to_the_transaction_that_has_the_business() {
+    let mut world = World::with_slow_table();
+    world.begin(unique(1));
+    world.written(WriteResult::Durable);
+    // The third finds the second, which turns out to have lost to the first.
+    let second = world.begin(unique(2));
     let under_way = std::mem::take(&mut world.pending);
-    let third = world.begin(unique(3), Wait::Accepted);
-    world.settle(Settled::Exists(tx_id(2)));
+    let third = world.begin(unique(3));
+    world.written(WriteResult::Exists(tx_id(2)));
     world.pending = under_way;
-    world.settle(Settled::Exists(tx_id(1)));
+    world.written(WriteResult::Exists(tx_id(1)));
     for caller in [second, third] {
-        assert_eq!(world.reply(caller).transaction.id(), tx_id(1));
+        assert_eq!(world.transaction(caller).id(), tx_id(1));
     }
 }
 
 #[test]
-fn whoever_joined_a_transaction_is_answered_also_when_its_next_write_moves() {
+fn a_caller_who_joined_a_transaction_is_answered_also_when_its_next_write_moves() {
     let mut first = World::new();
-    let begun = first.begin(
-        new_transaction(1, Driver::Initiator, two_tcc()),
-        Wait::Accepted,
-    );
-    let mut transaction = first.reply(begun).transaction.clone();
+    let begun = first.begin(new_begin(1));
+    let mut transaction = first.transaction(begun).clone();
     transaction.owner = owner(0);
-    let mut world = World::new();
+    let mut world = World::with_slow_table();
     world.table.insert(tx_id(1), transaction);
-    world.slow_table = true;
-    let second = world.begin(
-        new_transaction(2, Driver::Initiator, two_tcc()),
-        Wait::Accepted,
-    );
-    world.settle(Settled::Exists(tx_id(1)));
+    let second = world.begin(new_begin(2));
+    world.written(WriteResult::Exists(tx_id(1)));
     assert_eq!(world.pending, [tx_id(1)], "it is taken over first");
-    world.settle(Settled::Moved);
-    world.settle(Settled::Held);
-    assert_eq!(world.reply(second).transaction.id(), tx_id(1));
+    world.written(WriteResult::Moved);
+    world.written(WriteResult::Durable);
+    assert_eq!(world.transaction(second).id(), tx_id(1));
 }
 
 #[test]
 fn a_write_that_moved_is_judged_again_by_the_row() {
     let mut world = World::new();
-    world.begin(
-        new_transaction(1, Driver::Initiator, two_tcc()),
-        Wait::Accepted,
-    );
+    world.begin(new_begin(1));
     world.slow_table = true;
-    let caller = world.ask(Request::Decide(
-        tx_id(1),
-        Outcome::Success,
-        String::new(),
-        Wait::Decided,
-    ));
-    // Somebody else decided FAILURE in the meantime.
+    let caller = world.decide(Outcome::Success);
+    // Another node decided FAILURE in the meantime.
     let mut other = World::new();
-    other.begin(
-        new_transaction(1, Driver::Initiator, two_tcc()),
-        Wait::Accepted,
-    );
-    let aborted = other.ask(Request::Decide(
-        tx_id(1),
-        Outcome::Failure,
-        "no".into(),
-        Wait::Decided,
-    ));
-    world
-        .table
-        .insert(tx_id(1), other.reply(aborted).transaction.clone());
-    world.settle(Settled::Moved);
-    assert_eq!(world.refusal(caller).reason(), "DECISION_CONFLICT");
+    other.begin(new_begin(1));
+    let aborted = other.decide(Outcome::Failure);
+    let row = other.transaction(aborted).clone();
+    world.table.insert(tx_id(1), row);
+    world.written(WriteResult::Moved);
+    assert_eq!(world.refusal(caller).reason(), Reason::DecisionConflict);
 }
 
 #[test]
 fn an_id_outside_of_its_window_begins_nothing() {
     let mut world = World::new();
     world.after(Duration::from_hours(25));
-    let caller = world.begin(
-        new_transaction(1, Driver::Initiator, two_tcc()),
-        Wait::Accepted,
-    );
-    assert_eq!(world.refusal(caller).reason(), "TX_ID_EXPIRED");
+    let caller = world.begin(new_begin(1));
+    assert_eq!(world.refusal(caller).reason(), Reason::TxIdExpired);
     assert!(world.writes.is_empty());
 }
 
 #[test]
-fn what_the_database_refuses_is_answered_and_not_kept() {
-    let mut world = World::new();
-    world.slow_table = true;
-    let caller = world.begin(
-        new_transaction(1, Driver::Initiator, two_tcc()),
-        Wait::Accepted,
-    );
-    world.settle(Settled::Refused);
-    assert_eq!(world.refusal(caller).reason(), "CONTENT_REFUSED");
+fn a_value_that_the_database_refuses_is_answered_and_not_kept() {
+    let mut world = World::with_slow_table();
+    let caller = world.begin(new_begin(1));
+    world.written(WriteResult::Refused);
+    assert_eq!(world.refusal(caller).reason(), Reason::ContentRefused);
     assert_eq!(world.engine.stats().transactions, 0);
 }
 
@@ -474,12 +348,8 @@ fn what_the_database_refuses_is_answered_and_not_kept() {
 fn calls_of_one_participant_wait_for_a_place() {
     let mut world = World::detached();
     world.attach(1, 1);
-    world.begin(
-        new_transaction(1, Driver::Coordinator, two_tcc()),
-        Wait::Decided,
-    );
-    let first = world.call();
-    world.answer(&first, ok());
+    world.execute(Wait::Decided, [tcc("a"), tcc("b")]);
+    let first = world.answer_call(ok());
     let second = world.call();
     assert_ne!(first.action.name, second.action.name);
 }

@@ -1,4 +1,22 @@
-//! Named cases of the lane: what makes one commit, and what its result means for each write.
+//! Named cases of the lane: which writes make one commit, and what its result means for each.
+//!
+//! A case is a script, one step per line; [`Case::run`] makes the steps in turn.
+//!
+//! | step | meaning |
+//! |---|---|
+//! | `push W…` | these writes come in |
+//! | `waits` | the lane has no command yet |
+//! | `apply N…` | its next command, when it is due, applies the writes of these transactions |
+//! | `R => D…` | that command ends with `R` (`ok` or an [`ApplyFailure`]); these writes are done |
+//! | `read S… => D…` | its next command reads the rows in the way, and finds `S`; these writes are done |
+//! | `pause MS` | so many milliseconds passed before the last command was due |
+//! | `later S` | `S` seconds pass |
+//! | `empty` | the lane has nothing left to do |
+//!
+//! `W` is a write: `2` begins transaction 2, `2@4` changes transaction 2 where it has version 4. `~` after
+//! it: no caller waits for it; `!`: its business is unique, and the same for all such writes.
+//! `S` is a row: `2:5` is transaction 2 with version 5, last written by this incarnation; `2:5:9` by that of
+//! epoch 9; `-` is no row. `D` is a write that is done: its transaction, `=`, and its [`WriteResult`].
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,18 +24,28 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{START, action, new_transaction, owner, tx_id};
+use common::{START, new_transaction, owner, tcc, tx_id};
 use tercet_core::{
-    engine::Settled,
+    id::TxId,
     lane::{Lane, LaneCommand, LaneConfig, LaneResult},
-    model::{Driver, Mode, Transaction},
+    model::{Decider, Transaction},
     time::Timestamp,
-    write::{ApplyFailure, Fence, Head, Standing, StandingRow, Write},
+    write::{ApplyFailure, Fence, Head, Standing, StandingRow, Write, WriteResult},
 };
 
-/// The insert of transaction `number`, or a change of the one that has `version`.
-fn write(number: u64, version: Option<u32>) -> Write {
-    let new = new_transaction(number, Driver::Initiator, vec![action("a", Mode::Tcc)]);
+fn write(word: &str) -> Write {
+    let (word, lazy) = (word.trim_end_matches('~'), word.ends_with('~'));
+    let (word, unique) = (word.trim_end_matches('!'), word.ends_with('!'));
+    let (number, version) = match word.split_once('@') {
+        Some((number, version)) => (number, Some(version.parse().unwrap())),
+        None => (word, None),
+    };
+    let number = number.parse().unwrap();
+    let mut new = new_transaction(number, Decider::Initiator, [tcc("a")]);
+    if unique {
+        new.unique_business = true;
+        new.business_id = "the same".into();
+    }
     let tx = Transaction::begin(&new, owner(1), START);
     let fence = version.map_or_else(|| Fence::Absent(tx.spec.clone()), Fence::Version);
     Write {
@@ -33,226 +61,251 @@ fn write(number: u64, version: Option<u32>) -> Write {
         },
         actions: Vec::new(),
         operator: None,
-        urgent: true,
+        urgent: !lazy,
     }
 }
 
-fn row(number: u64, version: u32, epoch: u64) -> Standing {
-    Standing {
-        row: Some(StandingRow {
-            id: tx_id(number),
-            version,
-            owner: owner(epoch),
-        }),
-    }
+fn standing(word: &str) -> Standing {
+    let mut parts = word.split(':').filter_map(|part| part.parse().ok());
+    let row = parts.next().map(|number| StandingRow {
+        id: tx_id(number),
+        version: u32::try_from(parts.next().unwrap()).unwrap(),
+        owner: owner(parts.next().unwrap_or(1)),
+    });
+    Standing { row }
 }
 
-struct Bench {
-    lane: Lane,
-    now: Timestamp,
+fn result(word: &str) -> Result<(), ApplyFailure> {
+    Err(match word {
+        "ok" => return Ok(()),
+        "Moved" => ApplyFailure::Moved,
+        "NotApplied" => ApplyFailure::NotApplied,
+        "Unknown" => ApplyFailure::Unknown,
+        "Content" => ApplyFailure::Content,
+        "Fatal" => ApplyFailure::Fatal,
+        other => panic!("no step: {other}"),
+    })
 }
 
-impl Bench {
-    fn with(writes: Vec<Write>) -> Self {
-        let mut lane = Lane::new(LaneConfig::default(), owner(1));
-        for write in writes {
-            lane.push(START, write);
-        }
-        Self { lane, now: START }
-    }
-
-    fn apply(&mut self) -> Vec<u64> {
-        self.now = self.lane.next_wakeup().unwrap().max(self.now);
-        match self.lane.next(self.now) {
-            Some(LaneCommand::Apply(writes)) => numbers(&writes),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn applied(&mut self, result: Result<(), ApplyFailure>) -> Vec<(u64, Settled)> {
-        let settled = self.lane.done(self.now, LaneResult::Applied(result));
-        settled
-            .into_iter()
-            .map(|(id, settled)| (number(id), settled))
-            .collect()
-    }
-
-    fn standing(&mut self, rows: Vec<Standing>) -> Vec<(u64, Settled)> {
-        self.now = self.lane.next_wakeup().unwrap().max(self.now);
-        assert!(matches!(
-            self.lane.next(self.now),
-            Some(LaneCommand::Standing(_))
-        ));
-        let settled = self.lane.done(self.now, LaneResult::Standing(Ok(rows)));
-        settled
-            .into_iter()
-            .map(|(id, settled)| (number(id), settled))
-            .collect()
-    }
-}
-
-fn number(id: tercet_core::id::TxId) -> u64 {
+fn number(id: TxId) -> u64 {
     (1..10).find(|number| tx_id(*number) == id).unwrap()
 }
 
-fn numbers(writes: &Arc<Vec<Write>>) -> Vec<u64> {
-    writes.iter().map(|write| number(write.id)).collect()
+fn numbers(writes: &Arc<Vec<Write>>) -> String {
+    let numbers = writes.iter().map(|write| number(write.id).to_string());
+    numbers.collect::<Vec<_>>().join(" ")
+}
+
+fn done(results: Vec<(TxId, WriteResult)>) -> String {
+    let words = results.into_iter().map(|(id, result)| match result {
+        WriteResult::Exists(other) => format!("{}=Exists({})", number(id), number(other)),
+        result => format!("{}={result:?}", number(id)),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A lane in the middle of a script.
+struct Case {
+    lane: Lane,
+    now: Timestamp,
+    pause: Duration,
+}
+
+impl Case {
+    fn run(script: &str) {
+        let mut case = Self {
+            lane: Lane::new(LaneConfig::default(), owner(1)),
+            now: START,
+            pause: Duration::ZERO,
+        };
+        for step in script
+            .lines()
+            .map(str::trim)
+            .filter(|step| !step.is_empty())
+        {
+            case.step(step);
+        }
+    }
+
+    fn step(&mut self, step: &str) {
+        let (command, expected) = step.split_once("=>").unwrap_or((step, ""));
+        let (word, rest) = command
+            .trim()
+            .split_once(' ')
+            .unwrap_or((command.trim(), ""));
+        let expected = expected.trim();
+        match word {
+            "push" => {
+                for word in rest.split_whitespace() {
+                    self.lane.push(self.now, write(word));
+                }
+            }
+            "waits" => assert_eq!(self.lane.next(self.now), None, "{step}"),
+            "apply" => match self.due() {
+                Some(LaneCommand::Apply(writes)) => assert_eq!(numbers(&writes), rest, "{step}"),
+                other => panic!("{step}: {other:?}"),
+            },
+            "read" => {
+                assert!(
+                    matches!(self.due(), Some(LaneCommand::Standing(_))),
+                    "{step}"
+                );
+                let rows = rest.split_whitespace().map(standing).collect();
+                let results = self.lane.done(self.now, LaneResult::Standing(Ok(rows)));
+                assert_eq!(done(results), expected, "{step}");
+            }
+            "pause" => assert_eq!(self.pause.as_millis().to_string(), rest, "{step}"),
+            "later" => self.now = self.now + Duration::from_secs(rest.parse().unwrap()),
+            "empty" => assert!(self.lane.is_empty(), "{step}"),
+            _ => {
+                let results = self.lane.done(self.now, LaneResult::Applied(result(word)));
+                assert_eq!(done(results), expected, "{step}");
+            }
+        }
+    }
+
+    /// Lets time pass until the next command is due, and takes it.
+    fn due(&mut self) -> Option<LaneCommand> {
+        let before = self.now;
+        self.now = self.lane.next_wakeup().unwrap().max(before);
+        self.pause = self.now.since(before);
+        self.lane.next(self.now)
+    }
 }
 
 #[test]
-fn what_gathered_becomes_the_next_commit_sorted_by_id() {
-    let mut bench = Bench::with(vec![write(3, None), write(1, None)]);
-    assert_eq!(bench.apply(), [1, 3]);
-    bench.lane.push(START, write(2, None));
-    assert_eq!(bench.lane.next(START), None, "one commit at a time");
-    assert_eq!(
-        bench.applied(Ok(())),
-        [(1, Settled::Held), (3, Settled::Held)]
+fn writes_that_gathered_become_the_next_commit_sorted_by_id() {
+    Case::run(
+        "push 3 1
+         apply 1 3
+         push 2
+         waits
+         ok => 1=Durable 3=Durable
+         apply 2",
     );
-    assert_eq!(bench.apply(), [2]);
 }
 
 #[test]
-fn a_write_that_nobody_waits_for_lingers_for_company() {
-    let lazy = Write {
-        urgent: false,
-        ..write(1, Some(1))
-    };
-    let mut bench = Bench::with(vec![lazy]);
-    assert_eq!(bench.lane.next(START), None);
-    assert_eq!(
-        bench.lane.next_wakeup(),
-        Some(START + Duration::from_millis(5))
+fn a_write_that_no_caller_waits_for_lingers_for_company() {
+    Case::run(
+        "push 1@1~
+         waits
+         apply 1
+         pause 5",
     );
-    bench.lane.push(START, write(2, None));
-    assert_eq!(bench.apply(), [1, 2]);
+    Case::run(
+        "push 1@1~
+         waits
+         push 2
+         apply 1 2
+         pause 0",
+    );
 }
 
 #[test]
-fn what_moved_is_answered_and_the_rest_applied() {
-    let mut bench = Bench::with(vec![write(1, Some(4)), write(2, Some(4)), write(3, None)]);
-    bench.apply();
-    assert_eq!(bench.applied(Err(ApplyFailure::Moved)), []);
-    let rows = vec![row(1, 5, 1), row(2, 4, 1), row(3, 1, 1)];
-    let settled = bench.standing(rows);
-    assert_eq!(
-        settled,
-        [(1, Settled::Moved), (3, Settled::Exists(tx_id(3)))]
+fn a_write_that_moved_is_answered_and_the_rest_applied() {
+    Case::run(
+        "push 1@4 2@4 3
+         apply 1 2 3
+         Moved =>
+         read 1:5 2:4 3:1 => 1=Moved 3=Exists(3)
+         apply 2
+         ok => 2=Durable
+         empty",
     );
-    assert_eq!(bench.apply(), [2]);
-    assert_eq!(bench.applied(Ok(())), [(2, Settled::Held)]);
-    assert!(bench.lane.is_empty());
 }
 
 #[test]
 fn a_taken_business_names_the_transaction_that_has_it() {
-    let mut bench = Bench::with(vec![write(1, None)]);
-    bench.apply();
-    bench.applied(Err(ApplyFailure::Moved));
-    assert_eq!(
-        bench.standing(vec![row(7, 3, 1)]),
-        [(1, Settled::Exists(tx_id(7)))]
+    Case::run(
+        "push 1
+         apply 1
+         Moved =>
+         read 7:3 => 1=Exists(7)",
     );
 }
 
 #[test]
-fn an_unknown_commit_that_had_held_is_found_to_have() {
-    let mut bench = Bench::with(vec![write(1, Some(4)), write(2, None)]);
-    bench.apply();
-    assert_eq!(
-        bench.applied(Err(ApplyFailure::Unknown)),
-        [],
-        "nobody is told anything"
+fn an_unknown_commit_that_was_applied_is_found_to_be() {
+    Case::run(
+        "push 1@4 2
+         apply 1 2
+         Unknown =>
+         apply 1 2
+         Moved =>
+         read 1:5 2:1 => 1=Durable 2=Durable",
     );
-    assert_eq!(bench.apply(), [1, 2], "the same again");
-    bench.applied(Err(ApplyFailure::Moved));
-    let settled = bench.standing(vec![row(1, 5, 1), row(2, 1, 1)]);
-    assert_eq!(settled, [(1, Settled::Held), (2, Settled::Held)]);
 }
 
 #[test]
 fn a_row_of_another_incarnation_is_not_ours() {
-    let mut bench = Bench::with(vec![write(1, Some(4))]);
-    bench.apply();
-    bench.applied(Err(ApplyFailure::Unknown));
-    bench.apply();
-    bench.applied(Err(ApplyFailure::Moved));
-    assert_eq!(bench.standing(vec![row(1, 5, 2)]), [(1, Settled::Moved)]);
-}
-
-#[test]
-fn without_doubt_the_same_version_is_somebody_elses() {
-    let mut bench = Bench::with(vec![write(1, Some(4))]);
-    bench.apply();
-    bench.applied(Err(ApplyFailure::Moved));
-    assert_eq!(bench.standing(vec![row(1, 5, 1)]), [(1, Settled::Moved)]);
-}
-
-#[test]
-fn a_begin_in_doubt_is_given_up_at_its_deadline() {
-    let mut bench = Bench::with(vec![write(1, None), write(2, Some(1))]);
-    bench.apply();
-    bench.applied(Err(ApplyFailure::Unknown));
-    bench.apply();
-    bench.applied(Err(ApplyFailure::Moved));
-    bench.now = START + Duration::from_secs(31);
-    let settled = bench.standing(vec![Standing { row: None }, row(2, 3, 1)]);
-    assert_eq!(settled, [(1, Settled::Lost), (2, Settled::Moved)]);
-}
-
-#[test]
-fn a_refused_value_is_found_by_halving() {
-    let mut bench = Bench::with((1..=4).map(|number| write(number, None)).collect());
-    let mut settled = Vec::new();
-    while !bench.lane.is_empty() {
-        let applied = bench.apply();
-        let result = if applied.contains(&3) {
-            Err(ApplyFailure::Content)
-        } else {
-            Ok(())
-        };
-        settled.extend(bench.applied(result));
-    }
-    settled.sort_by_key(|(number, _)| *number);
-    assert_eq!(
-        settled,
-        [
-            (1, Settled::Held),
-            (2, Settled::Held),
-            (3, Settled::Refused),
-            (4, Settled::Held)
-        ]
+    Case::run(
+        "push 1@4
+         apply 1
+         Unknown =>
+         apply 1
+         Moved =>
+         read 1:5:2 => 1=Moved",
     );
 }
 
 #[test]
-fn what_was_not_applied_is_applied_again_after_a_pause() {
-    let mut bench = Bench::with(vec![write(1, None)]);
-    let mut pauses = Vec::new();
-    for _ in 0..9 {
-        let before = bench.now;
-        bench.apply();
-        pauses.push(bench.now.since(before).as_millis());
-        assert_eq!(bench.applied(Err(ApplyFailure::NotApplied)), []);
-    }
-    assert_eq!(pauses, [0, 10, 20, 40, 80, 160, 320, 640, 1_000]);
-    bench.apply();
-    assert_eq!(bench.applied(Ok(())), [(1, Settled::Held)]);
+fn without_doubt_the_same_version_is_another_writers() {
+    Case::run(
+        "push 1@4
+         apply 1
+         Moved =>
+         read 1:5 => 1=Moved",
+    );
+}
+
+#[test]
+fn a_begin_in_doubt_is_given_up_at_its_deadline() {
+    Case::run(
+        "push 1 2@1
+         apply 1 2
+         Unknown =>
+         apply 1 2
+         Moved =>
+         later 31
+         read - 2:3 => 1=Lost 2=Moved",
+    );
+}
+
+#[test]
+fn a_refused_value_is_found_by_halving() {
+    Case::run(
+        "push 1 2 3 4
+         apply 1 2 3 4
+         Content =>
+         apply 1 2
+         ok => 1=Durable 2=Durable
+         apply 3 4
+         Content =>
+         apply 3
+         Content => 3=Refused
+         apply 4
+         ok => 4=Durable
+         empty",
+    );
+}
+
+#[test]
+fn a_commit_that_was_not_applied_is_applied_again_after_a_pause() {
+    let pauses = [0, 10, 20, 40, 80, 160, 320, 640, 1_000];
+    let steps = pauses.map(|pause| format!("apply 1\npause {pause}\nNotApplied =>\n"));
+    Case::run(&format!(
+        "push 1\n{}apply 1\nok => 1=Durable",
+        steps.concat()
+    ));
 }
 
 #[test]
 fn one_business_is_not_begun_twice_in_one_commit() {
-    let unique = |number| {
-        let mut write = write(number, None);
-        if let Fence::Absent(spec) = &mut write.fence {
-            let spec = Arc::make_mut(spec);
-            spec.unique_business = true;
-            spec.business_id = "the same".into();
-        }
-        write
-    };
-    let mut bench = Bench::with(vec![unique(1), unique(2), write(3, None)]);
-    assert_eq!(bench.apply(), [1, 3]);
-    bench.applied(Ok(()));
-    assert_eq!(bench.apply(), [2]);
+    Case::run(
+        "push 1! 2! 3
+         apply 1 3
+         ok => 1=Durable 3=Durable
+         apply 2",
+    );
 }

@@ -1,30 +1,34 @@
-//! Which rows are legal, and what an incarnation that did not write them takes them for.
+//! The rows that are legal, and the transaction that an incarnation which did not write them makes of them.
 
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use bytes::Bytes;
-use common::{START, action, new_transaction, owner};
+use std::time::Duration;
+
+use common::{START, compensate, new_transaction, owner, tcc};
 use tercet_core::{
-    model::{ActionStatus, BizStatus, Cause, Driver, Mode, Operation, Sent, Transaction, TxStatus},
-    row::{ActionInfoRow, TxRow},
+    model::{
+        ActionState, ActionStatus, BizStatus, Cause, CheckBack, Decider, Operation, Sent,
+        Transaction, TxStatus,
+    },
+    row::{ActionRow, TxRow},
 };
 
-fn rows() -> (TxRow, Vec<ActionInfoRow>) {
-    let actions = vec![action("a", Mode::Tcc), action("b", Mode::Compensate)];
-    let new = new_transaction(1, Driver::Coordinator, actions);
+type Rows = (TxRow, Vec<ActionRow>);
+
+/// The rows of a transaction in phase one, with actions `a` and `b`.
+fn trying() -> Rows {
+    let new = new_transaction(1, Decider::Coordinator, [tcc("a"), compensate("b")]);
     let tx = Transaction::begin(&new, owner(1), START);
-    let actions = tx.actions.iter().map(|action| ActionInfoRow {
+    let actions = tx.actions.iter().map(|action| ActionRow {
         spec: (*action.spec).clone(),
         create_time: START,
-        status: action.status,
-        result: Bytes::new(),
-        retry_count: 2,
-        last_error: String::new(),
-        attempts: Vec::new(),
-        version: 1,
-        finished_at: None,
+        state: ActionState {
+            retry_count: 2,
+            version: 1,
+            ..action.state.clone()
+        },
     });
     let actions = actions.collect();
     let row = TxRow {
@@ -43,8 +47,8 @@ fn rows() -> (TxRow, Vec<ActionInfoRow>) {
     (row, actions)
 }
 
-fn decided(status: TxStatus, biz_status: BizStatus) -> (TxRow, Vec<ActionInfoRow>) {
-    let (mut tx, actions) = rows();
+fn decided(status: TxStatus, biz_status: BizStatus) -> Rows {
+    let (mut tx, actions) = trying();
     tx.status = status;
     tx.biz_status = biz_status;
     tx.cause = Some(Cause::AllTried);
@@ -52,83 +56,93 @@ fn decided(status: TxStatus, biz_status: BizStatus) -> (TxRow, Vec<ActionInfoRow
     (tx, actions)
 }
 
-fn refused(tx: TxRow, actions: Vec<ActionInfoRow>) -> String {
-    Transaction::from_rows(tx, actions).unwrap_err().to_string()
+/// Rows with this pair of statuses, and with everything else as it fits the two best.
+fn with_statuses(status: TxStatus, biz_status: BizStatus) -> Rows {
+    let (mut tx, mut actions) = match biz_status {
+        BizStatus::Success | BizStatus::Failure => decided(status, biz_status),
+        BizStatus::Init | BizStatus::Unknown => trying(),
+    };
+    (tx.status, tx.biz_status) = (status, biz_status);
+    if status == TxStatus::Success {
+        tx.finished_at = Some(START);
+        for action in &mut actions {
+            action.state.status = ActionStatus::Confirmed;
+        }
+    }
+    if matches!(status, TxStatus::Success | TxStatus::Failure) {
+        tx.next_attempt_at = None;
+    }
+    tx.spec.check_back = Some(CheckBack {
+        participant: "i".into(),
+        first_delay: Duration::ZERO,
+        interval: Duration::from_secs(1),
+        max_interval: Duration::from_secs(1),
+        max_attempts: None,
+    });
+    (tx, actions)
 }
+
+/// The table in `ARCHITECTURE.md`, "States": rows are `status`, columns `biz_status`.
+const STATUSES: &str = "
+                | INIT    | UNKNOWN | SUCCESS | FAILURE
+PROCESS_WAITING | legal   | legal   | illegal | illegal
+PROCESSING      | illegal | illegal | legal   | legal
+SUCCESS         | illegal | illegal | legal   | legal
+FAILURE         | illegal | illegal | legal   | legal
+";
 
 #[test]
 fn every_pair_of_statuses_that_does_not_exist_is_named() {
-    let mut legal = Vec::new();
-    for &status in TxStatus::ALL {
-        for &biz_status in BizStatus::ALL {
-            let is_decided = matches!(biz_status, BizStatus::Success | BizStatus::Failure);
-            let (mut tx, mut actions) = if is_decided {
-                decided(status, biz_status)
-            } else {
-                rows()
-            };
-            (tx.status, tx.biz_status) = (status, biz_status);
-            if status == TxStatus::Success {
-                tx.finished_at = Some(START);
-                for action in &mut actions {
-                    action.status = ActionStatus::Confirmed;
+    let mut lines = common::table(STATUSES);
+    let columns = lines.next().unwrap();
+    let mut pairs = 0;
+    for line in lines {
+        let status = TxStatus::from_word(line[0]).unwrap();
+        for (column, expected) in columns.iter().zip(&line).skip(1) {
+            let biz_status = BizStatus::from_word(column).unwrap();
+            let (tx, actions) = with_statuses(status, biz_status);
+            let found = match Transaction::from_rows(tx, actions) {
+                Ok(_) => "legal",
+                Err(illegal) => {
+                    assert!(illegal.to_string().contains("is not legal"));
+                    "illegal"
                 }
-            }
-            if matches!(status, TxStatus::Success | TxStatus::Failure) {
-                tx.next_attempt_at = None;
-            }
-            tx.spec.check_back = Some(tercet_core::model::CheckBack {
-                participant: "i".into(),
-                first_delay: std::time::Duration::ZERO,
-                interval: std::time::Duration::from_secs(1),
-                max_interval: std::time::Duration::from_secs(1),
-                max_attempts: None,
-            });
-            match Transaction::from_rows(tx, actions) {
-                Ok(_) => legal.push(format!("{status}/{biz_status}")),
-                Err(illegal) => assert!(illegal.to_string().contains("is not legal")),
-            }
+            };
+            assert_eq!(found, *expected, "{status}/{biz_status}");
+            pairs += 1;
         }
     }
-    assert_eq!(
-        legal,
-        [
-            "PROCESS_WAITING/INIT",
-            "PROCESS_WAITING/UNKNOWN",
-            "PROCESSING/SUCCESS",
-            "PROCESSING/FAILURE",
-            "SUCCESS/SUCCESS",
-            "SUCCESS/FAILURE",
-            "FAILURE/SUCCESS",
-            "FAILURE/FAILURE",
-        ]
-    );
+    assert_eq!(pairs, TxStatus::ALL.len() * BizStatus::ALL.len());
 }
 
 #[test]
 fn a_row_that_no_write_can_have_left_is_named() {
-    let (mut tx, actions) = rows();
-    tx.version = 0;
-    assert!(refused(tx, actions).contains("version is 0"));
-    let (mut tx, actions) = rows();
-    tx.next_attempt_at = None;
-    assert!(refused(tx, actions).contains("next_attempt_at"));
-    let (tx, mut actions) = rows();
-    actions[1].spec.after = vec!["nobody".into()];
-    assert!(refused(tx, actions).contains("comes after nobody"));
-    let (tx, mut actions) = rows();
-    actions[0].status = ActionStatus::Confirmed;
-    assert!(refused(tx, actions).contains("action a has status CONFIRMED"));
-    let (tx, mut actions) = rows();
-    actions.pop();
-    assert!(refused(tx, actions).contains("1 actions, 2 begun"));
-    let (mut tx, actions) = rows();
-    tx.decided_at = Some(START);
-    assert!(refused(tx, actions).contains("does not go with"));
+    let check = |error: &str, change: fn(&mut TxRow, &mut Vec<ActionRow>)| {
+        let (mut tx, mut actions) = trying();
+        change(&mut tx, &mut actions);
+        let illegal = Transaction::from_rows(tx, actions).unwrap_err().to_string();
+        assert!(illegal.contains(error), "{illegal}");
+    };
+    check("version is 0", |tx, _| tx.version = 0);
+    check("next_attempt_at", |tx, _| tx.next_attempt_at = None);
+    check("comes after nobody", |_, actions| {
+        actions[1].spec.after = vec!["nobody".into()];
+    });
+    check("action a has status CONFIRMED", |_, actions| {
+        actions[0].state.status = ActionStatus::Confirmed;
+    });
+    check("1 actions, 2 begun", |_, actions| actions.truncate(1));
+    check("does not go with", |tx, _| tx.decided_at = Some(START));
+    check("action b has version 0", |_, actions| {
+        actions[1].state.version = 0;
+    });
+    check("UNKNOWN without check_back_info", |tx, _| {
+        tx.biz_status = BizStatus::Unknown;
+    });
 }
 
 #[test]
-fn what_is_loaded_counts_as_sent_and_no_call_of_phase_two_is_authorised() {
+fn a_loaded_action_counts_as_sent_and_no_call_of_phase_two_is_authorised() {
     let (tx, actions) = decided(TxStatus::Processing, BizStatus::Failure);
     let tx = Transaction::from_rows(tx, actions).unwrap();
     for (place, action) in tx.actions.iter().enumerate() {
@@ -136,7 +150,7 @@ fn what_is_loaded_counts_as_sent_and_no_call_of_phase_two_is_authorised() {
             (action.live.sent, action.live.permit),
             (Sent::Perhaps, false)
         );
-        assert_eq!(action.retry_count, 2, "attempts are counted on");
+        assert_eq!(action.state.retry_count, 2, "attempts are counted on");
         assert_eq!(tx.needs(place), Some(Operation::Cancel));
     }
 }
@@ -144,9 +158,9 @@ fn what_is_loaded_counts_as_sent_and_no_call_of_phase_two_is_authorised() {
 #[test]
 fn an_action_that_was_not_written_at_the_decision_reads_as_tried() {
     let (tx, mut actions) = decided(TxStatus::Processing, BizStatus::Success);
-    actions[1].status = ActionStatus::Confirmed;
+    actions[1].state.status = ActionStatus::Confirmed;
     let tx = Transaction::from_rows(tx, actions).unwrap();
-    assert_eq!(tx.actions[0].status, ActionStatus::Tried);
+    assert_eq!(tx.actions[0].state.status, ActionStatus::Tried);
     assert_eq!(tx.needs(0), Some(Operation::Confirm));
     assert_eq!(tx.needs(1), None);
 }

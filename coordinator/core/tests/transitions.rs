@@ -1,20 +1,24 @@
-//! The transition table: every (phase, event) pair and what comes of it.
+//! The transition table: the effect of every event in every phase; and named cases.
 
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use common::{START, action, new_transaction, owner};
+use common::{
+    START, command, compensate, deliver, following, new_transaction, ok, owner, rejected, tcc,
+    unknown,
+};
 use proptest::prelude::*;
 use tercet_core::{
-    engine::CallOutcome,
+    context::Context,
     model::{
-        ActionStatus, Cause, CheckBack, Driver, Mode, Operation, Outcome, Phase, Sent, Transaction,
+        ActionStatus, BizStatus, Cause, CheckBack, Decider, Operation, Outcome, Phase, Sent,
+        Transaction, TxStatus,
     },
-    transition::{Answered, Context, Event, Step, transition},
+    port::{CallAnswer, Order},
+    transition::{CallEnd, Event, Step, transition},
 };
 
 fn cx() -> Context {
@@ -44,20 +48,25 @@ fn check_back() -> CheckBack {
 }
 
 /// A begun transaction of one TCC action whose Try the coordinator sent, or the initiator's.
-fn begun(driver: Driver) -> Transaction {
-    let mut new = new_transaction(1, driver, vec![action("a", Mode::Tcc)]);
-    if driver == Driver::Initiator {
+fn begun(decider: Decider) -> Transaction {
+    let mut new = new_transaction(1, decider, [tcc("a")]);
+    if decider == Decider::Initiator {
         new.check_back = Some(check_back());
     }
     let mut tx = Transaction::begin(&new, owner(1), START);
     tx.version = 1;
-    tx.actions[0].version = 1;
+    tx.actions[0].state.version = 1;
     tx.actions[0].live.sent = Sent::Perhaps;
     tx
 }
 
 fn step(tx: &Transaction, event: &Event, cx: &Context) -> Step {
     transition(tx, event, cx).unwrap()
+}
+
+/// Returns the transaction after an event before the deadline.
+fn next(tx: &Transaction, event: &Event) -> Transaction {
+    step(tx, event, &cx()).next
 }
 
 fn decide(outcome: Outcome) -> Event {
@@ -67,168 +76,144 @@ fn decide(outcome: Outcome) -> Event {
     }
 }
 
-fn answered(outcome: CallOutcome) -> Answered {
-    Answered {
+fn end(answer: CallAnswer) -> CallEnd {
+    CallEnd {
         action: 0,
-        outcome,
+        answer,
         sent_at: START,
         rejections_to_believe: 1,
     }
 }
 
-fn ok() -> CallOutcome {
-    CallOutcome::Ok(Bytes::new())
+fn operator(order: Order) -> Event {
+    Event::Operator(command(order))
 }
 
-fn rejected() -> CallOutcome {
-    CallOutcome::Rejected("no".into())
-}
-
-/// One transaction in each phase, the initiator's and the coordinator's where they differ.
-fn phases() -> BTreeMap<&'static str, Transaction> {
-    let trying = begun(Driver::Coordinator);
-    let asking = step(
-        &begun(Driver::Initiator),
-        &Event::TimePassed,
-        &after_deadline(),
-    )
-    .next;
-    let confirming = step(&begun(Driver::Initiator), &decide(Outcome::Success), &cx()).next;
-    let cancelling = step(&begun(Driver::Initiator), &decide(Outcome::Failure), &cx()).next;
-    let confirmed = step(&confirming, &Event::FinishAnswered(answered(ok())), &cx()).next;
-    let parked = step(
-        &confirming,
-        &Event::FinishAnswered(answered(rejected())),
-        &cx(),
-    )
-    .next;
-    BTreeMap::from([
-        ("trying/coordinator", trying),
-        ("trying/initiator", begun(Driver::Initiator)),
+/// One transaction in each phase, in the order of the table's columns.
+fn phases() -> Vec<(&'static str, Transaction)> {
+    let initiators = begun(Decider::Initiator);
+    let asking = step(&initiators, &Event::TimePassed, &after_deadline()).next;
+    let confirming = next(&initiators, &decide(Outcome::Success));
+    let cancelling = next(&initiators, &decide(Outcome::Failure));
+    let finished = next(&confirming, &Event::FinishEnded(end(ok())));
+    let parked = next(&confirming, &Event::FinishEnded(end(rejected())));
+    vec![
+        ("trying/coordinator", begun(Decider::Coordinator)),
+        ("trying/initiator", initiators),
         ("asking back", asking),
         ("confirming", confirming),
         ("cancelling", cancelling),
-        ("finished", confirmed),
+        ("finished", finished),
         ("parked", parked),
-    ])
+    ]
 }
 
+fn phase(name: &str) -> Transaction {
+    let found = phases().into_iter().find(|(phase, _)| *phase == name);
+    found.unwrap().1
+}
+
+/// Every event, in the order of the table's lines.
 fn events() -> Vec<(&'static str, Event)> {
-    let mut late = action("b", Mode::Tcc);
-    late.after = vec!["a".into()];
+    let reachable_again = None;
+    let (action, operation) = (0, Operation::Try);
+    let resolve = Order::Resolve {
+        actions: vec!["a".into()],
+        status: ActionStatus::Confirmed,
+    };
+    let added = Arc::new(following("a", tcc("b")));
     vec![
-        (
-            "resumed",
-            Event::Resumed {
-                reachable_again: None,
-            },
-        ),
+        ("resumed", Event::Resumed { reachable_again }),
         ("time passed", Event::TimePassed),
-        ("try ok", Event::TryAnswered(answered(ok()))),
-        ("try rejected", Event::TryAnswered(answered(rejected()))),
-        (
-            "try unknown",
-            Event::TryAnswered(answered(CallOutcome::Unknown("?".into()))),
-        ),
-        ("finish ok", Event::FinishAnswered(answered(ok()))),
-        (
-            "finish rejected",
-            Event::FinishAnswered(answered(rejected())),
-        ),
-        (
-            "finish unknown",
-            Event::FinishAnswered(answered(CallOutcome::Unknown("?".into()))),
-        ),
-        (
-            "unreachable",
-            Event::Unreachable {
-                action: 0,
-                operation: Operation::Try,
-            },
-        ),
+        ("try ok", Event::TryEnded(end(ok()))),
+        ("try rejected", Event::TryEnded(end(rejected()))),
+        ("try unknown", Event::TryEnded(end(unknown()))),
+        ("finish ok", Event::FinishEnded(end(ok()))),
+        ("finish rejected", Event::FinishEnded(end(rejected()))),
+        ("finish unknown", Event::FinishEnded(end(unknown()))),
+        ("unreachable", Event::Unreachable { action, operation }),
         ("authorise", Event::Authorise { actions: vec![0] }),
         ("asked: SUCCESS", Event::AskedBack(Ok(Outcome::Success))),
         ("asked: FAILURE", Event::AskedBack(Ok(Outcome::Failure))),
         ("asked: UNKNOWN", Event::AskedBack(Err("?".into()))),
         ("initiator unreachable", Event::InitiatorUnreachable),
-        ("add action", Event::AddAction(Arc::new(late))),
+        ("add action", Event::AddAction(added)),
         ("decide SUCCESS", decide(Outcome::Success)),
         ("decide FAILURE", decide(Outcome::Failure)),
         (
             "operator SUCCESS",
-            Event::OperatorDecide {
-                outcome: Outcome::Success,
-                reason: "r".into(),
-            },
+            operator(Order::Decide(Outcome::Success)),
         ),
         (
             "operator FAILURE",
-            Event::OperatorDecide {
-                outcome: Outcome::Failure,
-                reason: "r".into(),
-            },
+            operator(Order::Decide(Outcome::Failure)),
         ),
-        ("retry", Event::Retry { reason: "r".into() }),
-        (
-            "resolve",
-            Event::Resolve {
-                actions: vec!["a".into()],
-                status: ActionStatus::Confirmed,
-                reason: "r".into(),
-            },
-        ),
+        ("retry", operator(Order::Retry)),
+        ("resolve", operator(resolve)),
     ]
 }
 
-/// How the table writes what came of an event: the next statuses, "!" where it must be durable, or the
-/// refusal; "-" where nothing changed.
-fn cell(tx: &Transaction, event: &Event, cx: &Context) -> String {
-    match transition(tx, event, cx) {
-        Err(refusal) => refusal.reason().to_owned(),
-        Ok(step) if step.next == *tx && !step.write => "-".into(),
-        Ok(step) => format!(
-            "{}{}/{} {}",
-            if step.write { "!" } else { "" },
-            step.next.phase.status(),
-            step.next.phase.biz_status(),
-            step.next
-                .actions
-                .iter()
-                .map(|a| a.status.word())
-                .collect::<Vec<_>>()
-                .join(" ")
-        ),
-    }
+/// Returns the effect of an event as `transitions.txt` writes it.
+fn cell(tx: &Transaction, event: &Event) -> String {
+    let step = match transition(tx, event, &cx()) {
+        Err(refusal) => return refusal.reason().to_string(),
+        Ok(step) if step.next == *tx && !step.write => return "-".into(),
+        Ok(step) => step,
+    };
+    let phase = match (step.next.phase.status(), step.next.phase.biz_status()) {
+        (TxStatus::ProcessWaiting, BizStatus::Init) => "trying",
+        (TxStatus::ProcessWaiting, BizStatus::Unknown) => "asking back",
+        (TxStatus::Processing, BizStatus::Success) => "confirming",
+        (TxStatus::Processing, BizStatus::Failure) => "cancelling",
+        (TxStatus::Success, BizStatus::Success) => "committed",
+        (TxStatus::Success, BizStatus::Failure) => "rolled back",
+        (TxStatus::Failure, BizStatus::Success) => "parked confirming",
+        (TxStatus::Failure, BizStatus::Failure) => "parked cancelling",
+        illegal => panic!("{illegal:?}"),
+    };
+    let actions = step
+        .next
+        .actions
+        .iter()
+        .map(|action| match action.state.status {
+            ActionStatus::Init => 'I',
+            ActionStatus::Tried => 'T',
+            ActionStatus::Rejected => 'R',
+            ActionStatus::Confirmed => 'C',
+            ActionStatus::Cancelled => 'X',
+            ActionStatus::Failed => 'F',
+        });
+    let durable = if step.write { "!" } else { "" };
+    format!("{durable}{phase} {}", actions.collect::<String>())
 }
 
 #[test]
 fn every_pair_of_phase_and_event_is_in_the_table() {
-    let lines = events().into_iter().flat_map(|(event_name, event)| {
-        phases().into_iter().map(move |(phase_name, tx)| {
-            format!("{event_name} | {phase_name} | {}", cell(&tx, &event, &cx()))
-        })
-    });
-    let lines: Vec<String> = lines.collect();
-    let expected = include_str!("transitions.txt");
-    let expected: Vec<&str> = expected.lines().collect();
-    let missing: Vec<&String> = lines
-        .iter()
-        .filter(|line| !expected.contains(&line.as_str()))
-        .collect();
+    let mut expected = common::table(include_str!("transitions.txt"));
+    let names: Vec<&str> = phases().iter().map(|(name, _)| *name).collect();
+    assert_eq!(expected.next().unwrap()[1..], names);
+    let mut missing = Vec::new();
+    for (event_name, event) in events() {
+        let cells = phases().into_iter().map(|(_, tx)| cell(&tx, &event));
+        let line: Vec<String> = [event_name.to_owned()].into_iter().chain(cells).collect();
+        if expected.next().is_none_or(|expected| expected != line) {
+            missing.push(line.join(" | "));
+        }
+    }
     assert!(
         missing.is_empty(),
         "not in tests/transitions.txt: {missing:#?}"
     );
-    assert_eq!(lines.len(), expected.len(), "the table has other lines too");
+    assert_eq!(expected.count(), 0, "the table has other lines too");
 }
 
 #[test]
 fn the_deadline_decides_or_asks_back() {
-    let executed = begun(Driver::Coordinator);
+    let executed = begun(Decider::Coordinator);
     let decided = step(&executed, &Event::TimePassed, &after_deadline()).next;
     assert_eq!(decided.phase.decision().unwrap().cause, Cause::Deadline);
     let asking = step(
-        &begun(Driver::Initiator),
+        &begun(Decider::Initiator),
         &Event::TimePassed,
         &after_deadline(),
     )
@@ -243,7 +228,7 @@ fn the_deadline_decides_or_asks_back() {
 
 #[test]
 fn questions_that_are_bounded_end_in_failure_and_others_never() {
-    let mut tx = phases().remove("asking back").unwrap();
+    let mut tx = phase("asking back");
     for _ in 0..1_000 {
         tx = step(&tx, &Event::AskedBack(Err("?".into())), &after_deadline()).next;
         assert!(
@@ -277,47 +262,47 @@ fn questions_that_are_bounded_end_in_failure_and_others_never() {
 }
 
 #[test]
-fn a_framework_that_says_aborted_has_to_say_it_three_times() {
-    let mut tx = phases().remove("confirming").unwrap();
-    let doubtful = Answered {
+fn a_rejection_that_a_framework_may_have_made_counts_at_the_third_time() {
+    let mut tx = phase("confirming");
+    let doubtful = CallEnd {
         rejections_to_believe: 3,
-        ..answered(rejected())
+        ..end(rejected())
     };
     let mut spec = (*tx.actions[0].spec).clone();
     spec.retry.max_attempts = 100;
     tx.actions[0].spec = Arc::new(spec);
     for _ in 0..2 {
-        tx = step(&tx, &Event::FinishAnswered(doubtful.clone()), &cx()).next;
-        assert_eq!(tx.actions[0].status, ActionStatus::Init);
+        tx = next(&tx, &Event::FinishEnded(doubtful.clone()));
+        assert_eq!(tx.actions[0].state.status, ActionStatus::Init);
     }
-    tx = step(&tx, &Event::FinishAnswered(doubtful), &cx()).next;
-    assert_eq!(tx.actions[0].status, ActionStatus::Failed);
+    tx = next(&tx, &Event::FinishEnded(doubtful));
+    assert_eq!(tx.actions[0].state.status, ActionStatus::Failed);
 }
 
-/// Only what was not sent is given back: calls that earlier incarnations made stay counted.
+/// Only an unused permit is given back: calls that earlier incarnations made stay counted.
 #[test]
-fn no_way_to_a_participant_gives_back_only_a_permit_that_was_not_used() {
+fn no_way_to_a_participant_gives_back_only_an_unused_permit() {
     let unreachable = Event::Unreachable {
         action: 0,
         operation: Operation::Cancel,
     };
-    let mut tx = step(&begun(Driver::Initiator), &decide(Outcome::Failure), &cx()).next;
+    let mut tx = phase("cancelling");
     let mut count_after = |permit: bool, count: u32| {
         tx.actions[0].live.permit = permit;
-        tx.actions[0].retry_count = count;
-        let action = step(&tx, &unreachable, &cx()).next.actions[0].clone();
-        (action.live.permit, action.retry_count)
+        tx.actions[0].state.retry_count = count;
+        let action = next(&tx, &unreachable).actions[0].clone();
+        (action.live.permit, action.state.retry_count)
     };
     assert_eq!(count_after(true, 2), (false, 1));
     assert_eq!(
         count_after(false, 2),
         (false, 2),
-        "somebody may have sent it"
+        "an earlier incarnation may have sent it"
     );
     assert_eq!(
         count_after(true, 0),
         (false, 0),
-        "and is given again for nothing"
+        "the first call is never counted"
     );
 }
 
@@ -329,39 +314,34 @@ fn a_call_that_was_never_made_is_not_counted_however_often_its_row_is_loaded() {
         operation: confirm,
     };
     let authorise = Event::Authorise { actions: vec![0] };
-    let mut tx = step(&begun(Driver::Initiator), &decide(Outcome::Success), &cx()).next;
+    let mut tx = phase("confirming");
     let mut spec = (*tx.actions[0].spec).clone();
     spec.retry.max_attempts = 1;
     tx.actions[0].spec = Arc::new(spec);
     for _ in 0..5 {
-        tx = step(&tx, &unreachable, &cx()).next;
-        tx = step(&tx, &authorise, &cx()).next;
+        tx = next(&tx, &unreachable);
+        tx = next(&tx, &authorise);
         let action = &tx.actions[0];
-        assert_eq!((action.live.permit, action.retry_count), (true, 0));
+        assert_eq!((action.live.permit, action.state.retry_count), (true, 0));
     }
-    // Loaded while that permit may have been used: nothing is given for nothing any more.
+    // Loaded while that permit may have been used: the call counts.
     tx.actions[0].live.permit = false;
-    tx = step(&tx, &authorise, &cx()).next;
-    assert_eq!(tx.actions[0].status, ActionStatus::Failed);
+    tx = next(&tx, &authorise);
+    assert_eq!(tx.actions[0].state.status, ActionStatus::Failed);
 }
 
 #[test]
 fn mixed_modes_end_where_the_decision_wants_them() {
-    let modes = [
-        ("t", Mode::Tcc),
-        ("c", Mode::Compensate),
-        ("d", Mode::Deliver),
-    ];
-    let actions = modes.map(|(name, mode)| action(name, mode)).to_vec();
-    let new = new_transaction(1, Driver::Initiator, actions);
+    let actions = [tcc("t"), compensate("c"), deliver("d")];
+    let new = new_transaction(1, Decider::Initiator, actions);
     let tx = Transaction::begin(&new, owner(1), START);
-    let success = step(&tx, &decide(Outcome::Success), &cx()).next;
+    let success = next(&tx, &decide(Outcome::Success));
     let needs: Vec<_> = (0..3).map(|place| success.needs(place)).collect();
     assert_eq!(
         needs,
         [Some(Operation::Confirm), None, Some(Operation::Confirm)]
     );
-    let failure = step(&tx, &decide(Outcome::Failure), &cx()).next;
+    let failure = next(&tx, &decide(Outcome::Failure));
     let needs: Vec<_> = (0..3).map(|place| failure.needs(place)).collect();
     assert_eq!(
         needs,
@@ -372,14 +352,13 @@ fn mixed_modes_end_where_the_decision_wants_them() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Whatever happens in whatever order: a decision never changes, what is finished never changes,
-    /// and calls of phase two never exceed their limit.
+    /// In any order of events: a decision never changes, a finished transaction never changes, and calls
+    /// of phase two never exceed their limit.
     #[test]
-    fn a_decision_is_for_ever(start in 0..7_usize, picks in prop::collection::vec(0..21_usize, 1..40)) {
-        let mut tx = phases().into_values().nth(start).unwrap();
-        let events = events();
-        for pick in picks {
-            let Ok(step) = transition(&tx, &events[pick].1, &cx()) else { continue };
+    fn a_decision_is_for_ever(start in prop::sample::select(phases()), picks in prop::collection::vec(prop::sample::select(events()), 1..40)) {
+        let (_, mut tx) = start;
+        for (_, event) in picks {
+            let Ok(step) = transition(&tx, &event, &cx()) else { continue };
             if let Some(decision) = tx.phase.decision() {
                 prop_assert_eq!(step.next.phase.decision(), Some(decision));
             }
@@ -389,7 +368,7 @@ proptest! {
             let changed = step.next.phase != tx.phase;
             prop_assert!(!changed || step.write, "a phase changed in memory only");
             for action in &step.next.actions {
-                prop_assert!(action.retry_count < action.spec.retry.max_attempts);
+                prop_assert!(action.state.retry_count < action.spec.retry.max_attempts);
             }
             tx = step.next;
         }

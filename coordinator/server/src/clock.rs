@@ -1,4 +1,4 @@
-//! The database's time, as this process knows it between two looks at it.
+//! The database's time, kept by this process between two readings of it.
 
 use std::{
     sync::{
@@ -10,12 +10,12 @@ use std::{
 
 use tercet_core::time::Timestamp;
 
-/// A clock that is found ahead of the database's is held back by one part in this many of the time that
-/// passed since the last look, so that it never stands still for long and never goes back.
+/// A clock that is found ahead of the database's is slowed down by one part in this many of the time since the last
+/// reading, so that it never stands still for long and never goes back.
 const SLEW: i64 = 20;
 
-/// The monotonic clock plus an offset measured at each renewal of the lease. It never goes back. What
-/// it says is a lower bound of the database's time: nothing happens early.
+/// The monotonic clock plus an offset measured at each renewal of the lease. It never goes back, and its time is a
+/// lower bound of the database's: nothing happens early.
 #[derive(Debug)]
 pub(crate) struct Clock {
     start: Instant,
@@ -25,7 +25,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// A clock of which the database said `now` at some time before this call.
+    /// Makes a clock from `now`, the database's time at some moment before this call.
     pub(crate) fn new(now: Timestamp) -> Self {
         let start = Instant::now();
         Self {
@@ -36,12 +36,12 @@ impl Clock {
         }
     }
 
-    /// The database said `now` at some time before this call.
-    pub(crate) fn measured(&self, now: Timestamp) {
-        self.measured_between(now, Instant::now());
+    /// Corrects the clock by `now`, the database's time at some moment before this call.
+    pub(crate) fn correct(&self, now: Timestamp) {
+        self.correct_at(now, Instant::now());
     }
 
-    fn measured_between(&self, now: Timestamp, at: Instant) {
+    fn correct_at(&self, now: Timestamp, at: Instant) {
         let mut measured_at = self
             .measured_at
             .lock()
@@ -49,12 +49,12 @@ impl Clock {
         let passed = micros(at.saturating_duration_since(*measured_at));
         *measured_at = at;
         let measured = now.as_micros() - micros(at.saturating_duration_since(self.start));
-        let held_back = self.offset.load(Ordering::Relaxed) - passed / SLEW;
+        let slowed_down = self.offset.load(Ordering::Relaxed) - passed / SLEW;
         self.offset
-            .store(measured.max(held_back), Ordering::Relaxed);
+            .store(measured.max(slowed_down), Ordering::Relaxed);
     }
 
-    /// The database's time, or a little earlier.
+    /// Returns the database's time, or one a little earlier.
     pub(crate) fn now(&self) -> Timestamp {
         let now = self.offset.load(Ordering::Relaxed) + micros(self.start.elapsed());
         Timestamp::from_micros(self.last.fetch_max(now, Ordering::Relaxed).max(now))
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn it_follows_a_database_that_jumps_ahead() {
         let clock = Clock::new(Timestamp::from_micros(1_000_000));
-        clock.measured(Timestamp::from_micros(1_000_000) + HOUR);
+        clock.correct(Timestamp::from_micros(1_000_000) + HOUR);
         assert!(clock.now() >= Timestamp::from_micros(1_000_000) + HOUR);
     }
 
@@ -85,12 +85,12 @@ mod tests {
         let begin = Timestamp::from_micros(0) + HOUR * 2;
         let clock = Clock::new(begin);
         let before = clock.now();
-        clock.measured_between(begin - HOUR, Instant::now() + Duration::from_secs(20));
+        clock.correct_at(begin - HOUR, Instant::now() + Duration::from_secs(20));
         let offset = Timestamp::from_micros(clock.offset.load(Ordering::Relaxed));
         assert_eq!(
             begin.since(offset).as_secs(),
             1,
-            "a twentieth of what passed is taken back"
+            "a twentieth of the time that passed is taken back"
         );
         assert!(clock.now() >= before);
     }

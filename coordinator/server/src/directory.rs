@@ -1,4 +1,4 @@
-//! Who is known as a participant, and how each is reached: `participant_info` in memory.
+//! The participants that are known, and the way to each: `participant_info` in memory.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -6,13 +6,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tercet_core::{engine::Reach, model::Name};
+use tercet_core::{model::Name, port::Reach};
 use tercet_store::ParticipantRow;
 use thiserror::Error;
 
-use crate::limits;
+use crate::bounds;
 
-/// How a participant is called.
+/// The protocol by which a participant is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// On its own streams.
@@ -43,7 +43,7 @@ impl Protocol {
     }
 }
 
-/// The methods of one handler; an empty one is not there.
+/// The methods of one handler; an empty one does not exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Methods {
     /// For TRY.
@@ -76,11 +76,11 @@ struct PolicyColumn {
 pub struct Participant {
     /// Its name.
     pub name: Name,
-    /// How it is called.
+    /// The protocol by which it is called.
     pub protocol: Protocol,
-    /// Where; empty for [`Protocol::Attach`].
+    /// The address to call; empty for [`Protocol::Attach`].
     pub address: String,
-    /// By handler.
+    /// The methods, by handler.
     pub methods: BTreeMap<String, Methods>,
     /// The method or path that answers a check-back; empty: none.
     pub check_back: String,
@@ -88,7 +88,7 @@ pub struct Participant {
     pub concurrency: u32,
 }
 
-/// A row of `participant_info` that says nothing usable.
+/// A row of `participant_info` that makes no participant.
 #[derive(Debug, Error)]
 #[error("participant {participant} in participant_info: {what}; register it again")]
 pub struct BadRow {
@@ -97,7 +97,7 @@ pub struct BadRow {
 }
 
 impl Participant {
-    /// One that attaches.
+    /// Makes a participant that attaches.
     pub fn attaching(name: Name) -> Self {
         Self {
             name,
@@ -109,7 +109,10 @@ impl Participant {
         }
     }
 
-    /// What the row says.
+    /// Makes the participant of a row.
+    ///
+    /// # Errors
+    /// A row with an unknown protocol, or with columns that cannot be read.
     pub fn from_row(row: ParticipantRow) -> Result<Self, BadRow> {
         let bad = |what: String| BadRow {
             participant: Arc::clone(&row.participant),
@@ -130,7 +133,7 @@ impl Participant {
         })
     }
 
-    /// The row that says this.
+    /// Makes the row of the participant.
     pub fn to_row(&self) -> ParticipantRow {
         let methods = MethodsColumn {
             handlers: self.methods.clone(),
@@ -145,17 +148,19 @@ impl Participant {
             address: self.address.clone(),
             methods: serde_json::to_string(&methods).unwrap_or_default(),
             policy: serde_json::to_string(&policy).unwrap_or_default(),
+            // A registration changes neither.
+            paused: false,
             version: 0,
         }
     }
 
-    /// How the engine sees it.
+    /// Returns the way on which the engine reaches it.
     pub fn reach(&self) -> Reach {
         match self.protocol {
             Protocol::Attach => Reach::Attach,
             Protocol::Invoke | Protocol::Grpc | Protocol::Http => Reach::Direct {
                 concurrency: match self.concurrency {
-                    0 => limits::CONCURRENCY_DEFAULT,
+                    0 => bounds::CONCURRENCY_DEFAULT,
                     given => given,
                 },
             },
@@ -170,11 +175,29 @@ fn json<T: Default + serde::de::DeserializeOwned>(text: &str) -> Result<T, serde
     serde_json::from_str(text)
 }
 
-/// Everyone who is known, by name.
-pub type Known = HashMap<Name, Participant>;
+/// The participants that are known, by name: a snapshot of the [`Directory`].
+#[derive(Clone, Debug, Default)]
+pub struct Known(HashMap<Name, Participant>);
 
-/// Everyone who is known, and how many streams each has here. Cheap to share and to look at: a batch of
-/// requests takes one snapshot.
+impl Known {
+    /// Returns whether a participant has this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Returns the participant of this name.
+    pub fn get(&self, name: &str) -> Option<&Participant> {
+        self.0.get(name)
+    }
+
+    /// Returns every participant, in no order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Participant> {
+        self.0.values()
+    }
+}
+
+/// The participants that are known, and the number of streams that each has here. Cheap to share and to read: a batch
+/// of requests takes one snapshot.
 #[derive(Debug, Default)]
 pub struct Directory {
     inner: Mutex<Inner>,
@@ -187,7 +210,7 @@ struct Inner {
 }
 
 impl Directory {
-    /// With these.
+    /// Makes a directory of these participants.
     pub fn new(participants: impl IntoIterator<Item = Participant>) -> Self {
         let known = participants
             .into_iter()
@@ -195,7 +218,7 @@ impl Directory {
             .collect();
         Self {
             inner: Mutex::new(Inner {
-                known: Arc::new(known),
+                known: Arc::new(Known(known)),
                 attached: HashMap::new(),
             }),
         }
@@ -206,23 +229,24 @@ impl Directory {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everyone, as of now.
+    /// Returns the participants that are known now.
     pub fn snapshot(&self) -> Arc<Known> {
         Arc::clone(&self.locked().known)
     }
 
-    /// Makes one known, or replaces what was known of it.
+    /// Adds a participant, or replaces the one of the same name.
     pub fn put(&self, participant: Participant) {
         let mut inner = self.locked();
-        Arc::make_mut(&mut inner.known).insert(Arc::clone(&participant.name), participant);
+        let known = Arc::make_mut(&mut inner.known);
+        known.0.insert(Arc::clone(&participant.name), participant);
     }
 
-    /// A stream came.
+    /// Counts a stream that was attached.
     pub fn attach(&self, name: &Name) {
         *self.locked().attached.entry(Arc::clone(name)).or_default() += 1;
     }
 
-    /// A stream went.
+    /// Counts a stream that has ended.
     pub fn detach(&self, name: &Name) {
         let mut inner = self.locked();
         if let Some(count) = inner.attached.get_mut(name) {
@@ -233,7 +257,7 @@ impl Directory {
         }
     }
 
-    /// Streams that are attached here.
+    /// Returns the number of streams that a participant has attached here.
     pub fn attached(&self, name: &str) -> u32 {
         self.locked().attached.get(name).copied().unwrap_or(0)
     }

@@ -1,25 +1,32 @@
-//! The coordinator as a library: it carries out what the core decides.
+//! The coordinator's server: it carries out what the core decides.
+//!
+//! Modules stand in layers; each imports only from those above it.
 //!
 //! | module | does |
 //! |---|---|
-//! | [`serve`](fn@serve) | starts everything in order, drains and stops it |
-//! | `driver` | owns the engine and the lane; the one queue into them |
-//! | [`api`] | the services of `tercet.v1` |
+//! | [`bounds`], `clock`, [`config`] | every bound; the database's time; flags, environment and file, checked whole |
+//! | [`directory`], [`error`] | the participants that are known, and how each is reached; errors of requests |
+//! | `wire` | conversions between the core's types and `tercet.v1` |
+//! | `observe`, `driver` | the thread that owns the engine and the lane, and the log of its work |
 //! | `calls` | calls to participants that do not attach |
-//! | [`directory`] | who is known as a participant, and how each is reached |
-//! | [`config`] | flags, environment and file, checked whole |
+//! | `requests` | requests of every front end, free of any wire |
+//! | [`grpc`] | the gRPC front end: the services of `tercet.v1` |
+//! | [`serve`](fn@serve) | starts everything in order, drains and stops it |
 //!
-//! Nothing here reads the environment, installs a signal handler or prints: that is for the program
-//! that calls [`serve`](fn@serve).
+//! Nothing here reads the environment, installs a signal handler or prints.
 
-pub mod api;
+pub mod bounds;
 mod calls;
 mod clock;
 pub mod config;
 pub mod directory;
 mod driver;
-pub mod limits;
+pub mod error;
+pub mod grpc;
+mod observe;
+mod requests;
 mod serve;
+mod wire;
 
 pub use config::Config;
 pub use serve::{ServeError, serve};

@@ -1,8 +1,8 @@
-//! A server from its start to its end.
+//! The whole server: starts it, drains it and stops it.
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
-use tercet_core::{engine::Input, model::Owner};
+use tercet_core::{model::Owner, port::Input};
 use tercet_proto::v1::{
     self, coordinator_server::CoordinatorServer, operator_server::OperatorServer,
     participants_server::ParticipantsServer,
@@ -20,16 +20,18 @@ use tonic_health::server::HealthReporter;
 use tracing::{error, info, warn};
 
 use crate::{
-    api::{Api, Node, operator::OperatorApi, read::Reader},
-    calls::Caller,
+    bounds,
+    calls::DirectCalls,
     clock::Clock,
     config::Config,
     directory::{Directory, Participant},
-    driver::{Driver, DriverError, Message, Outlets, Running, Start},
-    limits,
+    driver::{CallBatch, Driver, DriverError, Setup},
+    grpc::{Api, Node, OperatorApi},
+    observe::Log,
+    requests::Requests,
 };
 
-/// Why a server ended that was not told to.
+/// The reason why a server ended before it was stopped.
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// The database was not ready at the start.
@@ -48,17 +50,17 @@ pub enum ServeError {
     /// The engine ended.
     #[error(transparent)]
     Driver(#[from] DriverError),
-    /// The engine panicked.
-    #[error("the engine failed; its last words are in the log")]
+    /// A part of the server panicked.
+    #[error("a part of the server panicked; the log has its message")]
     Panicked,
     /// The listener failed.
-    #[error("the server cannot go on listening")]
+    #[error("the server cannot listen any longer")]
     Transport(#[from] tonic::transport::Error),
     /// The listener has no address.
     #[error("the listener has no address")]
     Listener(#[source] io::Error),
     /// Service reflection could not be set up.
-    #[error("the description of the services is not right")]
+    #[error("the description of the services cannot be used")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// The HTTP client could not be set up.
     #[error("the HTTP client cannot be set up")]
@@ -88,44 +90,33 @@ pub async fn serve(
     let directory = Arc::new(directory(&*store).await?);
     info!(node = %owner.node, epoch = owner.epoch, address = advertised, "started");
 
-    let (driver, messages) = Driver::queue();
-    let (direct, direct_calls) = mpsc::unbounded_channel();
-    let reader = Reader::new(
-        Arc::clone(&store),
-        Arc::clone(&directory),
-        Arc::clone(&clock),
-    );
-    let caller = Caller::new(Arc::clone(&directory), driver.clone(), owner.epoch)?;
-    let start = Start {
+    let setup = |direct| Setup {
         engine: config.engine.clone(),
         lane: config.lane.clone(),
         owner: owner.clone(),
         seed: rand::random(),
         clock: Arc::clone(&clock),
-    };
-    let outlets = Outlets {
         store: Arc::clone(&store),
-        reader: reader.clone(),
         direct,
+        observer: Box::new(Log::default()),
         runtime: tokio::runtime::Handle::current(),
     };
-    let Running { driver, ended } = driver.start(messages, start, outlets)?;
-    driver.send(Message::Inputs(reaches(&directory))).await;
+    let (driver, ended) = start_driver(&directory, owner.epoch, setup).await?;
     let closing = CancellationToken::new();
     let api = Api {
-        driver: driver.clone(),
-        reader,
+        requests: Requests::new(
+            driver.clone(),
+            Arc::clone(&store),
+            directory,
+            Arc::clone(&clock),
+        ),
         node: Node {
             name: Arc::clone(&owner.node),
             epoch: owner.epoch,
             address: advertised.into(),
         },
         closing: closing.clone(),
-        registering: Arc::default(),
     };
-    // Ends with the driver, whose outlets hold the other end.
-    tokio::spawn(caller.run(direct_calls));
-
     let (health, transport) = transport(listener, api, closing.clone()).await?;
     let stopping = Stopping {
         driver: &driver,
@@ -141,7 +132,7 @@ pub async fn serve(
         stopping,
     )
     .await;
-    driver.send(Message::Stop).await;
+    driver.stop().await;
     if ended.is_ok() {
         store.end_node(&owner).await?;
         info!("stopped");
@@ -149,7 +140,26 @@ pub async fn serve(
     ended
 }
 
-/// Who is known from before.
+/// The result of the engine's thread, once it has ended.
+type DriverEnd = oneshot::Receiver<Result<(), DriverError>>;
+
+/// Starts the engine's thread and the calls to registered addresses.
+async fn start_driver(
+    directory: &Arc<Directory>,
+    epoch: u64,
+    setup: impl FnOnce(mpsc::UnboundedSender<CallBatch>) -> Setup,
+) -> Result<(Driver, DriverEnd), ServeError> {
+    let (driver, queue) = Driver::queue();
+    let (direct, batches) = mpsc::unbounded_channel();
+    let calls = DirectCalls::new(Arc::clone(directory), driver.clone(), epoch)?;
+    let ended = driver.start(queue, setup(direct))?;
+    driver.inform(reaches(directory)).await;
+    // Ends with the engine's thread, which holds the other end.
+    tokio::spawn(calls.run(batches));
+    Ok((driver, ended))
+}
+
+/// Reads the participants that are known from before.
 async fn directory(store: &dyn Store) -> Result<Directory, StoreError> {
     let mut known = Vec::new();
     for row in store.participants().await? {
@@ -161,10 +171,11 @@ async fn directory(store: &dyn Store) -> Result<Directory, StoreError> {
     Ok(Directory::new(known))
 }
 
+/// Returns the ways to the participants that are known, for the engine.
 fn reaches(directory: &Directory) -> Vec<Input> {
     let known = directory.snapshot();
     known
-        .values()
+        .iter()
         .map(|participant| Input::Participant {
             name: Arc::clone(&participant.name),
             reach: participant.reach(),
@@ -189,19 +200,19 @@ async fn transport(
             .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    // Many clients, Python's among them, still ask the older version only.
+    // Many clients, Python's among them, still use the older version only.
     let (reflection, reflection_v1alpha) =
         (reflection().build_v1()?, reflection().build_v1alpha()?);
     let coordinator =
-        CoordinatorServer::new(api.clone()).max_decoding_message_size(limits::MESSAGE_BYTES);
+        CoordinatorServer::new(api.clone()).max_decoding_message_size(bounds::MESSAGE_BYTES);
     let participants =
-        ParticipantsServer::new(api.clone()).max_decoding_message_size(limits::MESSAGE_BYTES);
-    let operator = OperatorServer::new(OperatorApi(Arc::new(api)))
-        .max_decoding_message_size(limits::MESSAGE_BYTES);
+        ParticipantsServer::new(api.clone()).max_decoding_message_size(bounds::MESSAGE_BYTES);
+    let operator =
+        OperatorServer::new(OperatorApi(api)).max_decoding_message_size(bounds::MESSAGE_BYTES);
     let server = Server::builder()
         .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(limits::KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(limits::KEEPALIVE_TIMEOUT))
+        .http2_keepalive_interval(Some(bounds::KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(bounds::KEEPALIVE_TIMEOUT))
         .add_service(reflection)
         .add_service(reflection_v1alpha)
         .add_service(health_service)
@@ -215,7 +226,7 @@ async fn transport(
     Ok((health, tokio::spawn(server)))
 }
 
-/// Renews the lease every third of it. Ends only when another incarnation was started.
+/// Renews the lease every third of it. Ends only once another incarnation was started.
 async fn renew(store: &dyn Store, owner: &Owner, lease: Duration, clock: &Clock) -> ServeError {
     let period = lease / 3;
     let mut ticks = interval_at(Instant::now() + period, period);
@@ -223,19 +234,19 @@ async fn renew(store: &dyn Store, owner: &Owner, lease: Duration, clock: &Clock)
     loop {
         ticks.tick().await;
         match store.renew(owner, lease).await {
-            Ok(Renewal::Renewed(now)) => clock.measured(now),
+            Ok(Renewal::Renewed(now)) => clock.correct(now),
             Ok(Renewal::Superseded { epoch }) => {
                 return ServeError::Superseded {
                     node: owner.node.to_string(),
                     epoch,
                 };
             }
-            Err(error) => warn!(%error, "the lease was not renewed; it is tried again"),
+            Err(error) => warn!(%error, "the lease was not renewed; the next attempt follows"),
         }
     }
 }
 
-/// What is needed to stop.
+/// The parts that are stopped, and the bound.
 struct Stopping<'a> {
     driver: &'a Driver,
     health: HealthReporter,
@@ -246,7 +257,7 @@ struct Stopping<'a> {
 /// Runs until `shutdown` and then drains, or until something fails.
 async fn run(
     shutdown: impl Future<Output = ()>,
-    mut driver_ended: oneshot::Receiver<Result<(), DriverError>>,
+    mut driver_ended: DriverEnd,
     renew: impl Future<Output = ServeError>,
     mut transport: Transport,
     stopping: Stopping<'_>,
@@ -271,7 +282,7 @@ async fn run(
     };
     stopping.closing.cancel();
     if !transport.is_finished()
-        && timeout(limits::CLOSE_TIMEOUT, &mut transport)
+        && timeout(bounds::CLOSE_TIMEOUT, &mut transport)
             .await
             .is_err()
     {
@@ -281,8 +292,8 @@ async fn run(
 }
 
 impl Stopping<'_> {
-    /// Takes no new requests, and waits until what is in hand is done, at most for the bound. What is
-    /// left then goes on after the next start.
+    /// Takes no new requests, and waits until the work in hand is done, at most for the bound. Work that is left goes
+    /// on after the next start.
     async fn drain(&self) {
         info!("draining");
         self.health
@@ -294,17 +305,17 @@ impl Stopping<'_> {
         self.health
             .set_not_serving::<OperatorServer<OperatorApi>>()
             .await;
-        self.driver.send(Message::Drain).await;
+        self.driver.drain().await;
         let done = timeout(self.drain_timeout, async {
             while let Some(gauges) = self.driver.gauges().await {
                 if gauges.is_quiet() {
                     return;
                 }
-                sleep(limits::DRAIN_POLL).await;
+                sleep(bounds::DRAIN_POLL).await;
             }
         });
         if done.await.is_err() {
-            warn!("not everything in hand was done in time; it goes on after the next start");
+            warn!("not all work in hand was done in time; it goes on after the next start");
         }
     }
 }

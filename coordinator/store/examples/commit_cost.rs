@@ -1,4 +1,4 @@
-//! What commits of two-branch TCC transactions cost on SQLite, durable, without anything around the store.
+//! Measures durable commits of two-branch TCC transactions on SQLite, with nothing around the store.
 //!
 //! `cargo run --release -p tercet-store --example commit_cost [DIRECTORY]`
 //!
@@ -19,16 +19,16 @@ use bytes::Bytes;
 use tercet_core::{
     id::TxId,
     model::{
-        ActionSpec, ActionStatus, Begun, Cause, Decision, Driver, Mode, Outcome, Owner, Phase,
-        RetryPolicy, TxSpec,
+        ActionSpec, ActionState, ActionStatus, Begun, Cause, Decider, Decision, Mode, Outcome,
+        Owner, Phase, RetryPolicy, TxSpec,
     },
     time::Timestamp,
-    write::{ActionInsert, ActionRow, ActionWrite, Fence, Head, Write},
+    write::{ActionWrite, Fence, Head, NewAction, Write},
 };
-use tercet_store::{SqliteOptions, SqliteStore, Store, StoreError};
+use tercet_store::{SqliteOptions, SqliteStore, Store, StoreError, Transactions};
 use uuid::Uuid;
 
-/// How long each line is measured.
+/// The time for which each line is measured.
 const EACH: Duration = Duration::from_secs(4);
 const BATCHES: [usize; 5] = [1, 4, 16, 64, 256];
 
@@ -52,10 +52,10 @@ async fn main() -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What a line of the table says.
+/// A line of the table.
 struct Cost {
     transactions: usize,
-    /// Spent in commits, by kind.
+    /// The time spent in commits, by kind.
     spent: Vec<Duration>,
     rounds: u32,
 }
@@ -73,7 +73,7 @@ impl Cost {
     }
 }
 
-/// The processor time of this process so far, where Linux tells it; building the writes is part of it.
+/// Returns the processor time of this process so far, as Linux counts it; building the writes is part of it.
 fn cpu() -> Duration {
     const TICK: Duration = Duration::from_millis(10);
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -90,7 +90,7 @@ fn cpu() -> Duration {
     TICK * ticks
 }
 
-/// A store on an empty file.
+/// Opens a store on an empty file.
 async fn fresh(directory: &std::path::Path) -> Result<SqliteStore, StoreError> {
     let path = directory.join("commit-cost.db");
     for suffix in ["", "-wal", "-shm", ".lock"] {
@@ -101,7 +101,7 @@ async fn fresh(directory: &std::path::Path) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(path, SqliteOptions::default()).await
 }
 
-/// Each kind by itself: begin, decision, completion.
+/// Commits each kind by itself: begin, decision, completion.
 async fn apart(store: &SqliteStore, batch: usize) -> Result<Cost, StoreError> {
     let (mut spent, mut rounds, start) = (vec![Duration::ZERO; 3], 0, Instant::now());
     while start.elapsed() < EACH {
@@ -121,7 +121,7 @@ async fn apart(store: &SqliteStore, batch: usize) -> Result<Cost, StoreError> {
     })
 }
 
-/// All three kinds in each commit.
+/// Commits all three kinds together.
 async fn mixed(store: &SqliteStore, batch: usize) -> Result<Cost, StoreError> {
     let (mut spent, mut rounds, start) = (Duration::ZERO, 0, Instant::now());
     let (mut begun, mut decided) = (Vec::new(), Vec::new());
@@ -144,7 +144,7 @@ async fn mixed(store: &SqliteStore, batch: usize) -> Result<Cost, StoreError> {
     })
 }
 
-/// Specs with random business ids, which scatter over their index.
+/// Makes specs with random business ids, which scatter over their index.
 fn transactions(batch: usize) -> Vec<Arc<TxSpec>> {
     let begun = |action: &str, participant: &str| Begun {
         action: action.into(),
@@ -159,7 +159,7 @@ fn transactions(batch: usize) -> Vec<Arc<TxSpec>> {
             business_type: "points_for_coupon".into(),
             business_id: Uuid::new_v4().simple().to_string().into(),
             unique_business: false,
-            driver: Driver::Coordinator,
+            decider: Decider::Coordinator,
             check_back: None,
             ext: BTreeMap::new(),
             begun: vec![
@@ -174,7 +174,7 @@ fn transactions(batch: usize) -> Vec<Arc<TxSpec>> {
 }
 
 fn head(spec: &TxSpec, phase: Phase, version: u32) -> Head {
-    let settled = phase.is_settled();
+    let is_over = phase.is_over();
     Head {
         phase,
         check_backs: 0,
@@ -184,7 +184,7 @@ fn head(spec: &TxSpec, phase: Phase, version: u32) -> Head {
             epoch: 1,
         },
         waiting_for: None,
-        next_attempt_at: (!settled).then(|| {
+        next_attempt_at: (!is_over).then(|| {
             spec.create_time + Duration::from_secs(10) + Duration::from_millis(version.into())
         }),
     }
@@ -201,8 +201,8 @@ fn write(spec: &TxSpec, fence: Fence, head: Head, actions: Vec<ActionWrite>) -> 
     }
 }
 
-fn row(status: ActionStatus, version: u32, finished_at: Option<Timestamp>) -> ActionRow {
-    ActionRow {
+fn state(status: ActionStatus, version: u32, finished_at: Option<Timestamp>) -> ActionState {
+    ActionState {
         status,
         result: Bytes::new(),
         retry_count: 0,
@@ -216,7 +216,7 @@ fn row(status: ActionStatus, version: u32, finished_at: Option<Timestamp>) -> Ac
 fn begin(spec: &Arc<TxSpec>) -> Write {
     let action = |(position, begun): (u32, &Begun)| ActionWrite {
         name: Arc::clone(&begun.action),
-        insert: Some(ActionInsert {
+        insert: Some(NewAction {
             position,
             spec: Arc::new(ActionSpec {
                 name: Arc::clone(&begun.action),
@@ -232,7 +232,7 @@ fn begin(spec: &Arc<TxSpec>) -> Write {
             }),
             create_time: spec.create_time,
         }),
-        row: row(ActionStatus::Init, 1, None),
+        state: state(ActionStatus::Init, 1, None),
     };
     let actions = (0..).zip(&spec.begun).map(action).collect();
     let head = head(spec, Phase::Trying, 1);
@@ -264,7 +264,7 @@ fn complete(spec: &Arc<TxSpec>) -> Write {
     let action = |begun: &Begun| ActionWrite {
         name: Arc::clone(&begun.action),
         insert: None,
-        row: row(ActionStatus::Confirmed, 2, Some(finished_at)),
+        state: state(ActionStatus::Confirmed, 2, Some(finished_at)),
     };
     let actions = spec.begun.iter().map(action).collect();
     write(spec, Fence::Version(2), head(spec, phase, 3), actions)

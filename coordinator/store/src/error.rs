@@ -1,27 +1,36 @@
-//! What a store could not do.
+//! Errors of stores.
 
 use tercet_core::write::ApplyFailure;
 use thiserror::Error;
 
-/// What a store could not do.
+/// The error of a store: the kind of failure, what was being done, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{doing}: {what}")]
 pub struct StoreError {
-    /// What became of the writes, where there were any; what to expect of another try, otherwise.
+    /// The effect on the writes, where there were any; otherwise the prospect of another try.
     pub kind: ApplyFailure,
-    /// What was being done, to what.
+    /// The work that failed, and its object.
     pub doing: String,
-    /// What the database said.
+    /// The reason, mostly in the database's words.
     pub what: String,
 }
 
 impl StoreError {
-    /// An error of this kind.
-    pub fn new(kind: ApplyFailure, doing: impl Into<String>, what: impl Into<String>) -> Self {
+    /// Makes an error of this kind; the reason is a text or another error.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "most callers have no further use for it"
+    )]
+    pub fn new(kind: ApplyFailure, doing: impl Into<String>, what: impl ToString) -> Self {
         Self {
             kind,
             doing: doing.into(),
-            what: what.into(),
+            what: what.to_string(),
         }
+    }
+
+    /// Makes an error that no other try can avoid.
+    pub(crate) fn fatal(doing: impl Into<String>, what: impl ToString) -> Self {
+        Self::new(ApplyFailure::Fatal, doing, what)
     }
 }

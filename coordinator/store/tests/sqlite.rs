@@ -21,15 +21,21 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr,
+    migrate::{Migration, MigrationType, Migrator},
+    sqlite::SqliteConnectOptions,
+};
 use tempfile::TempDir;
 use tercet_core::id::TxId;
 use tercet_core::write::ApplyFailure;
-use tercet_store::{Durability, SqliteOptions, SqliteStore, Store};
+use tercet_store::{Durability, SqliteOptions, SqliteStore, Store, Transactions as _};
 
 use conformance::{
     Database,
-    fixture::{apply, assert_stands, begin, begin_all, change, decided, id, success, transaction},
+    fixture::{
+        apply, assert_stands, at, begin, begin_all, change, decided, id, success, transaction,
+    },
 };
 
 struct Sqlite {
@@ -139,6 +145,67 @@ async fn what_is_no_database_is_refused() {
     );
 }
 
+/// A text that names a path opens the same database in each of its forms; another text opens none.
+#[tokio::test]
+async fn a_database_is_opened_by_its_text() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("tercet.db");
+    let path = path.to_str().unwrap();
+    let forms = [
+        path.to_owned(),
+        format!("sqlite:{path}"),
+        format!("sqlite://{path}"),
+    ];
+    for (n, text) in (0..).zip(&forms) {
+        let store = tercet_store::open(text).await.unwrap();
+        begin_all(&*store, &[transaction(n)]).await;
+        for n in 0..=n {
+            assert_stands(&*store, &transaction(n)).await;
+        }
+        let taken = tercet_store::open(path).await;
+        taken.err().expect("one store has the database");
+        store.close().await.unwrap();
+    }
+    for text in [
+        "postgres://localhost/tercet",
+        "mysql://localhost/tercet",
+        "",
+    ] {
+        let refused = tercet_store::open(text).await.err().expect(text);
+        assert_eq!(refused.kind, ApplyFailure::Fatal);
+    }
+    let folder = directory.path().to_str().unwrap();
+    tercet_store::open(folder).await.err().expect("a folder");
+}
+
+/// A closed store refuses what comes later, and may be closed again.
+#[tokio::test]
+async fn a_closed_store_stays_closed() {
+    let store = SqliteStore::temporary().await.unwrap();
+    store.close().await.unwrap();
+    store.close().await.unwrap();
+    let refused = apply(&store, &[begin(&transaction(0))]).await.unwrap_err();
+    assert_eq!(refused.kind, ApplyFailure::Fatal, "{refused}");
+    store.load(&[id(0)]).await.unwrap_err();
+}
+
+/// Calls that run while the store is closed are carried out whole or fail.
+#[tokio::test]
+async fn calls_before_the_close_are_carried_out() {
+    let mut database = Sqlite::empty().await;
+    let store = database.store.take().unwrap();
+    let (begun, other) = ([begin(&transaction(0))], [begin(&transaction(1))]);
+    let (first, second, closed) =
+        tokio::join!(apply(&store, &begun), apply(&store, &other), store.close(),);
+    first.unwrap();
+    second.unwrap();
+    closed.unwrap();
+    drop(store);
+    database.restart().await;
+    assert_stands(database.store(), &transaction(0)).await;
+    assert_stands(database.store(), &transaction(1)).await;
+}
+
 #[tokio::test]
 async fn a_temporary_database_goes_away() {
     let store = SqliteStore::temporary().await.unwrap();
@@ -212,6 +279,67 @@ async fn a_later_programs_tables_are_left_alone() {
     assert_stands(database.store(), &transaction(0)).await;
 }
 
+/// The tables of the program before this one, as it makes them itself.
+const VERSION_1: &str = include_str!("../../../migrations/sqlite/0001_first_tables.sql");
+
+/// What the program before this one writes about transaction `n`: it names no column that it does not know.
+fn rows_of_version_1(n: u64) -> String {
+    let (id, at) = (Sqlite::literal(id(n)), at(n as i64).as_micros());
+    format!(
+        "INSERT INTO tx_info (tx_id, business_type, business_id, unique_key, driver, check_back_info, \
+         participants_info, ext_properties, deadline_at, create_time, status, biz_status, decision_cause, \
+         retry_count, version, owner, waiting_for, next_attempt_at, decided_at, finished_at, db_update_time) \
+         VALUES ({id}, 'points_for_coupon', 'order-{n}', NULL, 'COORDINATOR', NULL, '[]', NULL, {at}, {at}, \
+         'PROCESS_WAITING', 'INIT', NULL, 0, 1, 'node-a@1', NULL, {at}, NULL, NULL, {at}); \
+         INSERT INTO operator_log (tx_id, version, at, command, reason, before, db_update_time) \
+         VALUES ({id}, 1, {at}, 'decide', 'asked for', 'PROCESS_WAITING INIT', {at}); \
+         INSERT INTO participant_info (participant, protocol, address, methods, policy, version, \
+         db_update_time) VALUES ('points-{n}', 'ATTACH', '', '{{}}', '{{}}', 1, {at});"
+    )
+}
+
+/// Rows of the program before are read, those of before the migration and those of a process of that program that
+/// still writes after it.
+#[tokio::test]
+async fn a_database_of_version_1_is_brought_up_to_date() {
+    let mut database = Sqlite {
+        directory: TempDir::new().unwrap(),
+        store: None,
+    };
+    let options = SqliteConnectOptions::new().filename(database.path());
+    let mut connection = options.create_if_missing(true).connect().await.unwrap();
+    let (kind, text) = (MigrationType::Simple, VERSION_1.into_sql_str());
+    let first = Migration::new(1, "first tables".into(), kind, text, false);
+    let first = Migrator::with_migrations(vec![first]);
+    first
+        .run_direct(None, &mut connection, false)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    database.tamper(&rows_of_version_1(1)).await;
+
+    database.restart().await;
+    database.tamper(&rows_of_version_1(2)).await;
+    let store = database.store();
+    for n in [1, 2] {
+        let view = store.view(id(n)).await.unwrap().unwrap().unwrap();
+        assert_eq!(&*view.operator_log[0].who, "local");
+        assert_eq!(&*view.tx.spec.business_id, format!("order-{n}"));
+    }
+    let paused = store.participants().await.unwrap();
+    let paused: Vec<(&str, bool)> = paused
+        .iter()
+        .map(|row| (&*row.participant, row.paused))
+        .collect();
+    assert_eq!(paused, [("points-1", false), ("points-2", false)]);
+
+    // From then on they are rows like any other.
+    let before = store.load(&[id(1)]).await.unwrap().remove(0).unwrap();
+    let after = decided(&before, success());
+    apply(store, &[change(&before, &after)]).await.unwrap();
+    assert_stands(store, &after).await;
+}
+
 #[tokio::test]
 async fn people_read_the_view() {
     let database = Sqlite::empty().await;
@@ -251,7 +379,7 @@ async fn a_killed_process_keeps_what_was_acknowledged() {
         .map_while(Result::ok)
         .filter_map(|line| line.strip_prefix("committed ")?.parse::<u64>().ok())
         .find(|n| *n >= 200);
-    // The lock is the child's: nobody else opens the database while it lives.
+    // The lock is the child's: no other process opens the database while it lives.
     let second = SqliteStore::open(database.path(), SqliteOptions::default()).await;
     child.kill().unwrap();
     child.wait().unwrap();
@@ -266,7 +394,7 @@ async fn a_killed_process_keeps_what_was_acknowledged() {
     }
 }
 
-/// The other process of the test above; run by itself it is told no database and does nothing.
+/// The other process of the test above. Run by itself it has no database and does nothing.
 #[tokio::test]
 #[ignore = "a process that another test starts and kills"]
 async fn commits_until_it_is_killed() {
@@ -276,7 +404,7 @@ async fn commits_until_it_is_killed() {
     let store = SqliteStore::open(path, SqliteOptions::default())
         .await
         .unwrap();
-    // Bounded, so that it ends even if nobody kills it.
+    // Bounded, so that it ends even if it is not killed.
     for n in 0..20_000 {
         let begun = transaction(n);
         apply(&store, &[begin(&begun)]).await.unwrap();
@@ -286,7 +414,7 @@ async fn commits_until_it_is_killed() {
     }
 }
 
-/// The lock is let go of with the store, and its file may stay.
+/// The lock is released with the store, and its file may stay.
 #[tokio::test]
 async fn the_lock_ends_with_the_store() {
     let mut database = Sqlite::empty().await;

@@ -16,7 +16,7 @@ pub(crate) enum Event {
         /// Its line in the file.
         line: usize,
         /// The answer.
-        answer: Answer,
+        answer: OrderAnswer,
     },
     /// Every order was answered.
     Done,
@@ -25,7 +25,7 @@ pub(crate) enum Event {
 /// The answer to an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Answer {
+pub(crate) enum OrderAnswer {
     /// Its transaction is decided.
     Decided {
         /// The transaction.

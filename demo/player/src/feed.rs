@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::args::{DemoArgs, Role};
-use crate::event::{Answer, Event};
+use crate::event::{Event, OrderAnswer};
 use crate::process::Process;
 use crate::progress::Progress;
 use crate::stage::Stage;
@@ -33,7 +33,7 @@ pub(crate) struct Kill {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fed {
     /// The answers, by the order's line.
-    pub answers: BTreeMap<usize, Answer>,
+    pub answers: BTreeMap<usize, OrderAnswer>,
     /// The processes that were killed.
     pub kills: Vec<Kill>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Tally {
     /// Lines of those under way.
     open: BTreeSet<usize>,
     /// The answers, by line.
-    answers: BTreeMap<usize, Answer>,
+    answers: BTreeMap<usize, OrderAnswer>,
 }
 
 impl Tally {
@@ -77,13 +77,13 @@ impl Tally {
         let mut counts = (0, 0, 0);
         for answer in self.answers.values() {
             match answer {
-                Answer::Decided {
+                OrderAnswer::Decided {
                     committed: true, ..
                 } => counts.0 += 1,
-                Answer::Decided {
+                OrderAnswer::Decided {
                     committed: false, ..
                 } => counts.1 += 1,
-                Answer::Failed { .. } => counts.2 += 1,
+                OrderAnswer::Failed { .. } => counts.2 += 1,
             }
         }
         counts

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::args::{InitiatorArgs, Mode, Pace};
-use crate::event::{Answer, Event};
+use crate::event::{Event, OrderAnswer};
 use crate::orders::{Order, Orders};
 use crate::seeds::Seeds;
 use crate::{BUSINESS_TYPE, COUPON_ACTION, POINTS_ACTION};
@@ -54,7 +54,7 @@ async fn feed(args: &InitiatorArgs, orders: Vec<Order>) -> anyhow::Result<()> {
             print(&Event::Sent { line })?;
             let answer = match exchange(client, args.mode, &args.pace, &order).await {
                 Ok(answer) => answer,
-                Err(error) => Answer::Failed {
+                Err(error) => OrderAnswer::Failed {
                     error: error.to_string(),
                 },
             };
@@ -78,7 +78,7 @@ async fn exchange(
     mode: Mode,
     pace: &Pace,
     order: &Order,
-) -> Result<Answer, Error> {
+) -> Result<OrderAnswer, Error> {
     let [points, coupon] = actions(mode, order);
     let outcome = client
         .execute(BUSINESS_TYPE, &order.id)
@@ -92,12 +92,12 @@ async fn exchange(
     let repeated = outcome.is_repeated();
     let outcome = end(client, outcome, pace.patience_ms).await?;
     Ok(match outcome.decision() {
-        Some(decision) => Answer::Decided {
+        Some(decision) => OrderAnswer::Decided {
             tx_id: outcome.tx_id().to_string(),
             committed: decision == Decision::Success,
             repeated,
         },
-        None => Answer::Failed {
+        None => OrderAnswer::Failed {
             error: format!("transaction {} is not decided in time", outcome.tx_id()),
         },
     })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tercet_sdk::proto::{Call, Operation};
-use tercet_sdk::{CallInterceptor, Next, Outcome};
+use tercet_sdk::{CallAnswer, CallInterceptor, Next};
 
 use crate::faults::{Faults, Step, When};
 
@@ -18,7 +18,7 @@ pub(crate) struct Chaos {
 
 #[async_trait::async_trait]
 impl CallInterceptor for Chaos {
-    async fn around(&self, call: &Call, next: Next<'_>) -> Outcome {
+    async fn around(&self, call: &Call, next: Next<'_>) -> CallAnswer {
         let step = match call.operation() {
             Operation::Try => Some(Step::Try),
             Operation::Confirm => Some(Step::Confirm),
@@ -27,7 +27,9 @@ impl CallInterceptor for Chaos {
         };
         match step.and_then(|step| self.faults.draw(step)) {
             None => next.run().await,
-            Some(When::Before) => Outcome::Unknown("failed on purpose before it began".to_owned()),
+            Some(When::Before) => {
+                CallAnswer::Unknown("failed on purpose before it began".to_owned())
+            }
             Some(When::After) => {
                 let lost = next.run().await;
                 tracing::debug!(
@@ -36,16 +38,16 @@ impl CallInterceptor for Chaos {
                     ?lost,
                     "a reply is lost"
                 );
-                Outcome::Unknown("the reply was lost on purpose".to_owned())
+                CallAnswer::Unknown("the reply was lost on purpose".to_owned())
             }
             Some(When::Hang) => {
                 drop(next);
                 tokio::time::sleep(HANG).await;
-                Outcome::Unknown("hung on purpose".to_owned())
+                CallAnswer::Unknown("hung on purpose".to_owned())
             }
             // A Try's rejection promises that no earlier attempt had an effect: only the first can know.
             Some(When::Reject) if step == Some(Step::Try) && call.attempt > 1 => next.run().await,
-            Some(When::Reject) => Outcome::Rejected("rejected on purpose".to_owned()),
+            Some(When::Reject) => CallAnswer::Rejected("rejected on purpose".to_owned()),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! An initiator that makes the Try itself, and commits an order in its own database as one with the
-//! transaction.
+//! An initiator that calls the Try itself, and commits an order in its own database atomically with
+//! the transaction.
 //!
 //! Needs a coordinator, and a service at port 7501 whose method `/shop.Points/Spend` is the Try of an
 //! action and which is registered as the participant `points`, so that its Cancel is called.
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let orders = "CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY)";
     sqlx::query(orders).execute(&pool).await?;
 
-    // Should this process die before it decides, the next one is asked what became of the order.
+    // If this process dies before it decides, the coordinator asks the next one for the outcome.
     let answering = Participant::builder("orders")
         .check_back(pool.clone())
         .build()?;
@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// What a generated client does: a unary call, in the context of the action.
+/// Makes a unary call in the context of the action, as a generated client does.
 async fn spend(tx: &LiveTransaction, points: Channel, amount: i64) -> Result<(), tonic::Status> {
     let request = tx.request("spend", amount);
     let request = request.map_err(|error| tonic::Status::internal(error.to_string()))?;

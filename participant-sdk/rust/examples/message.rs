@@ -21,7 +21,7 @@ impl DeliverAction<Sqlite> for StoreMail {
         call: &Call<Json<String>>,
     ) -> Result<(), ActionError> {
         let insert = sqlx::query("INSERT INTO outbox VALUES ($1)").bind(&call.request.0);
-        insert.execute(tx).await?; // once, however often the message comes
+        insert.execute(tx).await?; // once, also when the message is repeated
         println!("delivered: {}", call.request.0);
         Ok(())
     }
@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let shop = Participant::builder("shop")
         .barrier(barrier)
         .deliver("mail", StoreMail)
-        .check_back(pool.clone()) // tells whether the order was stored, from the same database
+        .check_back(pool.clone()) // answers from the same database whether the order was stored
         .build()?;
     let options = AttachOptions::new([COORDINATOR], "shop-1");
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .wait(tercet_sdk::initiator::Wait::Completed)
         .send()
         .await?;
-    // A crash from here on loses nothing: the check-back finds the row, or forbids the commit.
+    // A crash from here on loses nothing: the check-back finds the row, or prevents the commit.
     let stored = tx
         .commit_with(&pool, move |local| {
             let insert = sqlx::query("INSERT INTO orders VALUES ($1)").bind(order);

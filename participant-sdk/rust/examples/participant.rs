@@ -10,7 +10,7 @@ use tercet_sdk::{
 struct Spend;
 
 impl CompensateAction<Sqlite> for Spend {
-    type Request = Json<i64>; // a prost message would stand here as it is
+    type Request = Json<i64>; // or a prost message, without a wrapper
     type Response = ();
 
     async fn act(

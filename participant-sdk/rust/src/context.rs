@@ -1,4 +1,4 @@
-//! What an action is told about the call that it serves.
+//! The call that an action serves.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 use crate::{error::PayloadError, payload::Payload};
 
-/// The longest name, in bytes.
+/// The length of the longest name, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
 
-/// One call, as the coordinator made it.
+/// A call, as the coordinator made it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CallContext {
@@ -27,34 +27,34 @@ pub struct CallContext {
     pub action: String,
     /// The handler that is called.
     pub handler: String,
-    /// What to do.
+    /// The operation to carry out.
     pub operation: Operation,
     /// The action's mode.
     pub mode: Mode,
     /// The participant, as the initiator named it.
     pub participant: String,
-    /// What kind of business the transaction is.
+    /// The kind of business that the transaction is.
     pub business_type: String,
-    /// Which one: an order number, say.
+    /// The key of that business, such as an order number.
     pub business_id: String,
     /// The action's payload.
     pub payload: Bytes,
-    /// In a Try that asked for them: the results of the actions it comes after, by name. In a Confirm
-    /// or Cancel: what the coordinator knows of its own Try's result; see [`Call::tried`].
+    /// In a Try that asked for them: the results of the actions that it comes after, by name. In a
+    /// Confirm or Cancel: the result of its own Try, if the coordinator has it; see [`Call::tried`].
     pub results: BTreeMap<String, Bytes>,
     /// The transaction's properties, overlaid with the action's.
     pub ext: BTreeMap<String, String>,
-    /// In a Try: what was left of phase one when the call arrived; otherwise how long the coordinator
-    /// waits for the answer. `None`: it did not say.
+    /// In a Try: the time left of phase one when the call arrived; otherwise the time for which the
+    /// coordinator waits for the answer. `None` if the call has no such limit.
     pub time_left: Option<Duration>,
-    /// Which call of this operation this is, from 1.
+    /// The number of this call among those of the operation, from 1.
     pub attempt: u32,
-    /// When the call arrived, by this process's monotonic clock.
+    /// The time of arrival, by this process's monotonic clock.
     pub received: Instant,
 }
 
 impl CallContext {
-    /// Reads a call, or says which of its fields makes no sense.
+    /// Reads a call; the error names the field that makes no sense.
     pub(crate) fn read(call: v1::Call) -> Result<Self, String> {
         let operation = read_operation(call.operation())?;
         let mode = read_mode(call.mode())?;
@@ -84,22 +84,22 @@ impl CallContext {
         })
     }
 
-    /// When what [`time_left`](Self::time_left) says is over.
+    /// Returns the end of the [time that is left](Self::time_left).
     pub fn deadline(&self) -> Option<Instant> {
         self.time_left
             .and_then(|left| self.received.checked_add(left))
     }
 
-    /// Reads the result of an action that this one comes after; `None` if there is none.
+    /// Reads the result of an action that this one comes after; returns `None` if there is none.
     pub fn result_of<T: Payload>(&self, action: &str) -> Result<Option<T>, PayloadError> {
         self.results.get(action).map(T::decode).transpose()
     }
 }
 
-/// One call with its request, read from the payload. It gives every field of [`CallContext`] too.
+/// A call with its request, read from the payload. Dereferences to its [`CallContext`].
 #[derive(Clone, Debug)]
 pub struct Call<T> {
-    /// What is asked for; the same in Try, Confirm and Cancel.
+    /// The request; the same in Try, Confirm and Cancel.
     pub request: T,
     context: Arc<CallContext>,
     tried: Option<Bytes>,
@@ -114,8 +114,8 @@ impl<T> Call<T> {
         }
     }
 
-    /// In a Confirm or Cancel: what this action's own Try returned, as its barrier row says. `None`
-    /// where no Try is known to have ended.
+    /// Returns, in a Confirm or Cancel, the result of this action's own Try, from its barrier row.
+    /// `None` if the row records no Try that ended.
     pub fn tried<R: Payload>(&self) -> Result<Option<R>, PayloadError> {
         self.tried.as_ref().map(R::decode).transpose()
     }
@@ -129,7 +129,7 @@ impl<T> Deref for Call<T> {
     }
 }
 
-/// What is wrong with a name; `None`: nothing.
+/// Returns the problem with a name, if it has one.
 pub(crate) fn name_problem(name: &str) -> Option<String> {
     if name.is_empty() {
         Some(format!(
@@ -157,7 +157,7 @@ pub(crate) fn read_tx_id(text: &str) -> Result<Uuid, String> {
     }
 }
 
-/// When a transaction's id was made, by what the id says: milliseconds since 1970.
+/// Returns the time that is encoded in a transaction's id, in milliseconds since 1970.
 pub(crate) fn begun_ms(tx_id: Uuid) -> u64 {
     let (seconds, nanos) = tx_id.get_timestamp().map_or((0, 0), |time| time.to_unix());
     seconds
@@ -166,7 +166,7 @@ pub(crate) fn begun_ms(tx_id: Uuid) -> u64 {
 }
 
 pub(crate) fn time_left(ms: i64) -> Option<Duration> {
-    // A negative one is over already; 0 is not given.
+    // A negative time is over already; 0 means that none is given.
     (ms != 0).then(|| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
 }
 

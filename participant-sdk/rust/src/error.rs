@@ -1,11 +1,11 @@
-//! What goes wrong in a participant.
+//! Errors of a participant.
 
 use std::{error::Error, fmt};
 
-/// Why an action's code did not do what it was asked.
+/// The reason for which an action's code did not carry out its operation.
 ///
 /// Every error converts into it with `?` and then means *unknown*: the local transaction is rolled
-/// back and the coordinator asks again. A refusal for a business reason is said on purpose:
+/// back and the coordinator calls again. A refusal for a business reason is returned explicitly:
 ///
 /// ```
 /// # use tercet_sdk::ActionError;
@@ -18,23 +18,24 @@ use std::{error::Error, fmt};
 /// # assert!(freeze(1, 2).is_err());
 /// ```
 ///
-/// It is not itself a `std::error::Error`, because that would forbid the conversion from all of them.
+/// It does not implement `std::error::Error`, because that would rule out the conversion from all
+/// errors.
 #[derive(Debug)]
 pub enum ActionError {
-    /// Definitely not, and never later. In a Try: the effect is rolled back and the rejection is kept.
-    /// In a Confirm or Cancel: everything is rolled back, and the action waits for a person.
+    /// Definitely not done, and never later. In a Try: the effect is rolled back, the rejection is
+    /// kept. In a Confirm or Cancel: everything is rolled back, and the action waits for a person.
     Rejected(String),
-    /// Anything else: nobody can say yet, so it is asked again.
+    /// Anything else: the outcome is unknown, and the call is made again.
     Failed(Box<dyn Error + Send + Sync>),
 }
 
 impl ActionError {
-    /// Refuses for a business reason; at most 1,024 bytes of it are kept.
+    /// Refuses for a business reason, of which at most 1,024 bytes are kept.
     pub fn rejected(reason: impl fmt::Display) -> Self {
         Self::Rejected(reason.to_string())
     }
 
-    /// Failed for a reason that is not a `std::error::Error`, such as a string.
+    /// Fails for a reason that is not a `std::error::Error`, such as a string.
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed(error.into())
     }
@@ -46,17 +47,17 @@ impl<E: Error + Send + Sync + 'static> From<E> for ActionError {
     }
 }
 
-/// A participant that cannot be built as configured.
+/// The configuration of a participant is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct BuildError {
-    /// What is wrong: `participant`, `concurrency`, `handler "freeze"`, …
+    /// The setting that is wrong: `participant`, `concurrency`, `handler "freeze"`, …
     pub field: String,
-    /// What is wrong with it, and what would be accepted.
+    /// The problem with it, and the values that are accepted.
     pub problem: String,
 }
 
-/// Bytes that are not what the action expects.
+/// A payload that cannot be read or written as the type that the action expects.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} cannot be read as {type_name}")]
 pub struct PayloadError {
@@ -66,7 +67,7 @@ pub struct PayloadError {
 }
 
 impl PayloadError {
-    /// Says that `T` could not be read (or written) because of `source`.
+    /// Makes the error that `T` could not be read (or written) because of `source`.
     pub fn new<T>(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             what: "the payload",
@@ -76,7 +77,7 @@ impl PayloadError {
     }
 }
 
-/// The chain of an error, one line: what happened, then each cause.
+/// Formats an error and its chain of causes on one line.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

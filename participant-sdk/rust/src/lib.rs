@@ -2,8 +2,8 @@
 //!
 //! A *participant* is a service that implements actions. An action's code receives the open local
 //! transaction of the participant's own database, in which the *barrier* has already checked that the
-//! call is neither repeated nor late nor out of order. So the code only says what one Try, Confirm or
-//! Cancel changes:
+//! call is neither repeated nor late nor out of order. So the code only contains what one Try, Confirm
+//! or Cancel changes:
 //!
 //! ```no_run
 //! use sqlx::{SqliteConnection, SqlitePool};
@@ -18,7 +18,7 @@
 //! struct FreezePoints;
 //!
 //! impl TccAction<Sqlite> for FreezePoints {
-//!     type Request = Json<Freeze>; // a prost message stands here as it is
+//!     type Request = Json<Freeze>; // or a prost message, without a wrapper
 //!     type Response = ();
 //!
 //!     async fn try_(&self, tx: &mut SqliteConnection, call: &Call<Json<Freeze>>) -> Result<(), ActionError> {
@@ -30,7 +30,7 @@
 //!         .bind(points)
 //!         .bind(user)
 //!         .execute(tx)
-//!         .await?; // an error: rolled back, and asked again
+//!         .await?; // an error: rolled back, and called again
 //!         if frozen.rows_affected() == 0 {
 //!             return Err(ActionError::rejected("short of points")); // the transaction fails
 //!         }
@@ -65,24 +65,24 @@
 //! # }
 //! ```
 //!
-//! # What an action's answer means
+//! # The result of an action
 //!
 //! | the code returns | the coordinator sees | the local transaction |
 //! |---|---|---|
 //! | `Ok` | done | committed, with the barrier's row |
 //! | `Err(`[`ActionError::Rejected`]`)` in a Try | rejected: the transaction fails | only the row is committed, as REJECTED |
 //! | `Err(`[`ActionError::Rejected`]`)` later | rejected: the action waits for a person | rolled back, the row's change too |
-//! | any other error, a panic, no time left | unknown: asked again | rolled back |
+//! | any other error, a panic, no time left | unknown: called again | rolled back |
 //!
 //! A repeated call is answered from the row, without running the code. A Cancel that comes before its
-//! Try leaves a row that refuses the late Try. Deadlocks and busy databases are tried again within the
-//! SDK. The whole table is in [`tercet_barrier`].
+//! Try leaves a row by which the late Try is rejected. On deadlocks and busy databases the SDK itself
+//! repeats the local transaction. The whole table is in [`tercet_barrier`].
 //!
 //! # The three modes
 //!
-//! [`TccAction`] freezes, then confirms or cancels. [`CompensateAction`] really does it and may have to
-//! undo it. [`DeliverAction`] only delivers, once the transaction has succeeded. An effect outside the
-//! database is announced with [`TccAction::external`].
+//! A [`TccAction`] freezes, then confirms or cancels. A [`CompensateAction`] takes effect in phase one
+//! and may have to be undone. A [`DeliverAction`] only delivers, once the transaction has succeeded.
+//! An effect outside the database is declared with [`TccAction::external`].
 //!
 //! # Reaching the coordinator
 //!
@@ -105,7 +105,7 @@ pub use participant::{
 };
 pub use payload::{Json, Payload, Raw};
 pub use sqlx::{MySql, Postgres, Sqlite};
-pub use tercet_barrier::{Mode, Operation, Outcome, initiator::Truth};
+pub use tercet_barrier::{CallAnswer, Mode, Operation, initiator::Truth};
 pub use tercet_proto::v1 as proto;
 
 /// The programs of the README must compile.

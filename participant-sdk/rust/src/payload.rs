@@ -1,16 +1,16 @@
-//! Requests and responses as bytes: prost messages as they are, serde types within [`Json`].
+//! Requests and responses as bytes: prost messages directly, serde types within [`Json`].
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::PayloadError;
 
-/// What an action takes or returns. Every prost message is one; other types go within [`Json`] or
-/// [`Raw`]. `()` is an action that takes or returns nothing.
+/// A type that an action takes or returns. Every prost message is one; other types go within [`Json`]
+/// or [`Raw`]. An action that takes or returns nothing uses `()`.
 pub trait Payload: Sized + Send + Sync + 'static {
-    /// Reads it.
+    /// Reads a value.
     fn decode(bytes: &Bytes) -> Result<Self, PayloadError>;
-    /// Writes it.
+    /// Writes the value.
     fn encode(&self) -> Result<Vec<u8>, PayloadError>;
 }
 
@@ -40,7 +40,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Payload for Json<T
     }
 }
 
-/// The bytes as they are.
+/// Bytes, passed on unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Raw(pub Bytes);
 

@@ -1,12 +1,12 @@
-//! Words that go to the coordinator: bounded, and storable in every database.
+//! Texts that go to the coordinator: bounded, and storable in every database.
 
 use std::any::Any;
 
-use tercet_barrier::Outcome;
+use tercet_barrier::CallAnswer;
 
 use crate::{context::CallContext, database::MAX_RESULT_BYTES};
 
-/// The longest reason or error, in bytes; longer ones are cut.
+/// The length of the longest reason or error, in bytes; longer ones are cut.
 pub(crate) const MAX_REASON_BYTES: usize = 1_024;
 
 /// Cuts a text to [`MAX_REASON_BYTES`], between characters, and replaces NUL, which PostgreSQL cannot
@@ -21,20 +21,20 @@ pub(crate) fn cut(mut text: String) -> String {
     text
 }
 
-/// What is wrong with a result of `bytes` bytes.
+/// Describes a result of `bytes` bytes as too long.
 pub(crate) fn too_long(bytes: usize) -> String {
     format!("the result has {bytes} bytes; at most {MAX_RESULT_BYTES} are accepted")
 }
 
-/// What a panic in an action's code means: nobody can say.
-pub(crate) fn panicked(call: &CallContext, panic: &(dyn Any + Send)) -> Outcome {
+/// Logs a panic of an action's code, and returns UNKNOWN for it.
+pub(crate) fn panicked(call: &CallContext, panic: &(dyn Any + Send)) -> CallAnswer {
     let words = panic_words(panic);
     tracing::error!(tx_id = %call.tx_id, action = call.action, handler = call.handler,
         operation = ?call.operation, panic = words, "the action's code panicked");
-    Outcome::Unknown(cut(format!("the action's code panicked: {words}")))
+    CallAnswer::Unknown(cut(format!("the action's code panicked: {words}")))
 }
 
-/// The words of a panic, where it has some.
+/// Returns the message of a panic, if it has one.
 pub(crate) fn panic_words(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()

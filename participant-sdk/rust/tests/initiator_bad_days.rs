@@ -1,4 +1,4 @@
-//! What the initiator's client makes of lost replies, broken streams and dead coordinators.
+//! The initiator's client under lost replies, broken streams and dead coordinators.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -273,7 +273,7 @@ async fn a_live_transaction_is_left_alone_once_a_decision_was_asked_for() {
     tx.commit().await.unwrap_err();
     drop(tx);
     client.begin("order", "2").send().await.unwrap().leave();
-    // What a drop sends would come before this.
+    // A request sent by a drop would arrive before this one.
     let Err(Error::Reply(_)) = client.outcome(Uuid::now_v7()).await else {
         panic!()
     };

@@ -1,4 +1,4 @@
-//! The context of a transaction survives the way through gRPC metadata.
+//! The context of a transaction passes unchanged through gRPC metadata.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 type Answer = Response<Option<TransactionContext>>;
 
-/// A service behind the server's layer that answers with the context it finds.
+/// Serves a request behind the server's layer, and answers with the context that is found there.
 async fn serve(request: Request<()>) -> Answer {
     let service = service_fn(|request: Request<()>| async move {
         let context = request.extensions().get::<TransactionContext>().cloned();
@@ -27,7 +27,7 @@ async fn serve(request: Request<()>) -> Answer {
     served.await.unwrap()
 }
 
-/// The request as it leaves the client's layer.
+/// Returns the request as it leaves the client's layer.
 async fn send(context: TransactionContext) -> Request<()> {
     let service = service_fn(|mut request: Request<()>| async move {
         request.extensions_mut().clear();

@@ -1,4 +1,4 @@
-//! The initiator's own local transaction and its check-back come to one truth.
+//! The initiator's own local transaction and its check-back agree.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -176,7 +176,7 @@ async fn local_commit_and_check_back_race_to_one_truth() {
         let mut tx = initiator.begin(Uuid::now_v7()).await;
         let tx_id = tx.id();
         let asked_back = async {
-            // Other moments of the race in other rounds.
+            // Each round starts the check-back at another moment.
             for _ in 0..round * 4 {
                 tokio::task::yield_now().await;
             }

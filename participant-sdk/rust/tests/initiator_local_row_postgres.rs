@@ -1,4 +1,5 @@
-//! On a server, the check-back waits behind the open local transaction, or forbids its commit.
+//! On a database server the check-back waits behind the open local transaction, or prevents its
+//! commit.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -17,9 +18,9 @@ use tercet_sdk::{
 };
 use uuid::Uuid;
 
-/// Rounds of the race; the check-back comes at another moment in each.
+/// The rounds of the race; in each the check-back comes at another moment.
 const ROUNDS: usize = 40;
-/// Less than a check-back waits.
+/// The limit of a wait in a test; no longer than a check-back waits.
 const SOON: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -85,7 +86,7 @@ async fn local_commit_and_check_back_race_to_one_truth() {
     println!("{paid} paid, {failed} failed");
 }
 
-/// The window in which the row is inserted and not yet committed: the check-back waits, then reads.
+/// While the row is inserted and not yet committed, the check-back waits, and then reads it.
 #[tokio::test]
 async fn a_check_back_waits_behind_the_open_local_transaction() {
     let server = PostgresServer::shared().await.unwrap();

@@ -1,5 +1,5 @@
-//! The matching: the coordinator's decision x the points ledger x the coupons ledger x the initiator's
-//! orders x what the initiator was told, order by order.
+//! The comparison of the books, order by order: the coordinator's decision, the points ledger, the coupons
+//! ledger, the initiator's own orders, and the answers that the initiator got.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -12,44 +12,44 @@ use uuid::Uuid;
 use crate::{
     cast::{COUPON, Places, Role, look},
     initiator::{BUSINESS_TYPE, Order},
-    points::Mode,
+    points::Exchange,
 };
 
-/// Rows of one page.
+/// Rows per page.
 const PAGE: u32 = 500;
 const POINTS_LEDGER: &str = "SELECT tx_id, kind, points AS amount FROM ledger";
 const COUPONS_LEDGER: &str = "SELECT tx_id, kind, 1 AS amount FROM ledger";
 
-/// What came of all orders.
+/// The balance of all orders.
 #[derive(Clone, Debug, Default)]
 pub struct Sheet {
-    /// Decided SUCCESS and at their end.
+    /// Orders decided SUCCESS and finished.
     pub committed: usize,
-    /// Decided FAILURE and at their end.
+    /// Orders decided FAILURE and finished.
     pub rolled_back: usize,
-    /// Parked, where a person can see them.
+    /// Parked orders.
     pub parked: usize,
-    /// What does not fit, precisely.
+    /// Contradictions between the books.
     pub wrong: Vec<String>,
 }
 
-/// What one service did for one transaction.
+/// The movements of one service for one transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Moved {
-    /// Movements by their kind.
+    /// The number of movements by kind.
     kinds: BTreeMap<String, i64>,
-    /// What is frozen or reserved.
+    /// The amount that is frozen or reserved.
     held: i64,
-    /// What is spent or issued.
+    /// The amount that is spent or issued.
     taken: i64,
 }
 
-/// Reads all books and matches them.
+/// Reads all books and compares them.
 pub async fn match_all(
     places: &Places,
-    mode: Mode,
+    mode: Exchange,
     orders: usize,
-    told: &str,
+    printed: &str,
 ) -> anyhow::Result<Sheet> {
     let client = Client::connect([places.coordinator_url()]).await?;
     let transactions = transactions(&client).await?;
@@ -94,12 +94,12 @@ pub async fn match_all(
     }
     sheet.strangers(&transactions, &points, &coupons);
     sheet.accounts(places).await?;
-    sheet.answers(told, &transactions);
+    sheet.answers(printed, &transactions);
     Ok(sheet)
 }
 
 impl Sheet {
-    /// Whether every book says the same.
+    /// Returns whether the books agree.
     pub fn balances(&self) -> bool {
         self.wrong.is_empty()
     }
@@ -171,7 +171,7 @@ impl Sheet {
         }
     }
 
-    /// Nothing stays frozen when nothing is parked; the sums themselves are constraints of the tables.
+    /// Checks that nothing stays frozen when nothing is parked; the tables' constraints check the sums themselves.
     async fn accounts(&mut self, places: &Places) -> anyhow::Result<()> {
         let pool = look(&places.database(Role::Points)).await?;
         let frozen: i64 = sqlx::query("SELECT COALESCE(SUM(frozen), 0) FROM account")
@@ -198,9 +198,9 @@ impl Sheet {
         Ok(())
     }
 
-    /// What the initiator was told stands.
-    fn answers(&mut self, told: &str, transactions: &BTreeMap<String, Vec<Transaction>>) {
-        for line in told
+    /// Checks that every answer to the initiator agrees with the decision.
+    fn answers(&mut self, printed: &str, transactions: &BTreeMap<String, Vec<Transaction>>) {
+        for line in printed
             .lines()
             .filter_map(|line| line.strip_prefix("answered "))
         {
@@ -220,14 +220,14 @@ impl Sheet {
                 });
             if stands != decision {
                 self.wrong.push(format!(
-                    "{tx_id}: its initiator was told {decision}, it is {stands}"
+                    "{tx_id}: its initiator was answered {decision}, it is {stands}"
                 ));
             }
         }
     }
 }
 
-/// Every transaction, by its order.
+/// Reads every transaction, by its order.
 async fn transactions(client: &Client) -> anyhow::Result<BTreeMap<String, Vec<Transaction>>> {
     let mut found: BTreeMap<String, Vec<Transaction>> = BTreeMap::new();
     let mut cursor = String::new();
@@ -252,7 +252,7 @@ async fn transactions(client: &Client) -> anyhow::Result<BTreeMap<String, Vec<Tr
     }
 }
 
-/// Everything that stands in a ledger, by transaction.
+/// Returns the number of transactions that are neither finished nor parked, up to 10; `None` without an answer.
 async fn ledger(file: &Path, select: &'static str) -> anyhow::Result<BTreeMap<String, Moved>> {
     let pool = look(file).await?;
     let mut found: BTreeMap<String, Moved> = BTreeMap::new();
@@ -275,7 +275,7 @@ async fn ledger(file: &Path, select: &'static str) -> anyhow::Result<BTreeMap<St
     Ok(found)
 }
 
-/// The initiator's own orders, and their transactions.
+/// Reads the initiator's own orders, with their transactions.
 async fn own_orders(pool: &SqlitePool) -> anyhow::Result<BTreeMap<String, String>> {
     let rows = sqlx::query("SELECT order_id, tx_id FROM orders")
         .fetch_all(pool)

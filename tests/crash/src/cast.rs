@@ -1,4 +1,4 @@
-//! The four parts, as processes of this program: each is the code that ships, put together anew.
+//! The four processes, each made of the code that ships and assembled anew.
 
 use std::{
     net::SocketAddr,
@@ -22,16 +22,16 @@ use tonic::service::Routes;
 pub const LEASE: Duration = Duration::from_secs(1);
 /// Users with points.
 pub const USERS: usize = 8;
-/// The user that never has enough of them.
+/// The user that never has enough points.
 pub const POOR: &str = "poor";
-/// What each user opens with.
+/// The points of each user at the start.
 pub const OPENING: i64 = 1_000_000;
 /// The kind of coupon.
 pub const COUPON: &str = "coffee";
 /// The handler of both services that takes a message.
 pub const DELIVER: &str = "deliver";
 
-/// One part.
+/// The role of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
 pub enum Role {
     /// The coordinator.
@@ -40,12 +40,12 @@ pub enum Role {
     Points,
     /// The participant that gives coupons.
     Coupons,
-    /// Who begins.
+    /// The process that begins transactions.
     Initiator,
 }
 
 impl Role {
-    /// Every part.
+    /// Every role.
     pub const ALL: [Self; 4] = [
         Self::Coordinator,
         Self::Points,
@@ -64,36 +64,36 @@ impl Role {
     }
 }
 
-/// Where everything is.
+/// The addresses and the folder of one exchange.
 #[derive(Args, Clone, Debug)]
 pub struct Places {
-    /// The folder of the databases.
+    /// The folder of the databases
     #[arg(long)]
     pub folder: PathBuf,
-    /// Where the coordinator listens.
+    /// The address of the coordinator
     #[arg(long)]
     pub coordinator: SocketAddr,
-    /// Where the points service listens.
+    /// The address of the points service
     #[arg(long)]
     pub points: SocketAddr,
-    /// Where the coupons service listens.
+    /// The address of the coupons service
     #[arg(long)]
     pub coupons: SocketAddr,
 }
 
 impl Places {
-    /// The database of a part.
+    /// Returns the database file of a role.
     pub fn database(&self, role: Role) -> PathBuf {
         self.folder.join(format!("{}.db", role.word()))
     }
 
-    /// The coordinator's address.
+    /// Returns the coordinator's URL.
     pub fn coordinator_url(&self) -> String {
         format!("http://{}", self.coordinator)
     }
 }
 
-/// The coordinator, until it is told to stop.
+/// Runs the coordinator until a signal stops it.
 pub async fn coordinator(places: &Places) -> anyhow::Result<()> {
     let listener = TcpListener::bind(places.coordinator).await?;
     let store =
@@ -109,7 +109,7 @@ pub async fn coordinator(places: &Places) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The points service, until it is told to stop.
+/// Runs the points service until a signal stops it.
 pub async fn points(places: &Places) -> anyhow::Result<()> {
     let pool = demo_service::open(&places.database(Role::Points)).await?;
     let accounts = (0..USERS)
@@ -124,7 +124,7 @@ pub async fn points(places: &Places) -> anyhow::Result<()> {
     run(participant, places, places.points).await
 }
 
-/// The coupons service, until it is told to stop.
+/// Runs the coupons service until a signal stops it.
 pub async fn coupons(places: &Places) -> anyhow::Result<()> {
     let pool = demo_service::open(&places.database(Role::Coupons)).await?;
     let seed = demo_coupons::seed::Seed::parse(&format!(
@@ -152,11 +152,11 @@ async fn run(participant: Participant, places: &Places, listen: SocketAddr) -> a
 }
 
 async fn until_stopped() {
-    // Without signals only a kill ends it, which is what happens to it here anyway.
+    // If signals cannot be received, the process ends when it is killed, as most do here.
     let _ = stopped(false).await;
 }
 
-/// The name of a user with points.
+/// Returns the name of a user with points.
 pub fn user_name(user: usize) -> String {
     format!("user-{}", user % USERS)
 }
@@ -207,7 +207,7 @@ impl DeliverAction<Sqlite> for DeliverCoupon {
     }
 }
 
-/// Opens a database of a part that may be running, to look at it.
+/// Opens the database of a process that may be running, for reading.
 pub async fn look(file: &Path) -> Result<SqlitePool, sqlx::Error> {
     demo_service::open(file).await
 }

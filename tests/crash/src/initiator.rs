@@ -1,7 +1,7 @@
-//! The part that begins: it feeds every order, tells what it is answered, and stays to be asked back.
+//! The initiator: it sends every order, prints every answer, and stays to be asked back.
 //!
-//! It keeps nothing but its own orders. Killed and started again, it hands over every order once more,
-//! and `unique_business` answers those that were there already.
+//! It keeps only its own orders. After a kill and a restart it sends every order once more,
+//! and `unique_business` answers those that exist.
 
 use std::{io::Write, time::Duration};
 
@@ -24,7 +24,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     cast::{COUPON, DELIVER, POOR, Places, Role, user_name},
-    points::Mode,
+    points::Exchange,
 };
 
 /// The business type of every transaction.
@@ -33,18 +33,18 @@ pub const BUSINESS_TYPE: &str = "exchange";
 pub const POINTS_ACTION: &str = "points";
 /// The action that gives a coupon.
 pub const COUPON_ACTION: &str = "coupon";
-/// What it tells when every order was answered.
+/// The line that it prints when every order was answered.
 pub const DONE: &str = "done";
 
-/// Phase one of a transaction that the initiator leads: soon over, so that check-backs come soon.
+/// The length of phase one where the initiator leads: short, so that check-backs come soon.
 const LED_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// Phase one of an Execute: long enough for a participant to come back.
+/// The length of phase one of an Execute: long enough for a participant to restart.
 const EXECUTE_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long an answer is waited for before the order is given up as unanswered.
+/// The longest wait for an answer, after which the order counts as unanswered.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often the end of a transaction is asked for.
+/// The interval at which an undecided transaction is read.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long a Try that the initiator calls itself may take.
+/// The longest wait for the answer to a Try that the initiator calls itself.
 const TRY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// One order.
@@ -52,16 +52,16 @@ const TRY_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct Order {
     /// Its number.
     pub number: usize,
-    /// Whose points.
+    /// The user.
     pub user: String,
-    /// How many.
+    /// The number of points.
     pub points: i64,
 }
 
 impl Order {
-    /// The order with this number: nobody keeps a list.
-    pub fn new(mode: Mode, number: usize) -> Self {
-        let is_poor = number % 6 == 1 && mode != Mode::Deliver;
+    /// Makes the order with this number.
+    pub fn new(mode: Exchange, number: usize) -> Self {
+        let is_poor = number % 6 == 1 && mode != Exchange::Deliver;
         Self {
             number,
             user: if is_poor {
@@ -73,17 +73,17 @@ impl Order {
         }
     }
 
-    /// Its id, which is the business id.
+    /// Returns its id, which is the business id.
     pub fn id(&self) -> String {
         format!("order-{}", self.number)
     }
 
-    /// Whether the initiator's own change fails.
+    /// Returns whether the initiator's own change fails.
     fn changes_its_mind(&self) -> bool {
         self.number % 6 == 4
     }
 
-    /// Whether the initiator never decides, so that it has to be asked back.
+    /// Returns whether the initiator never decides, so that it has to be asked back.
     fn is_forgotten(&self) -> bool {
         self.number % 6 == 3
     }
@@ -104,21 +104,21 @@ impl Order {
         }
     }
 
-    fn actions(&self, mode: Mode) -> [Action; 2] {
+    fn actions(&self, mode: Exchange) -> [Action; 2] {
         let points = Role::Points.word();
         let coupons = Role::Coupons.word();
         let [points, coupon] = match mode {
-            Mode::Tcc | Mode::Led => [
+            Exchange::Tcc | Exchange::Led => [
                 Action::tcc(POINTS_ACTION, points).handler(FREEZE_POINTS),
                 Action::tcc(COUPON_ACTION, coupons).handler(RESERVE_COUPON),
             ],
-            Mode::Compensate => [
+            Exchange::Compensate => [
                 Action::compensate(POINTS_ACTION, points).handler(DEDUCT_POINTS),
                 Action::compensate(COUPON_ACTION, coupons)
                     .handler(ISSUE_COUPON)
                     .after([POINTS_ACTION]),
             ],
-            Mode::Deliver => [
+            Exchange::Deliver => [
                 Action::deliver(POINTS_ACTION, points).handler(DELIVER),
                 Action::deliver(COUPON_ACTION, coupons).handler(DELIVER),
             ],
@@ -134,12 +134,12 @@ impl Order {
     }
 }
 
-/// What it is to do.
+/// The initiator's task.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Task {
     /// How points are exchanged
     #[arg(long)]
-    pub mode: Mode,
+    pub mode: Exchange,
     /// Orders, from number 0
     #[arg(long)]
     pub orders: usize,
@@ -148,7 +148,7 @@ pub struct Task {
     pub at_once: usize,
 }
 
-/// The initiator, until it is killed.
+/// Runs the initiator until it is killed.
 pub async fn run(places: &Places, task: &Task) -> anyhow::Result<()> {
     let pool = demo_service::open(&places.database(Role::Initiator)).await?;
     create_table(&pool).await?;
@@ -178,8 +178,8 @@ pub async fn run(places: &Places, task: &Task) -> anyhow::Result<()> {
         stream::iter(0..task.orders)
             .for_each_concurrent(task.at_once, |number| initiator.order(number))
             .await;
-        tell(DONE);
-        // What is still open may have to be asked back.
+        print(DONE);
+        // Transactions that are still open may be asked back.
         std::future::pending::<anyhow::Result<()>>().await
     };
     tokio::select! {
@@ -194,21 +194,21 @@ fn channel(at: std::net::SocketAddr) -> anyhow::Result<Channel> {
         .connect_lazy())
 }
 
-fn tell(line: &str) {
-    // Nobody is left to be told when the pipe is gone.
+fn print(line: &str) {
+    // Without the pipe there is no reader left.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
 struct Initiator {
     client: Client,
     pool: SqlitePool,
-    mode: Mode,
+    mode: Exchange,
     points: Channel,
     coupons: Channel,
 }
 
 impl Initiator {
-    /// Waits until the coordinator knows this process as a participant: it is named in check-backs.
+    /// Waits until the coordinator knows this process as a participant, which check-backs name.
     async fn is_known(&self) -> anyhow::Result<()> {
         let give_up = Instant::now() + PATIENCE;
         while Instant::now() < give_up {
@@ -230,7 +230,7 @@ impl Initiator {
         anyhow::bail!("the coordinator does not get to know this process")
     }
 
-    /// Carries out one order, and tells what came of it.
+    /// Carries out one order, and prints its outcome.
     async fn order(&self, number: usize) {
         let order = Order::new(self.mode, number);
         let outcome = if self.mode.is_led() {
@@ -241,11 +241,11 @@ impl Initiator {
         match outcome {
             Ok(outcome) => match outcome.decision() {
                 Some(decision) => {
-                    tell(&format!("answered {number} {} {decision}", outcome.tx_id()));
+                    print(&format!("answered {number} {} {decision}", outcome.tx_id()));
                 }
-                None => tell(&format!("undecided {number} {}", outcome.tx_id())),
+                None => print(&format!("undecided {number} {}", outcome.tx_id())),
             },
-            Err(error) => tell(&format!("unanswered {number} {error:#}")),
+            Err(error) => print(&format!("unanswered {number} {error:#}")),
         }
     }
 
@@ -274,17 +274,17 @@ impl Initiator {
                     .max_interval(Duration::from_millis(500)),
             );
         let mut live = match self.mode {
-            Mode::Deliver => {
+            Exchange::Deliver => {
                 let [points, coupon] = order.actions(self.mode);
                 draft.action(points).action(coupon).send().await?
             }
             _ => draft.send().await?,
         };
         if live.latest().is_repeated() {
-            // Begun before this process was: by now its local commit is done, or never will be.
+            // Begun by an earlier run of this process: by now its local commit is done, or never will be.
             return self.decided(live.latest().clone()).await;
         }
-        if self.mode == Mode::Led
+        if self.mode == Exchange::Led
             && let Err(reason) = self.try_all(&mut live, order).await
         {
             return match live.rollback(reason).await {
@@ -320,7 +320,7 @@ impl Initiator {
             .await;
         match committed {
             Ok((_, outcome)) => Ok(outcome),
-            // Whatever went wrong, the transaction is decided in the end.
+            // After any error the transaction is still decided in the end.
             Err(_) => self.decided(live.latest().clone()).await,
         }
     }
@@ -403,7 +403,7 @@ impl Initiator {
         Err(last)
     }
 
-    /// Waits until the transaction is decided, whoever decides it.
+    /// Waits until the transaction is decided, by any party.
     async fn decided(&self, mut outcome: Outcome) -> anyhow::Result<Outcome> {
         let give_up = Instant::now() + PATIENCE;
         while outcome.decision().is_none() && Instant::now() < give_up {

@@ -1,19 +1,19 @@
 //! Crash tests with real processes on real databases.
 //!
-//! One program plays every part: it starts itself as coordinator, points service, coupons service and
+//! One program plays every role: it starts itself as coordinator, points service, coupons service and
 //! initiator, all four made of the code that ships, lets them exchange points for coupons, and kills or
-//! stops one of them at a named point or at any time. What died is started again. In the end every
+//! stops one of them at a named point or at any time. Dead processes are started again. In the end every
 //! transaction must be final or visibly parked, and the books must agree: the coordinator's decision,
-//! the points ledger, the coupons ledger, the initiator's own orders, and whatever the initiator was
-//! told.
+//! the points ledger, the coupons ledger, the initiator's own orders, and the answers that the initiator
+//! got.
 //!
-//! | module | what it knows |
+//! | module | holds |
 //! |---|---|
-//! | [`points`] | the fail points, and what is exchanged when they are reached |
-//! | [`cast`] | the four parts, as processes |
-//! | [`initiator`] | the part that begins, and what it tells |
+//! | [`points`] | the fail points, and the exchanges that reach them |
+//! | [`cast`] | the four roles, as processes |
+//! | [`initiator`] | the process that begins, and its output |
 //! | [`stage`] | the processes: starting, killing, stopping, waiting for the end |
-//! | [`books`] | the matching |
+//! | [`books`] | the comparison of the books |
 //! | [`matrix`] | point x mode x signal |
 //! | [`storm`] | kills and stops at random |
 

@@ -1,4 +1,4 @@
-//! Plays the crash matrix, or one part of it. See the library for what it is.
+//! Runs the crash matrix, or one role of it. See the library for a description.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -8,12 +8,12 @@ use tercet_crash::{
     cast::{self, Places, Role},
     initiator::{self, Task},
     matrix::{self, Cell},
-    points::Mode,
+    points::Exchange,
     stage::Signal,
     storm::{self, Storm},
 };
 
-/// Kills and stops real processes, and looks at the books afterwards
+/// Kills and stops real processes, and compares the books afterwards
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -24,7 +24,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// One part of the play: what the program starts itself as
+    /// One role; the program starts itself with it
     #[command(hide = true)]
     Play {
         role: Role,
@@ -40,7 +40,7 @@ struct Choice {
     /// Write the table to this file
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
-    /// A few cells only: what every test run plays
+    /// A few cells only, as every test run plays them
     #[arg(long)]
     short: bool,
     /// Points whose name contains this
@@ -48,7 +48,7 @@ struct Choice {
     only: Option<String>,
     /// This mode only
     #[arg(long)]
-    mode: Option<Mode>,
+    mode: Option<Exchange>,
     /// This signal only
     #[arg(long)]
     signal: Option<Signal>,
@@ -90,30 +90,30 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 async fn play(choice: &Choice) -> anyhow::Result<ExitCode> {
     let cells = choice.cells();
-    let mut fates = Vec::with_capacity(cells.len());
+    let mut results = Vec::with_capacity(cells.len());
     for cell in cells {
-        let fate = matrix::play(cell).await;
+        let result = matrix::play(cell).await;
         println!(
             "{} {}: {} ({:.1} s to final)",
-            if fate.is_good { "good" } else { "NOT GOOD" },
+            if result.is_good { "good" } else { "NOT GOOD" },
             cell.name(),
-            fate.result,
-            fate.to_final.as_secs_f64()
+            result.summary,
+            result.to_final.as_secs_f64()
         );
-        fates.push(fate);
+        results.push(result);
     }
-    let mut is_good = fates.iter().all(|fate| fate.is_good);
+    let mut is_good = results.iter().all(|result| result.is_good);
     let mut storms = Vec::new();
-    let mut kills = fates
+    let mut kills = results
         .iter()
-        .filter(|fate| fate.is_good && fate.cell.signal == Signal::Kill)
+        .filter(|result| result.is_good && result.cell.signal == Signal::Kill)
         .count();
     for number in 0..choice.storms {
         let seed = choice.seed + number;
         let mode = choice
             .mode
-            .unwrap_or(Mode::ALL[usize::try_from(seed % 4).unwrap_or(0)]);
-        let aftermath = storm::rage(Storm {
+            .unwrap_or(Exchange::ALL[usize::try_from(seed % 4).unwrap_or(0)]);
+        let result = storm::run(Storm {
             seed,
             mode,
             orders: choice.orders,
@@ -121,17 +121,17 @@ async fn play(choice: &Choice) -> anyhow::Result<ExitCode> {
         })
         .await
         .with_context(|| format!("the storm of seed {seed}, mode {mode}"))?;
-        println!("{aftermath}");
-        is_good &= aftermath.is_good();
-        kills += aftermath.kills();
-        storms.push(aftermath.to_string());
+        println!("{result}");
+        is_good &= result.is_good();
+        kills += result.kills();
+        storms.push(result.to_string());
     }
-    println!("{} cells, {kills} kills", fates.len());
+    println!("{} cells, {kills} kills", results.len());
     if let Some(file) = &choice.write {
         let page = if choice.only_storms {
             matrix::with_storms(&std::fs::read_to_string(file)?, &storms)
         } else {
-            matrix::page(&fates, &storms)
+            matrix::page(&results, &storms)
         };
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
     }

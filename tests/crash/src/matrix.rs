@@ -1,4 +1,4 @@
-//! Point x mode x signal, cell by cell, and the table that comes of it.
+//! The matrix of point, mode and signal, cell by cell, and its table.
 
 use std::{
     fmt::Write as _,
@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    points::{FailPoint, Mode, POINTS},
+    points::{Exchange, FailPoint, POINTS},
     stage::{Load, STANDSTILL, Signal, Stage},
 };
 
@@ -14,7 +14,7 @@ use crate::{
 pub const ORDERS: usize = 24;
 /// Orders of one cell that are open at once.
 const AT_ONCE: usize = 8;
-/// Where the storms begin on the page.
+/// The beginning of the storms' part of the page.
 const STORMS: &str = "
 ## At random, under load
 
@@ -22,41 +22,41 @@ Any of the four is killed (and started again) or stopped (for up to two seconds)
 decides. Made by `cargo crash --only-storms --storms COUNT --write docs/crash-matrix.md`.
 
 ";
-/// How long a cell may take after its hit.
+/// The longest time from the hit to the end of a cell.
 const END_WITHIN: Duration = Duration::from_mins(1);
 
-/// One hit.
+/// One cell of the matrix.
 #[derive(Clone, Copy, Debug)]
 pub struct Cell {
-    /// Where.
+    /// The fail point.
     pub point: FailPoint,
-    /// While this is exchanged.
-    pub mode: Mode,
-    /// How.
+    /// The mode of the exchange.
+    pub mode: Exchange,
+    /// The signal.
     pub signal: Signal,
 }
 
 impl Cell {
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> String {
         format!("{} {} {}", self.point.name, self.mode, self.signal.word())
     }
 }
 
-/// What came of a cell.
+/// The result of a cell.
 #[derive(Clone, Debug)]
-pub struct Fate {
-    /// Which.
+pub struct CellResult {
+    /// The cell.
     pub cell: Cell,
-    /// In a few words, for the table.
-    pub result: String,
-    /// Whether all is well.
+    /// A few words for the table.
+    pub summary: String,
+    /// Whether the books agree and everything ended in time.
     pub is_good: bool,
-    /// From the hit until nothing was open any more.
+    /// The time from the hit until nothing was open any more.
     pub to_final: Duration,
 }
 
-/// Every cell.
+/// Returns every cell.
 pub fn all() -> Vec<Cell> {
     let mut cells = Vec::new();
     for point in POINTS {
@@ -73,17 +73,25 @@ pub fn all() -> Vec<Cell> {
     cells
 }
 
-/// A few cells in which every process dies at the moments that matter most, one of them stopped.
+/// Returns a few cells in which each process is hit at the moments that matter most.
 pub fn short() -> Vec<Cell> {
     let chosen = [
-        ("coordinator.commit.before", Mode::Compensate, Signal::Kill),
-        ("coordinator.commit.after", Mode::Tcc, Signal::Kill),
-        ("coordinator.call.after", Mode::Led, Signal::Stop),
-        ("barrier.commit.before", Mode::Tcc, Signal::Kill),
-        ("barrier.commit.after", Mode::Compensate, Signal::Kill),
-        ("initiator.execute.after", Mode::Tcc, Signal::Kill),
-        ("initiator.local_commit.after", Mode::Deliver, Signal::Kill),
-        ("initiator.add_action.after", Mode::Led, Signal::Kill),
+        (
+            "coordinator.commit.before",
+            Exchange::Compensate,
+            Signal::Kill,
+        ),
+        ("coordinator.commit.after", Exchange::Tcc, Signal::Kill),
+        ("coordinator.call.after", Exchange::Led, Signal::Stop),
+        ("barrier.commit.before", Exchange::Tcc, Signal::Kill),
+        ("barrier.commit.after", Exchange::Compensate, Signal::Kill),
+        ("initiator.execute.after", Exchange::Tcc, Signal::Kill),
+        (
+            "initiator.local_commit.after",
+            Exchange::Deliver,
+            Signal::Kill,
+        ),
+        ("initiator.add_action.after", Exchange::Led, Signal::Kill),
     ];
     all()
         .into_iter()
@@ -92,19 +100,19 @@ pub fn short() -> Vec<Cell> {
 }
 
 /// Plays one cell.
-pub async fn play(cell: Cell) -> Fate {
+pub async fn play(cell: Cell) -> CellResult {
     match played(cell).await {
-        Ok(fate) => fate,
-        Err(error) => Fate {
+        Ok(result) => result,
+        Err(error) => CellResult {
             cell,
-            result: format!("{error:#}"),
+            summary: format!("{error:#}"),
             is_good: false,
             to_final: Duration::ZERO,
         },
     }
 }
 
-async fn played(cell: Cell) -> anyhow::Result<Fate> {
+async fn played(cell: Cell) -> anyhow::Result<CellResult> {
     let load = Load {
         mode: cell.mode,
         orders: ORDERS,
@@ -121,27 +129,32 @@ async fn played(cell: Cell) -> anyhow::Result<Fate> {
         to_final += STANDSTILL;
     }
     let sheet = stage.sheet().await?;
-    let mut result = format!(
+    let mut summary = format!(
         "{} committed, {} rolled back",
         sheet.committed, sheet.rolled_back
     );
     if sheet.parked > 0 {
-        let _ = write!(result, ", {} parked", sheet.parked);
+        let _ = write!(summary, ", {} parked", sheet.parked);
     }
     if !sheet.balances() {
-        let _ = write!(result, "; {}; see {}", sheet.wrong.join("; "), stage.keep());
+        let _ = write!(
+            summary,
+            "; {}; see {}",
+            sheet.wrong.join("; "),
+            stage.keep()
+        );
     }
-    Ok(Fate {
+    Ok(CellResult {
         cell,
         is_good: sheet.balances(),
-        result,
+        summary,
         to_final,
     })
 }
 
-/// The table, as a text for `docs/crash-matrix.md`.
-pub fn page(fates: &[Fate], storms: &[String]) -> String {
-    let good = fates.iter().filter(|fate| fate.is_good).count();
+/// Writes the page `docs/crash-matrix.md`.
+pub fn page(results: &[CellResult], storms: &[String]) -> String {
+    let good = results.iter().filter(|result| result.is_good).count();
     let mut text = format!(
         "# The crash matrix
 
@@ -169,29 +182,29 @@ with two deliveries and a check-back; in **led** the initiator adds the actions 
 |---|---|---|---|---|---|
 ",
         STANDSTILL.as_millis(),
-        fates.len()
+        results.len()
     );
-    for fate in fates {
+    for result in results {
         let Cell {
             point,
             mode,
             signal,
-        } = fate.cell;
+        } = result.cell;
         let _ = writeln!(
             text,
             "| `{}` | {} | {mode} | {} | {}{} | {:.1} s |",
             point.name,
             point.place,
             signal.word(),
-            if fate.is_good { "" } else { "**NOT GOOD**: " },
-            fate.result,
-            fate.to_final.as_secs_f64()
+            if result.is_good { "" } else { "**NOT GOOD**: " },
+            result.summary,
+            result.to_final.as_secs_f64()
         );
     }
     with_storms(&text, storms)
 }
 
-/// The page with these storms in place of those that it has.
+/// Replaces the storms of a page.
 pub fn with_storms(page: &str, storms: &[String]) -> String {
     let table = page.split(STORMS).next().unwrap_or_default();
     if storms.is_empty() {

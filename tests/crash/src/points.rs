@@ -8,7 +8,7 @@ use crate::cast::Role;
 
 /// How points are exchanged for a coupon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Mode {
+pub enum Exchange {
     /// Execute with two TCC actions.
     Tcc,
     /// Execute with two COMPENSATE actions, one after the other.
@@ -19,11 +19,11 @@ pub enum Mode {
     Led,
 }
 
-impl Mode {
+impl Exchange {
     /// Every mode.
     pub const ALL: [Self; 4] = [Self::Tcc, Self::Compensate, Self::Deliver, Self::Led];
 
-    /// Its name on the command line and in the matrix.
+    /// Returns its name on the command line and in the matrix.
     pub fn word(self) -> &'static str {
         match self {
             Self::Tcc => "tcc",
@@ -33,13 +33,13 @@ impl Mode {
         }
     }
 
-    /// Whether the initiator begins and decides, and keeps a row of its own.
+    /// Returns whether the initiator begins and decides, and keeps a row of its own.
     pub fn is_led(self) -> bool {
         matches!(self, Self::Deliver | Self::Led)
     }
 }
 
-impl fmt::Display for Mode {
+impl fmt::Display for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
     }
@@ -48,26 +48,26 @@ impl fmt::Display for Mode {
 /// One place in the code where a process can be killed or stopped.
 #[derive(Clone, Copy, Debug)]
 pub struct FailPoint {
-    /// As in the code.
+    /// Its name in the code.
     pub name: &'static str,
     /// The process that reaches it.
     pub role: Role,
     /// The modes in which it is reached.
-    pub modes: &'static [Mode],
-    /// It hits when it is reached for this time.
+    pub modes: &'static [Exchange],
+    /// The number of times that it must be reached until it hits.
     pub at: u64,
-    /// Where it is, for people.
+    /// Its place, for people.
     pub place: &'static str,
 }
 
-const EXECUTED: &[Mode] = &[Mode::Tcc, Mode::Compensate];
-const LED: &[Mode] = &[Mode::Deliver, Mode::Led];
-const ADDED: &[Mode] = &[Mode::Led];
+const EXECUTED: &[Exchange] = &[Exchange::Tcc, Exchange::Compensate];
+const LED: &[Exchange] = &[Exchange::Deliver, Exchange::Led];
+const ADDED: &[Exchange] = &[Exchange::Led];
 
 const fn point(
     name: &'static str,
     role: Role,
-    modes: &'static [Mode],
+    modes: &'static [Exchange],
     at: u64,
     place: &'static str,
 ) -> FailPoint {
@@ -85,7 +85,7 @@ pub const POINTS: &[FailPoint] = &[
     point(
         "coordinator.begin.received",
         Role::Coordinator,
-        &Mode::ALL,
+        &Exchange::ALL,
         5,
         "a Begin or Execute was read",
     ),
@@ -106,49 +106,49 @@ pub const POINTS: &[FailPoint] = &[
     point(
         "coordinator.commit.before",
         Role::Coordinator,
-        &Mode::ALL,
+        &Exchange::ALL,
         7,
         "before a commit",
     ),
     point(
         "coordinator.commit.after",
         Role::Coordinator,
-        &Mode::ALL,
+        &Exchange::ALL,
         7,
         "after a commit, before its effects are released",
     ),
     point(
         "coordinator.call.before",
         Role::Coordinator,
-        &Mode::ALL,
+        &Exchange::ALL,
         5,
         "before calls are handed to a participant's stream",
     ),
     point(
         "coordinator.call.after",
         Role::Coordinator,
-        &Mode::ALL,
+        &Exchange::ALL,
         5,
         "after that",
     ),
     point(
         "coordinator.result.received",
         Role::Coordinator,
-        &Mode::ALL,
+        &Exchange::ALL,
         5,
         "results were read from a participant's stream",
     ),
     point(
         "coordinator.reply.before",
         Role::Coordinator,
-        &Mode::ALL,
+        &Exchange::ALL,
         3,
         "before replies are handed to an initiator's session",
     ),
     point(
         "coordinator.reply.after",
         Role::Coordinator,
-        &Mode::ALL,
+        &Exchange::ALL,
         3,
         "after that",
     ),
@@ -162,42 +162,42 @@ pub const POINTS: &[FailPoint] = &[
     point(
         "participant.call.received",
         Role::Points,
-        &Mode::ALL,
+        &Exchange::ALL,
         5,
         "calls were read from the stream",
     ),
     point(
         "barrier.insert.before",
         Role::Points,
-        &Mode::ALL,
+        &Exchange::ALL,
         9,
         "in the local transaction, before the barrier's row",
     ),
     point(
         "barrier.commit.before",
         Role::Points,
-        &Mode::ALL,
+        &Exchange::ALL,
         9,
         "row and effect are written, before the local commit",
     ),
     point(
         "barrier.commit.after",
         Role::Points,
-        &Mode::ALL,
+        &Exchange::ALL,
         9,
         "after the local commit, before the result is sent",
     ),
     point(
         "participant.result.before",
         Role::Points,
-        &Mode::ALL,
+        &Exchange::ALL,
         5,
         "before results are sent",
     ),
     point(
         "participant.result.after",
         Role::Points,
-        &Mode::ALL,
+        &Exchange::ALL,
         5,
         "after that",
     ),

@@ -1,5 +1,4 @@
-//! The processes of one exchange: starting them, letting one be hit, starting what died, and waiting for
-//! the end.
+//! The processes of one exchange: starting, hitting and restarting them, and waiting for the end.
 
 use std::{
     collections::BTreeMap,
@@ -23,17 +22,17 @@ use crate::{
     books::{self, Sheet},
     cast::{Places, Role},
     initiator::DONE,
-    points::{FailPoint, Mode},
+    points::{Exchange, FailPoint},
 };
 
-/// How long a stopped process stands still: longer than the coordinator's lease.
+/// The pause of a stopped process: longer than the coordinator's lease.
 pub const STANDSTILL: Duration = Duration::from_millis(1_500);
-/// How long everything may take to start.
+/// The longest wait for all processes to start.
 const START_WITHIN: Duration = Duration::from_secs(30);
-/// How often is looked.
+/// The interval between two looks at a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// What happens to a process.
+/// The signal that hits a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Signal {
     /// SIGKILL; it is started again at once.
@@ -43,7 +42,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// Its name in the matrix.
+    /// Returns its name in the matrix.
     pub fn word(self) -> &'static str {
         match self {
             Self::Kill => "kill",
@@ -52,20 +51,20 @@ impl Signal {
     }
 }
 
-/// What is exchanged.
+/// The orders of one exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// How.
-    pub mode: Mode,
-    /// Orders.
+    /// The mode.
+    pub mode: Exchange,
+    /// The number of orders.
     pub orders: usize,
-    /// Orders that are open at once.
+    /// The number of orders that are open at once.
     pub at_once: usize,
 }
 
-/// The processes of one exchange. Dropped, they are gone with their folder.
+/// The processes of one exchange. When this is dropped they end, and their folder is removed.
 pub struct Stage {
-    /// Where everything is.
+    /// Their addresses and folder.
     pub places: Places,
     load: Load,
     processes: BTreeMap<Role, Daemon>,
@@ -73,7 +72,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts all four; `hit` says where one of them is to be hit, and how.
+    /// Starts all four; `hit` is the point at which one of them is hit, and the signal.
     pub async fn set(load: Load, hit: Option<(FailPoint, Signal)>) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("tercet-crash-")?;
         let at = || anyhow::Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)));
@@ -98,7 +97,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Starts a part, new or again.
+    /// Starts a process, for the first time or again.
     pub fn start(&mut self, role: Role, hit: Option<(FailPoint, Signal)>) -> anyhow::Result<()> {
         let program = std::env::current_exe().context("the path of this program")?;
         let mut command = Command::new(program);
@@ -126,7 +125,7 @@ impl Stage {
                 format!("{}={}@{}", point.name, signal.word(), point.at),
             );
         }
-        // The old one goes first, with its guardian.
+        // The old process goes first, with its guardian.
         self.processes.remove(&role);
         let daemon = Daemon::spawn(role.word(), &mut command, &self.log_of(role))?;
         self.processes.insert(role, daemon);
@@ -137,27 +136,27 @@ impl Stage {
         self.places.folder.join(format!("{}.log", role.word()))
     }
 
-    /// A part that was started.
+    /// Returns a process that was started.
     fn process(&mut self, role: Role) -> anyhow::Result<&mut Daemon> {
         self.processes
             .get_mut(&role)
             .with_context(|| format!("{} was not started", role.word()))
     }
 
-    /// What a part has printed, over all its lives.
+    /// Returns the output of a process, across all its restarts.
     pub fn log(&self, role: Role) -> String {
         std::fs::read(self.log_of(role))
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
     }
 
-    /// Kills a part and starts it again.
+    /// Kills a process and starts it again.
     pub fn restart(&mut self, role: Role) -> anyhow::Result<()> {
         self.process(role)?.kill();
         self.start(role, None)
     }
 
-    /// Lets a part stand still for a while.
+    /// Stops a process for a while.
     pub async fn stand_still(&mut self, role: Role, pause: Duration) -> anyhow::Result<()> {
         self.process(role)?.stop();
         tokio::time::sleep(pause).await;
@@ -172,7 +171,7 @@ impl Stage {
             if self.attached_now().await == Some(2) {
                 return Ok(());
             }
-            self.nobody_fell()?;
+            self.check_running()?;
             if Instant::now() > give_up {
                 bail!(
                     "the participants did not attach in {START_WITHIN:?}; see {}",
@@ -200,7 +199,7 @@ impl Stage {
         )
     }
 
-    fn nobody_fell(&mut self) -> anyhow::Result<()> {
+    fn check_running(&mut self) -> anyhow::Result<()> {
         for (role, process) in &mut self.processes {
             if !process.is_running() {
                 bail!(
@@ -213,8 +212,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until the point was hit and lets the process go on or starts it again; false: it was not
-    /// reached before everything was done.
+    /// Waits until the point was hit, and resumes the process or starts it again. Returns false if everything was
+    /// done before the point was reached.
     pub async fn hit(&mut self, point: &FailPoint, signal: Signal) -> anyhow::Result<bool> {
         let reached = format!("failpoint {} reached", point.name);
         loop {
@@ -224,8 +223,8 @@ impl Stage {
             if self.is_fed() && self.open().await == Some(0) {
                 return Ok(false);
             }
-            self.nobody_fell().or_else(|error| {
-                // It may have fallen between the two looks.
+            self.check_running().or_else(|error| {
+                // The process may have been hit between the two looks.
                 if self.log(point.role).contains(&reached) {
                     Ok(())
                 } else {
@@ -247,12 +246,12 @@ impl Stage {
         Ok(true)
     }
 
-    /// Whether every order was answered, by the initiator that runs now.
+    /// Returns whether the initiator that runs now got an answer to every order.
     pub fn is_fed(&self) -> bool {
         self.log(Role::Initiator).lines().any(|line| line == DONE)
     }
 
-    /// Transactions that are neither final nor parked; none: nobody answers.
+    /// Returns the number of transactions that are neither finished nor parked, up to 10; `None` without an answer.
     async fn open(&self) -> Option<usize> {
         let mut client = CoordinatorClient::connect(self.places.coordinator_url())
             .await
@@ -273,7 +272,7 @@ impl Stage {
             if self.is_fed() && self.open().await == Some(0) {
                 return Ok(());
             }
-            self.nobody_fell()?;
+            self.check_running()?;
             if Instant::now() > give_up {
                 let open = self.open().await;
                 let fed = self.is_fed();
@@ -286,13 +285,13 @@ impl Stage {
         }
     }
 
-    /// Matches the books.
+    /// Compares the books.
     pub async fn sheet(&mut self) -> anyhow::Result<Sheet> {
-        let told = self.log(Role::Initiator);
-        books::match_all(&self.places, self.load.mode, self.load.orders, &told).await
+        let printed = self.log(Role::Initiator);
+        books::match_all(&self.places, self.load.mode, self.load.orders, &printed).await
     }
 
-    /// Keeps databases and logs for a person; says where.
+    /// Keeps databases and logs, and returns their folder.
     pub fn keep(&mut self) -> String {
         if let Some(folder) = self.folder.take() {
             let _ = folder.keep();

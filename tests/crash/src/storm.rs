@@ -1,4 +1,4 @@
-//! Kills and stops at random, under load. The seed decides who is hit, how, and when.
+//! Kills and stops at random, under load. The seed determines the process, the signal and the time of each hit.
 
 use std::{
     fmt,
@@ -10,31 +10,31 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use crate::{
     books::Sheet,
     cast::Role,
-    points::Mode,
+    points::Exchange,
     stage::{Load, Stage},
 };
 
-/// Orders that are open at once.
+/// The number of orders that are open at once.
 const AT_ONCE: usize = 16;
-/// How long the end may take once nobody is hit any more.
+/// The longest time from the last hit to the end.
 const END_WITHIN: Duration = Duration::from_mins(2);
 
-/// What a storm is like.
+/// The settings of a storm.
 #[derive(Clone, Copy, Debug)]
 pub struct Storm {
-    /// Decides everything.
+    /// The seed of every choice.
     pub seed: u64,
-    /// How points are exchanged.
-    pub mode: Mode,
-    /// Orders.
+    /// The mode of the exchange.
+    pub mode: Exchange,
+    /// The number of orders.
     pub orders: usize,
-    /// Hits after which it is over at the latest.
+    /// The number of hits after which it ends at the latest.
     pub hits: usize,
 }
 
-/// What came of a storm.
+/// The result of a storm.
 #[derive(Clone, Debug)]
-pub struct Aftermath {
+pub struct StormResult {
     storm: Storm,
     kills: usize,
     stops: usize,
@@ -43,19 +43,19 @@ pub struct Aftermath {
     kept: Option<String>,
 }
 
-impl Aftermath {
-    /// Whether the books balance.
+impl StormResult {
+    /// Returns whether the books agree.
     pub fn is_good(&self) -> bool {
         self.sheet.balances()
     }
 
-    /// Processes that were killed.
+    /// Returns the number of processes that were killed.
     pub fn kills(&self) -> usize {
         self.kills
     }
 }
 
-impl fmt::Display for Aftermath {
+impl fmt::Display for StormResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Storm {
             seed, mode, orders, ..
@@ -84,8 +84,8 @@ impl fmt::Display for Aftermath {
     }
 }
 
-/// Lets it rage.
-pub async fn rage(storm: Storm) -> anyhow::Result<Aftermath> {
+/// Runs a storm.
+pub async fn run(storm: Storm) -> anyhow::Result<StormResult> {
     let mut dice = StdRng::seed_from_u64(storm.seed);
     let load = Load {
         mode: storm.mode,
@@ -111,7 +111,7 @@ pub async fn rage(storm: Storm) -> anyhow::Result<Aftermath> {
     let calm_after = calm.elapsed();
     let sheet = stage.sheet().await?;
     let kept = (!sheet.balances()).then(|| stage.keep());
-    Ok(Aftermath {
+    Ok(StormResult {
         storm,
         kills,
         stops,

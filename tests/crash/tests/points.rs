@@ -1,4 +1,4 @@
-//! The table of fail points says what the code says.
+//! The table of fail points agrees with the code.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use tercet_crash::points::POINTS;
 
-/// Where fail points may stand.
+/// The folders whose code may have fail points.
 const SOURCES: [&str; 2] = ["coordinator/server/src", "participant-sdk/rust/src"];
 
 fn reached(folder: &Path, found: &mut BTreeMap<String, usize>) {

@@ -1,17 +1,17 @@
-//! Kills or stops a process at a named point, so that a test can see what comes after.
+//! Kills or stops a process at a named point, so that a test can see the consequences.
 //!
-//! A place where a crash would be interesting says [`reach`] with its name. Without the feature
-//! `enabled` nothing is left of it. With it, the environment variable `TERCET_FAILPOINT` chooses one
-//! point: `NAME=kill@N` sends SIGKILL to the own process when the point is reached for the N-th time,
+//! A place where a crash matters calls [`reach`] with its name. Without the feature
+//! `enabled` the program contains no trace of it. With it, the environment variable `TERCET_FAILPOINT` chooses one
+//! point: `NAME=kill@N` sends SIGKILL to the process itself when the point is reached for the N-th time,
 //! `NAME=stop@N` SIGSTOP. Before that the line `failpoint NAME reached` goes to standard error.
 
 /// The environment variable that chooses a point.
 pub const VARIABLE: &str = "TERCET_FAILPOINT";
 
-/// Whether this build has its points.
+/// Whether this build has its fail points.
 pub const ENABLED: bool = cfg!(feature = "enabled");
 
-/// Says that the point `name` is reached.
+/// Marks the point `name` in the code.
 #[cfg(not(feature = "enabled"))]
 #[inline(always)]
 #[allow(
@@ -47,7 +47,7 @@ mod enabled {
 
     static CHOSEN: OnceLock<Option<Chosen>> = OnceLock::new();
 
-    /// Says that the point `name` is reached.
+    /// Notes that the point `name` is reached, and kills or stops the process if it is the chosen one.
     ///
     /// # Panics
     /// When `TERCET_FAILPOINT` is set and not of the form `NAME=kill@N` or `NAME=stop@N`.
@@ -60,7 +60,7 @@ mod enabled {
         }
         if chosen.reached.fetch_add(1, Ordering::Relaxed) + 1 == chosen.at {
             eprintln!("failpoint {name} reached");
-            // The signal goes to this very process; there is nobody to tell if it cannot be sent.
+            // A signal to the process itself fails only where the system forbids it; then the test sees no hit.
             let _ = kill(Pid::this(), chosen.signal);
         }
     }

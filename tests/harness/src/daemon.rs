@@ -17,8 +17,8 @@ use nix::{
 
 use crate::{HarnessError, wait_until};
 
-/// The guardian's whole work: a line says that the daemon has ended in order; the end of input without
-/// one, that the test's process is gone.
+/// The guardian's script: a line of input means that the daemon has ended in order; the end of input without
+/// a line means that the test's process is gone.
 const GUARDIAN: &str = r#"
 read -r _ && exit
 kill -s KILL -- "-$1"
@@ -37,12 +37,12 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `command`; what it prints is appended to the file `log`.
+    /// Starts `command`; its output is appended to the file `log`.
     pub fn spawn(name: &str, command: &mut Command, log: &Path) -> Result<Self, HarnessError> {
         Self::spawn_in(name, command, log, None)
     }
 
-    /// As [`spawn`](Self::spawn); `folder` is removed if the test's process goes away uncleanly.
+    /// As [`spawn`](Self::spawn); `folder` is removed if the test's process ends without dropping this.
     pub(crate) fn spawn_in(
         name: &str,
         command: &mut Command,
@@ -75,29 +75,29 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Everything that it has printed so far.
+    /// Returns its output so far.
     pub fn log(&self) -> String {
         fs::read(&self.log)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
     }
 
-    /// Where it prints to.
+    /// Returns the file of its output.
     pub fn log_path(&self) -> &Path {
         &self.log
     }
 
-    /// Whether it has not ended yet.
+    /// Returns whether it is still running.
     pub fn is_running(&mut self) -> bool {
         self.poll().is_none()
     }
 
-    /// SIGKILL, to its whole group, then waits for its end.
+    /// Sends SIGKILL to its whole group, and waits for its end.
     pub fn kill(&mut self) {
         if self.poll().is_some() {
             return;
@@ -106,17 +106,17 @@ impl Daemon {
         self.ended = self.child.wait().ok();
     }
 
-    /// SIGTERM: asks it to end in order.
+    /// Sends SIGTERM, which asks it to end in order.
     pub fn terminate(&mut self) {
         self.signal(Signal::SIGTERM);
     }
 
-    /// SIGSTOP: it stands still and keeps its connections.
+    /// Sends SIGSTOP: it pauses and keeps its connections.
     pub fn stop(&mut self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    /// SIGCONT: it goes on.
+    /// Sends SIGCONT: it goes on.
     pub fn resume(&mut self) {
         self.signal(Signal::SIGCONT);
     }
@@ -146,7 +146,7 @@ impl Daemon {
         self.ended
     }
 
-    /// Signals the group, unless the process has been waited for: its number may be another's then.
+    /// Signals the group, unless the process has been waited for: its number may then belong to another.
     fn signal(&mut self, signal: Signal) {
         if self.poll().is_none()
             && let Ok(group) = i32::try_from(self.child.id())
@@ -166,7 +166,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Starts the process that outlives the test's just long enough to clean up after it.
+/// Starts the process that outlives the test's for as long as it takes to clean up after it.
 fn guardian(group: u32, folder: Option<&Path>) -> Result<Child, HarnessError> {
     Command::new("sh")
         .args(["-c", GUARDIAN, "guardian", &group.to_string()])
@@ -174,7 +174,7 @@ fn guardian(group: u32, folder: Option<&Path>) -> Result<Child, HarnessError> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Not in the test's group: an interrupt from the keyboard must not reach it.
+        // Outside the test's group: an interrupt from the keyboard must not reach it.
         .process_group(0)
         .spawn()
         .map_err(HarnessError::io("start sh"))

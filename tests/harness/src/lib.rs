@@ -1,4 +1,4 @@
-//! Starts what tests need: database servers and processes, on free ports, with folders of their own.
+//! Starts the database servers and processes that tests need, on free ports and with folders of their own.
 //!
 //! Nothing outlives the test: a [`Daemon`] is killed when it is dropped, and by its guardian when the
 //! test's process ends in any other way.
@@ -16,23 +16,23 @@ pub use wait::{free_port, wait_until};
 
 use std::{io, path::PathBuf, time::Duration};
 
-/// What a test needs could not be started.
+/// The reasons why a test's surroundings could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum HarnessError {
     /// A program is not installed.
     #[error("{program} is not installed: install the Debian package {package}")]
     Missing {
-        /// The program that was looked for.
+        /// The program.
         program: &'static str,
-        /// Where Debian has it.
+        /// The Debian package that has it.
         package: &'static str,
     },
     /// The operating system refused.
     #[error("cannot {what}")]
     Io {
-        /// What was tried.
+        /// The operation.
         what: String,
-        /// Why not.
+        /// The error.
         source: io::Error,
     },
     /// A program ended where it should not have.
@@ -40,9 +40,9 @@ pub enum HarnessError {
     Failed {
         /// The program.
         program: String,
-        /// How it ended.
+        /// Its exit status.
         status: String,
-        /// What it said last.
+        /// The end of its output.
         output: String,
     },
     /// A server did not answer in time.
@@ -50,9 +50,9 @@ pub enum HarnessError {
     NotReady {
         /// The server.
         name: String,
-        /// How long was waited.
+        /// The length of the wait.
         deadline: Duration,
-        /// Where to look.
+        /// The server's log.
         log: PathBuf,
     },
     /// A statement of the harness itself failed.

@@ -14,7 +14,7 @@ use crate::{
 
 const PACKAGE: &str = "mariadb-server";
 const MAX_CONNECTIONS: u32 = 200;
-/// Whom tests connect as; the server resolves no names.
+/// The user that tests connect as; the server resolves no names.
 const USERS: &str = "CREATE USER IF NOT EXISTS 'tercet'@'%';\n\
                      GRANT ALL PRIVILEGES ON *.* TO 'tercet'@'%';\n";
 
@@ -28,7 +28,7 @@ pub struct MariaDbServer {
 }
 
 impl MariaDbServer {
-    /// The one server of this process, started when it is first asked for.
+    /// Returns the one server of this process, started at the first call.
     pub async fn shared() -> Result<&'static Self, HarnessError> {
         static SHARED: OnceCell<MariaDbServer> = OnceCell::const_new();
         SHARED.get_or_try_init(Self::start).await
@@ -68,7 +68,7 @@ impl MariaDbServer {
         Ok(server)
     }
 
-    /// Makes an empty database and says where it is.
+    /// Makes an empty database and returns its URL.
     pub async fn database(&self) -> Result<String, HarnessError> {
         let name = database_name();
         let mut connection = MySqlConnection::connect(&self.url("mysql")).await?;
@@ -79,12 +79,12 @@ impl MariaDbServer {
         Ok(self.url(&name))
     }
 
-    /// Where a database of this server is.
+    /// Returns the URL of a database of this server.
     pub fn url(&self, database: &str) -> String {
         format!("mysql://tercet@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// The server's process.
+    /// Returns the server's process.
     pub fn daemon(&mut self) -> &mut Daemon {
         &mut self.daemon
     }
@@ -105,7 +105,7 @@ impl MariaDbServer {
     }
 }
 
-/// What the server is told; durable, as it must be in earnest.
+/// The server's settings; as durable as in production.
 fn settings(port: u16, folder: &Path, tables: &Path, users: &Path) -> Vec<String> {
     vec![
         // Must come first.
@@ -123,7 +123,7 @@ fn settings(port: u16, folder: &Path, tables: &Path, users: &Path) -> Vec<String
     ]
 }
 
-/// MariaDB runs as root only if it is told to.
+/// Returns the option that allows MariaDB to run as root.
 fn user() -> Option<&'static str> {
     is_root().then_some("--user=root")
 }

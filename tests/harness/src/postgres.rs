@@ -18,7 +18,7 @@ use crate::{
 };
 
 const PACKAGE: &str = "postgresql";
-/// Whom the server runs as where the test is root.
+/// The user that the server runs as where the test is root.
 const USER: &str = "postgres";
 const MAX_CONNECTIONS: u32 = 200;
 
@@ -32,7 +32,7 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// The one server of this process, started when it is first asked for.
+    /// Returns the one server of this process, started at the first call.
     pub async fn shared() -> Result<&'static Self, HarnessError> {
         static SHARED: OnceCell<PostgresServer> = OnceCell::const_new();
         SHARED.get_or_try_init(Self::start).await
@@ -72,7 +72,7 @@ impl PostgresServer {
         Ok(server)
     }
 
-    /// Makes an empty database and says where it is.
+    /// Makes an empty database and returns its URL.
     pub async fn database(&self) -> Result<String, HarnessError> {
         let name = database_name();
         let mut connection = PgConnection::connect(&self.url("postgres")).await?;
@@ -83,12 +83,12 @@ impl PostgresServer {
         Ok(self.url(&name))
     }
 
-    /// Where a database of this server is.
+    /// Returns the URL of a database of this server.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://tercet@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// The server's process.
+    /// Returns the server's process.
     pub fn daemon(&mut self) -> &mut Daemon {
         &mut self.daemon
     }
@@ -109,7 +109,7 @@ impl PostgresServer {
     }
 }
 
-/// What the server is told; durable, as it must be in earnest.
+/// The server's settings; as durable as in production.
 fn settings(port: u16) -> Vec<String> {
     [
         format!("port={port}"),
@@ -125,7 +125,7 @@ fn settings(port: u16) -> Vec<String> {
     .collect()
 }
 
-/// The newest version that is installed.
+/// Returns the folder of the newest version that is installed.
 fn programs() -> Result<PathBuf, HarnessError> {
     let versions = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -146,8 +146,8 @@ fn programs() -> Result<PathBuf, HarnessError> {
     })
 }
 
-/// A program as a user that is not root; `setpriv` becomes the program, so that its process id is the
-/// program's.
+/// Makes a command for a program as a user other than root; `setpriv` becomes the program, so that the
+/// process id is the program's.
 fn as_user(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);

@@ -1,17 +1,17 @@
-//! Waiting for a condition, and finding a place to listen.
+//! Waiting for a condition, and finding a free port.
 
 use std::{future::Future, io, net::TcpListener, time::Duration};
 
 use tokio::time::Instant;
 
-/// How often a condition is looked at.
+/// The interval between two looks at a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Waits until `look` gives something, and gives it back.
+/// Waits until `look` returns a value, and returns it.
 ///
 /// # Panics
 ///
-/// When `deadline` has passed, with `what` was waited for.
+/// When `deadline` has passed; the message names `what`.
 #[track_caller]
 pub fn wait_until<T, F, R>(what: &str, deadline: Duration, mut look: F) -> impl Future<Output = T>
 where
@@ -34,7 +34,7 @@ where
     }
 }
 
-/// A TCP port of this machine that nobody listened on a moment ago.
+/// Returns a TCP port of this machine that was free a moment ago.
 pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

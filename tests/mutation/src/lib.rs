@@ -1,10 +1,10 @@
-//! Breaks the code on purpose, so that a test can show that it would notice.
+//! Breaks the code on purpose, so that a test can show that the checks notice.
 //!
 //! A place that an invariant rests on asks [`broken`] with the name of its mutation. Without the
-//! feature `enabled` the answer is a constant `false` and nothing is left in the program. With it, a
+//! feature `enabled` the answer is a constant `false`, and the program contains no trace of it. With it, a
 //! test chooses one mutation for its thread with `with`.
 
-/// Whether the mutation `name` is chosen on this thread.
+/// Returns whether the mutation `name` is chosen on this thread.
 #[cfg(not(feature = "enabled"))]
 #[inline(always)]
 #[allow(
@@ -26,12 +26,12 @@ mod enabled {
         static CHOSEN: Cell<Option<&'static str>> = const { Cell::new(None) };
     }
 
-    /// Whether the mutation `name` is chosen on this thread.
+    /// Returns whether the mutation `name` is chosen on this thread.
     pub fn broken(name: &str) -> bool {
         CHOSEN.get() == Some(name)
     }
 
-    /// Runs `body` with `mutation` chosen on this thread, then restores what was chosen before.
+    /// Runs `body` with `mutation` chosen on this thread, then restores the choice before.
     pub fn with<R>(mutation: Option<&'static str>, body: impl FnOnce() -> R) -> R {
         struct Restore(Option<&'static str>);
         impl Drop for Restore {

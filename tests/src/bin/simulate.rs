@@ -5,38 +5,38 @@ use std::{panic::catch_unwind, process::ExitCode, time::Instant};
 use clap::Parser;
 use tercet_tests::sim::{
     coverage::SEEDS_TO_REACH,
-    explore::{World, explore},
+    explore::{SmallWorld, explore},
     faults::Fault,
     mutations::{self, MUTATIONS, Mutation},
     run::{self, Summary},
 };
 
-/// Runs the shipped core in simulated worlds and checks every promise after every step.
+/// Runs the core as it ships in simulated worlds, and checks every invariant after every step.
 #[derive(Debug, Parser)]
 #[command(name = "simulate")]
 struct Options {
-    /// How many seeds to run.
+    /// The number of seeds.
     #[arg(long, default_value_t = 1_000)]
     seeds: u64,
-    /// The first of them.
+    /// The first seed.
     #[arg(long, default_value_t = 1)]
     from: u64,
-    /// Threads.
+    /// The number of threads.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Replays this seed and prints the history of the transaction that broke.
+    /// Replays this seed and prints the history of the transaction that broke an invariant.
     #[arg(long)]
     seed: Option<u64>,
     /// Makes every sequence of moves that is possible in small worlds.
     #[arg(long)]
     explore: bool,
-    /// Prints the names of the mutations, one a line.
+    /// Prints the names of the mutations, one per line.
     #[arg(long)]
     list_mutations: bool,
-    /// Breaks the code on purpose: this mutation.
+    /// Breaks the code on purpose with this mutation.
     #[arg(long, value_name = "NAME")]
     mutation: Option<String>,
-    /// Breaks the code on purpose, in every way, and prints how many were caught.
+    /// Breaks the code on purpose with every mutation in turn, and prints how many were caught.
     #[arg(long)]
     mutations: bool,
 }
@@ -77,23 +77,23 @@ fn replay(seed: u64) -> bool {
             println!("seed {seed}: the code panicked: {panic}");
             false
         }
-        Ok(report) => match report.violation {
+        Ok(report) => match report.breach {
             None => {
                 println!(
-                    "seed {seed}: {} transactions, {} events: every promise held",
+                    "seed {seed}: {} transactions, {} events: every invariant held",
                     report.transactions, report.events
                 );
                 true
             }
-            Some(violation) => {
-                println!("{}\nseed {seed}: {violation}", report.history);
+            Some(breach) => {
+                println!("{}\nseed {seed}: {breach}", report.history);
                 false
             }
         },
     }
 }
 
-/// The mutation that was asked for; without it the code is whole.
+/// Returns the mutation that was chosen; without one the code is whole.
 fn chosen(options: &Options) -> Result<Option<Mutation>, String> {
     let Some(name) = &options.mutation else {
         return Ok(None);
@@ -109,10 +109,10 @@ fn chosen(options: &Options) -> Result<Option<Mutation>, String> {
     }
 }
 
-/// Whether every small world keeps every promise, and has as many states as it had.
+/// Explores every small world; returns whether every invariant held and the numbers of states are as expected.
 fn explore_all() -> bool {
     let mut held = true;
-    for world in World::ALL {
+    for world in SmallWorld::ALL {
         let started = Instant::now();
         let explored = explore(*world);
         println!(
@@ -122,8 +122,8 @@ fn explore_all() -> bool {
             explored.ends,
             started.elapsed().as_secs_f64()
         );
-        if let Some(violation) = &explored.violation {
-            println!("{violation}");
+        if let Some(breach) = &explored.breach {
+            println!("{breach}");
             return false;
         }
         if explored.states != world.states() {
@@ -137,10 +137,10 @@ fn explore_all() -> bool {
     held
 }
 
-/// Whether a small world alone breaks a promise under the mutation.
+/// Returns whether a small world alone breaks an invariant under the mutation.
 fn caught_by_exploring(mutation: Mutation) -> bool {
     broken_by(Some(mutation), || {
-        catch_unwind(|| explore(World::Brief).violation.is_some()).unwrap_or(false)
+        catch_unwind(|| explore(SmallWorld::Brief).breach.is_some()).unwrap_or(false)
     })
 }
 
@@ -161,7 +161,7 @@ fn seeds(options: &Options, mutation: Option<Mutation>, stop_early: bool) -> Sum
     })
 }
 
-/// Whether every mutation was caught because a promise was broken.
+/// Runs every mutation; returns whether each broke an invariant.
 fn every_mutation(options: &Options) -> bool {
     if !cfg!(feature = "mutations") {
         eprintln!("built without the feature `mutations`: use `cargo simulate`");
@@ -207,7 +207,7 @@ fn many(options: &Options, mutation: Option<Mutation>) -> bool {
     summary.held() && reached
 }
 
-/// Whether every reachable pair was reached; a short run cannot say.
+/// Returns whether every reachable pair was reached; true for runs too short to tell.
 fn every_pair_reached(summary: &Summary) -> bool {
     if summary.seeds < SEEDS_TO_REACH {
         return true;
@@ -240,7 +240,7 @@ fn print_summary(summary: &Summary) {
         println!("seed {seed} panicked: {what}");
     }
     println!(
-        "{} seeds broke a promise, {} panicked; replay one with `cargo simulate --seed N`",
+        "{} seeds broke an invariant, {} panicked; replay one with `cargo simulate --seed N`",
         summary.broken.len(),
         summary.crashed.len()
     );

@@ -1,15 +1,15 @@
 //! A participant's own database: the barrier's rows, the business effects beside them, and the
-//! initiator's rows. Every decision about a row is the barrier's own ([`tercet_barrier`]).
+//! initiator's rows. Every decision about a row is made by [`tercet_barrier`].
 
 use std::collections::BTreeMap;
 
 use tercet_barrier::{
-    Arrival, Mode, Operation, Outcome, Row, RowState, Stored, Verdict, after_run, decide,
+    Arrival, CallAnswer, Mode, Operation, Row, RowState, Stored, Verdict, after_run, decide,
     initiator::{CheckBack, Truth, decide_check_back},
 };
 use tercet_core::{id::TxId, model::Name};
 
-/// One action of one transaction.
+/// The key of one action: its transaction and its name.
 pub type Key = (TxId, Name);
 
 /// One participant's database.
@@ -19,16 +19,16 @@ pub struct Books {
     truths: BTreeMap<TxId, TruthWord>,
 }
 
-/// What the database holds for one action.
+/// The part of a participant's database that belongs to one action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// The barrier's row.
     pub row: Option<Row>,
-    /// What the business has done.
+    /// The effects of the business code.
     pub effects: Effects,
-    /// A Cancel was answered with OK.
+    /// Whether a Cancel was answered with OK.
     pub cancel_answered: bool,
-    /// How often code ran.
+    /// The number of times that code ran.
     pub runs: u32,
 }
 
@@ -41,7 +41,7 @@ impl std::hash::Hash for Entry {
     }
 }
 
-/// How often each operation has taken effect.
+/// The number of times that each operation has taken effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Effects {
     /// Value frozen (TCC) or moved (COMPENSATE).
@@ -52,57 +52,57 @@ pub struct Effects {
     pub cancelled: u32,
 }
 
-/// [`Truth`] with an order, so that a map of them can be hashed.
+/// A [`Truth`] that can be hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct TruthWord(Truth);
 
-/// What a local transaction does after the barrier was asked.
+/// The next step of a local transaction after the barrier's verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Begun {
-    /// It is over: this is the answer.
-    Answer(Outcome),
-    /// The code runs; if it is done, the row is this.
+pub enum Admission {
+    /// The transaction ends with this answer.
+    Answer(CallAnswer),
+    /// The code runs; when it succeeds, the row gets this state.
     Run(RowState),
 }
 
 impl Books {
-    /// What the database holds for an action.
+    /// Returns the entry of an action.
     pub fn entry(&self, key: &Key) -> Option<&Entry> {
         self.entries.get(key)
     }
 
-    /// Every action that it knows.
+    /// Returns every entry.
     pub fn entries(&self) -> impl Iterator<Item = (&Key, &Entry)> {
         self.entries.iter()
     }
 
-    /// The state of an action's row.
+    /// Returns the state of an action's barrier row.
     pub fn state(&self, key: &Key) -> Option<RowState> {
         Some(self.entries.get(key)?.row.as_ref()?.state)
     }
 
-    /// An operation arrives; its local transaction begins and the barrier is asked.
-    pub fn arrive(&mut self, key: &Key, arrival: Arrival) -> Begun {
+    /// Begins the local transaction of an operation and asks the barrier for its verdict.
+    pub fn arrive(&mut self, key: &Key, arrival: Arrival) -> Admission {
         let entry = self.entries.entry(key.clone()).or_default();
         loop {
             match decide(arrival, entry.row.as_ref()) {
                 Verdict::Announce => entry.row = Some(Row::new(RowState::Trying)),
-                Verdict::Run { then } => return Begun::Run(then),
+                Verdict::Run { then } => return Admission::Run(then),
                 Verdict::Empty { leave } => {
                     entry.row = Some(Row::new(leave));
                     entry.cancel_answered = true;
-                    return Begun::Answer(Outcome::done());
+                    return Admission::Answer(CallAnswer::done());
                 }
-                Verdict::Answer(outcome) => {
+                Verdict::Answer(answer) => {
                     entry.cancel_answered |= arrival.operation == Operation::Cancel
-                        && matches!(outcome, Outcome::Done(_));
-                    return Begun::Answer(outcome);
+                        && matches!(answer, CallAnswer::Done(_));
+                    return Admission::Answer(answer);
                 }
             }
         }
     }
 
-    /// The code of an action with an effect outside the database runs: it is idempotent by its key.
+    /// Applies an effect outside the database; it is idempotent by the action's key.
     pub fn outside(&mut self, key: &Key, operation: Operation) {
         let effects = &mut self.entries.entry(key.clone()).or_default().effects;
         match operation {
@@ -112,19 +112,22 @@ impl Books {
         }
     }
 
-    /// The code has answered; the local transaction commits what that means. Effects outside the
-    /// database have been counted when they happened.
+    /// Commits the local transaction after the code has answered. Effects outside the database were
+    /// counted when they happened.
+    ///
+    /// # Errors
+    /// An effect that no order of operations may lead to.
     pub fn commit(
         &mut self,
         key: &Key,
         arrival: Arrival,
         then: RowState,
-        outcome: &Outcome,
+        answer: &CallAnswer,
     ) -> Result<(), String> {
         let entry = self.entries.entry(key.clone()).or_default();
         entry.runs += 1;
         let late = entry.cancel_answered;
-        match after_run(arrival.operation, then, entry.row.as_ref(), outcome) {
+        match after_run(arrival.operation, then, entry.row.as_ref(), answer) {
             Stored::Nothing => {}
             Stored::WithoutEffect(row) => entry.row = Some(row),
             Stored::WithEffect(row) => {
@@ -141,17 +144,18 @@ impl Books {
         entry.effects.check(arrival.mode)
     }
 
-    /// The initiator's local transaction inserts its row; false: the row is there and says otherwise.
+    /// Inserts the initiator's row in its local transaction. Returns false if the row exists and holds
+    /// the other outcome.
     pub fn commit_truth(&mut self, id: TxId, truth: Truth) -> bool {
         *self.truths.entry(id).or_insert(TruthWord(truth)) == TruthWord(truth)
     }
 
-    /// What the initiator's row says.
+    /// Returns the outcome that the initiator's row holds.
     pub fn truth(&self, id: TxId) -> Option<Truth> {
         self.truths.get(&id).map(|word| word.0)
     }
 
-    /// What the initiator answers when it is asked back; `None`: it cannot say.
+    /// Returns the initiator's answer to a check-back; `None` if it has none.
     pub fn asked_back(&mut self, id: TxId) -> Option<Truth> {
         loop {
             match decide_check_back(self.truth(id), false) {
@@ -174,12 +178,12 @@ impl Effects {
         }
     }
 
-    /// Value that is neither spent nor given back.
+    /// Returns whether value is neither spent nor given back.
     pub fn open(self) -> bool {
         self.tried > self.confirmed + self.cancelled
     }
 
-    /// What no order of operations may lead to.
+    /// Checks that no operation took effect twice, out of turn, or against another.
     fn check(self, mode: Mode) -> Result<(), String> {
         let Self {
             tried,
@@ -204,7 +208,7 @@ impl Effects {
     }
 }
 
-/// The barrier's word for the core's.
+/// Converts the core's mode to the barrier's.
 pub fn mode(mode: tercet_core::model::Mode) -> Mode {
     match mode {
         tercet_core::model::Mode::Tcc => Mode::Tcc,
@@ -213,7 +217,7 @@ pub fn mode(mode: tercet_core::model::Mode) -> Mode {
     }
 }
 
-/// The barrier's word for the core's.
+/// Converts the core's operation to the barrier's.
 pub fn operation(operation: tercet_core::model::Operation) -> Operation {
     match operation {
         tercet_core::model::Operation::Try => Operation::Try,

@@ -1,26 +1,27 @@
-//! Which events met which states.
+//! Coverage: the events that each state has met.
 
 use std::collections::BTreeMap;
 
 use tercet_core::{
-    engine::{CallOutcome, Input, Loaded, Request, Settled},
     id::TxId,
     model::{Operation, Outcome, Phase},
+    port::{CallAnswer, Input, Loaded, Order, Request},
+    write::WriteResult,
 };
 
 use super::tables::Tables;
 
-/// Seeds that reach every pair that can be reached.
+/// The number of seeds that reach every reachable pair.
 pub const SEEDS_TO_REACH: u64 = 1_000;
 
-/// A state and an event in it, and how often.
+/// Pairs of a state and an event, each with the number of times it was reached.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
     pairs: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl Coverage {
-    /// Notes what an input is to the transactions that it is for.
+    /// Counts an input as an event of each transaction that it concerns.
     pub fn note(&mut self, tables: &Tables, input: &Input) {
         let mut meets = |id: TxId, event: &'static str| {
             let state = tables
@@ -29,11 +30,11 @@ impl Coverage {
             *self.pairs.entry((state, event)).or_default() += 1;
         };
         match input {
-            Input::Request { request, .. } => meets(request.id(), asked(request)),
+            Input::Request { request, .. } => meets(request.id(), request_word(request)),
             Input::CallerLeft { id, .. } => meets(*id, "caller left"),
-            Input::Settled(settled) => {
-                for (id, settled) in settled {
-                    meets(*id, settled_word(*settled));
+            Input::Written(results) => {
+                for (id, result) in results {
+                    meets(*id, write_word(*result));
                 }
             }
             Input::Loaded(loaded) => {
@@ -46,34 +47,34 @@ impl Coverage {
                     meets(*id, word);
                 }
             }
-            Input::Answered(answer) => {
-                meets(answer.tx, answered(answer.operation, &answer.outcome));
+            Input::CallResult(result) => {
+                meets(result.tx, call_word(result.operation, &result.answer));
             }
-            Input::AskedBack(answer) => {
-                let word = match answer.outcome {
+            Input::CheckBackResult(result) => {
+                let word = match result.answer {
                     Ok(Outcome::Success) => "check-back SUCCESS",
                     Ok(Outcome::Failure) => "check-back FAILURE",
                     Err(_) => "check-back UNKNOWN",
                 };
-                meets(answer.tx, word);
+                meets(result.tx, word);
             }
             _ => {}
         }
     }
 
-    /// Adds another run's.
+    /// Adds the counts of another run.
     pub fn add(&mut self, other: &Self) {
         for (pair, count) in &other.pairs {
             *self.pairs.entry(*pair).or_default() += count;
         }
     }
 
-    /// Every pair that was reached, and how often.
+    /// Returns every pair that was reached, with its count.
     pub fn pairs(&self) -> impl Iterator<Item = (&(&'static str, &'static str), &u64)> {
         self.pairs.iter()
     }
 
-    /// The pairs that can be reached and were not.
+    /// Returns the reachable pairs that were not reached.
     pub fn missing(&self) -> Vec<(&'static str, &'static str)> {
         REACHABLE
             .iter()
@@ -97,45 +98,47 @@ fn state(phase: &Phase) -> &'static str {
     }
 }
 
-fn asked(request: &Request) -> &'static str {
+fn request_word(request: &Request) -> &'static str {
     match request {
         Request::Begin(..) => "Begin",
         Request::AddAction(..) => "AddAction",
         Request::Decide(_, Outcome::Success, ..) => "Decide SUCCESS",
         Request::Decide(_, Outcome::Failure, ..) => "Decide FAILURE",
-        Request::OperatorDecide(_, Outcome::Success, _) => "operator decides SUCCESS",
-        Request::OperatorDecide(_, Outcome::Failure, _) => "operator decides FAILURE",
-        Request::Retry(..) => "retry",
-        Request::Resolve(..) => "resolve",
+        Request::Operator(_, command) => match command.order {
+            Order::Decide(Outcome::Success) => "operator decides SUCCESS",
+            Order::Decide(Outcome::Failure) => "operator decides FAILURE",
+            Order::Retry => "retry",
+            Order::Resolve { .. } => "resolve",
+        },
     }
 }
 
-fn settled_word(settled: Settled) -> &'static str {
-    match settled {
-        Settled::Held => "write held",
-        Settled::Moved => "write moved",
-        Settled::Exists(_) => "write exists",
-        Settled::Refused => "write refused",
-        Settled::Lost => "write lost",
+fn write_word(result: WriteResult) -> &'static str {
+    match result {
+        WriteResult::Durable => "write durable",
+        WriteResult::Moved => "write moved",
+        WriteResult::Exists(_) => "write exists",
+        WriteResult::Refused => "write refused",
+        WriteResult::Lost => "write lost",
     }
 }
 
-fn answered(operation: Operation, outcome: &CallOutcome) -> &'static str {
-    match (operation, outcome) {
-        (Operation::Try, CallOutcome::Ok(_)) => "TRY OK",
-        (Operation::Try, CallOutcome::Rejected(_)) => "TRY REJECTED",
-        (Operation::Try, CallOutcome::Unknown(_)) => "TRY UNKNOWN",
-        (Operation::Confirm, CallOutcome::Ok(_)) => "CONFIRM OK",
-        (Operation::Confirm, CallOutcome::Rejected(_)) => "CONFIRM REJECTED",
-        (Operation::Confirm, CallOutcome::Unknown(_)) => "CONFIRM UNKNOWN",
-        (Operation::Cancel, CallOutcome::Ok(_)) => "CANCEL OK",
-        (Operation::Cancel, CallOutcome::Rejected(_)) => "CANCEL REJECTED",
-        (Operation::Cancel, CallOutcome::Unknown(_)) => "CANCEL UNKNOWN",
+fn call_word(operation: Operation, answer: &CallAnswer) -> &'static str {
+    match (operation, answer) {
+        (Operation::Try, CallAnswer::Ok(_)) => "TRY OK",
+        (Operation::Try, CallAnswer::Rejected(_)) => "TRY REJECTED",
+        (Operation::Try, CallAnswer::Unknown(_)) => "TRY UNKNOWN",
+        (Operation::Confirm, CallAnswer::Ok(_)) => "CONFIRM OK",
+        (Operation::Confirm, CallAnswer::Rejected(_)) => "CONFIRM REJECTED",
+        (Operation::Confirm, CallAnswer::Unknown(_)) => "CONFIRM UNKNOWN",
+        (Operation::Cancel, CallAnswer::Ok(_)) => "CANCEL OK",
+        (Operation::Cancel, CallAnswer::Rejected(_)) => "CANCEL REJECTED",
+        (Operation::Cancel, CallAnswer::Unknown(_)) => "CANCEL UNKNOWN",
     }
 }
 
-/// Every pair that a run of [`SEEDS_TO_REACH`] seeds must reach: the state of the row, the events in it.
-/// What is so rare that a thousand seeds may miss it is not here.
+/// Every pair that a run of [`SEEDS_TO_REACH`] seeds must reach: the state of the row, and the events in it.
+/// Pairs so rare that a thousand seeds may miss them are left out.
 const REACHABLE: &[(&str, &[&str])] = &[
     (
         "absent",
@@ -165,7 +168,7 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "resolve",
             "retry",
             "write exists",
-            "write held",
+            "write durable",
             "write moved",
         ],
     ),
@@ -183,7 +186,7 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "loaded",
             "operator decides FAILURE",
             "operator decides SUCCESS",
-            "write held",
+            "write durable",
         ],
     ),
     (
@@ -203,7 +206,7 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "resolve",
             "retry",
             "write exists",
-            "write held",
+            "write durable",
             "write moved",
         ],
     ),
@@ -227,7 +230,7 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "resolve",
             "retry",
             "write exists",
-            "write held",
+            "write durable",
             "write moved",
         ],
     ),
@@ -247,7 +250,7 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "resolve",
             "retry",
             "write exists",
-            "write held",
+            "write durable",
         ],
     ),
     (
@@ -267,7 +270,7 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "resolve",
             "retry",
             "write exists",
-            "write held",
+            "write durable",
         ],
     ),
     (
@@ -282,7 +285,7 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "resolve",
             "retry",
             "write exists",
-            "write held",
+            "write durable",
         ],
     ),
     (
@@ -298,7 +301,7 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "resolve",
             "retry",
             "write exists",
-            "write held",
+            "write durable",
         ],
     ),
 ];

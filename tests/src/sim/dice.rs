@@ -1,4 +1,4 @@
-//! Chance from a seed: the only source of it in a simulated world.
+//! Random numbers from a seed: the only source of chance in a simulated world.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ pub struct Dice {
 }
 
 impl Dice {
-    /// Dice that roll the same numbers for the same seed.
+    /// Makes dice that roll the same numbers for the same seed.
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub fn roll(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
@@ -23,40 +23,40 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// Dice of their own, so that what one part rolls does not move another part's rolls.
+    /// Makes separate dice, so that the rolls of one part do not move the rolls of another.
     #[must_use]
     pub fn fork(&mut self) -> Self {
         Self::new(self.roll())
     }
 
-    /// A number below `bound`, which is not 0.
+    /// Returns a number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.roll() % bound
     }
 
-    /// A number from `low` to `high`, both included.
+    /// Returns a number from `low` to `high`, both included.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
-    /// True in `per_mille` of 1,000 rolls.
+    /// Returns true in `per_mille` of 1,000 rolls.
     pub fn chance(&mut self, per_mille: u32) -> bool {
         self.below(1_000) < u64::from(per_mille)
     }
 
-    /// One of these; there is at least one.
+    /// Returns one of the elements of a slice that is not empty.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         let at = self.below(of.len() as u64);
         &of[usize::try_from(at).unwrap_or(0)]
     }
 
-    /// A time span between these.
+    /// Returns a time span from `low` to `high`.
     pub fn span(&mut self, low: Duration, high: Duration) -> Duration {
         let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.between(micros(low), micros(high)))
     }
 
-    /// A time span of so many milliseconds, to the microsecond.
+    /// Returns a time span of `low` to `high` milliseconds, to the microsecond.
     pub fn millis(&mut self, low: u64, high: u64) -> Duration {
         Duration::from_micros(self.between(low * 1_000, high * 1_000))
     }

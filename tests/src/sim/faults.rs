@@ -1,10 +1,10 @@
-//! What may go wrong in a simulated world: one entry a fault.
+//! The faults of a simulated world, one entry per fault.
 
 use super::dice::Dice;
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $share:literal;)*) => {
-        /// Something that goes wrong.
+        /// A fault.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Fault { $($(#[$doc])* $name,)* }
 
@@ -12,12 +12,12 @@ macro_rules! faults {
             /// Every fault.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// What people read.
+            /// Returns the name that people read.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$name => $word,)* }
             }
 
-            /// In how many of 10,000 occasions it strikes, in ordinary weather.
+            /// Returns how many of 10,000 occasions it strikes on, in ordinary weather.
             fn share(self) -> u64 {
                 match self { $(Self::$name => $share,)* }
             }
@@ -26,7 +26,7 @@ macro_rules! faults {
 }
 
 faults! {
-    /// A message vanishes.
+    /// A message is lost.
     MessageLost = "message lost", 150;
     /// A message arrives twice.
     MessageRepeated = "message repeated", 150;
@@ -38,23 +38,23 @@ faults! {
     StreamBroken = "stream broken", 30;
     /// A participant stops taking new calls on a stream.
     StreamDraining = "stream draining", 20;
-    /// A commit fails and says so.
+    /// A commit fails and its error says so.
     CommitNotApplied = "commit not applied", 200;
-    /// A commit fails and nobody can say.
+    /// A commit fails and its error leaves the outcome open.
     CommitLostBefore = "commit lost, not applied", 120;
-    /// A commit holds and nobody can say.
+    /// A commit is applied and its error leaves the outcome open.
     CommitLostAfter = "commit lost, applied", 120;
-    /// A commit is given up and arrives later, perhaps after its sender's death.
+    /// A commit is given up and applied later, perhaps after the death of its sender.
     CommitLate = "commit lands late", 120;
-    /// A commit is given up while its session holds its locks, and ends later, one way or the other.
+    /// A commit is given up while its session holds its locks; the session ends later, applied or rolled back.
     CommitHangs = "commit hangs with its locks", 80;
     /// A commit takes seconds.
     CommitStalls = "commit stalls", 80;
     /// A read fails.
     ReadFailed = "read failed", 200;
-    /// What was read arrives seconds later.
+    /// The result of a read arrives seconds later.
     ReadStalls = "read stalls", 100;
-    /// The coordinator dies; what it had in memory is lost.
+    /// The coordinator dies and loses its memory.
     CoordinatorCrash = "coordinator crash", 6;
     /// The coordinator stands still for seconds.
     CoordinatorPause = "coordinator pause", 5;
@@ -64,28 +64,28 @@ faults! {
     ServiceCrashAfterCommit = "participant crash after its commit", 50;
     /// A participant stands still for seconds.
     ServiceHangs = "participant hangs", 30;
-    /// A participant's code fails with anything but a rejection.
+    /// A participant's code fails with an error other than a rejection.
     CodeFails = "participant's code fails", 250;
-    /// A participant without the SDK says ABORTED for a conflict of its own.
+    /// A participant without the SDK answers ABORTED for a conflict of its own.
     SpuriousAborted = "ABORTED for a conflict", 300;
     /// An initiator dies for good.
     InitiatorDies = "initiator dies", 100;
     /// An initiator is silent for seconds before its next step.
     InitiatorHangs = "initiator hangs", 400;
-    /// An initiator repeats what it has asked.
+    /// An initiator repeats a request.
     InitiatorRepeats = "initiator repeats", 300;
     /// An initiator gives up waiting and closes its connection.
     CallerLeaves = "caller leaves", 100;
-    /// Time jumps ahead for everybody.
+    /// Time jumps ahead for every process.
     TimeJump = "time jump", 4;
     /// The coordinator's clock falls behind the database's, or catches up.
     ClockSkew = "clock skew", 8;
 }
 
-/// Decides which fault strikes, and counts.
+/// Decides which faults strike, and counts them.
 #[derive(Clone, Debug)]
 pub struct Faults {
-    /// False in the healing phase.
+    /// Whether faults may strike; false in the healing phase.
     pub on: bool,
     dice: Dice,
     weather: Vec<u64>,
@@ -93,8 +93,8 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Faults of one seed: each seed has a weather of its own, in which some faults never strike and
-    /// others often.
+    /// Makes the faults of one seed. Each seed has a weather of its own, in which some faults never strike
+    /// and others often.
     pub fn new(mut dice: Dice) -> Self {
         let weather = Fault::ALL
             .iter()
@@ -108,7 +108,7 @@ impl Faults {
         }
     }
 
-    /// Whether `fault` strikes on this occasion.
+    /// Returns whether `fault` strikes on this occasion.
     pub fn strikes(&mut self, fault: Fault) -> bool {
         if !self.on || self.dice.below(10_000) >= self.weather[fault as usize] {
             return false;
@@ -122,7 +122,7 @@ impl Faults {
         self.counts[fault as usize] += 1;
     }
 
-    /// How often each fault has struck, in the order of [`Fault::ALL`].
+    /// Returns how often each fault has struck, in the order of [`Fault::ALL`].
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }

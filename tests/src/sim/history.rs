@@ -1,4 +1,4 @@
-//! What happened, for a person: kept only when a seed is replayed.
+//! The history of a world for people, kept only when a seed is replayed.
 
 use std::fmt::{self, Write as _};
 
@@ -7,7 +7,7 @@ use tercet_core::{id::TxId, time::Timestamp};
 /// The time at which every world begins.
 pub const DAWN: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
 
-/// One line.
+/// One line of a history.
 #[derive(Clone, Debug)]
 struct Line {
     at: Timestamp,
@@ -15,14 +15,14 @@ struct Line {
     text: String,
 }
 
-/// Everything that happened in a world, in order.
+/// The events of a world, in order.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     lines: Option<Vec<Line>>,
 }
 
 impl History {
-    /// A history that keeps its lines only if `kept`.
+    /// Makes a history that keeps its lines only if `kept`.
     pub fn new(kept: bool) -> Self {
         Self {
             lines: kept.then(Vec::new),
@@ -40,7 +40,7 @@ impl History {
         }
     }
 
-    /// The lines about `tx`, and those about the whole world between its first and its last.
+    /// Returns the lines about `tx`, and those about the whole world between its first and its last.
     pub fn of(&self, tx: Option<TxId>) -> String {
         let lines = self.lines.as_deref().unwrap_or_default();
         let about = |line: &Line| line.tx == tx;
@@ -55,7 +55,7 @@ impl History {
     }
 }
 
-/// A time as seconds since the world began.
+/// A time, shown as seconds since the world began.
 pub struct Clock(pub Timestamp);
 
 impl fmt::Display for Clock {

@@ -1,19 +1,19 @@
-//! Deterministic simulation: the shipped core and the shipped barrier decision in a world that one
-//! seed decides.
+//! Deterministic simulation: the core and the barrier's decisions, as they ship, in a world that one
+//! seed determines.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`plan`] | what a seed's world consists of |
-//! | [`world`] | everything that happens: coordinator, participants, initiators, operators, network |
-//! | [`process`] | the coordinator's process: the shipped engine and lane |
-//! | [`tables`], [`sessions`] | the coordinator's database: rows, locks, commits that go wrong |
+//! | [`plan`] | the participants and transactions of a seed's world |
+//! | [`world`] | the event loop: coordinator, participants, initiators, operators, network |
+//! | [`process`] | the coordinator's process: engine and lane |
+//! | [`tables`], [`sessions`] | the coordinator's database: rows, locks, failing commits |
 //! | [`books`] | a participant's database: barrier rows, effects, initiators' rows |
-//! | [`faults`] | what may go wrong, one entry a fault |
-//! | [`judge`] | the invariants, one entry each |
+//! | [`faults`] | the faults, one entry per fault |
+//! | [`judge`] | the invariants, one entry per invariant |
 //! | [`explore`] | every interleaving of small worlds |
-//! | [`coverage`] | which events met which states, and which must |
-//! | [`mutations`] | the code broken on purpose, one entry a mutation |
-//! | [`run`] | many seeds, and what they came to |
+//! | [`coverage`] | the pairs of state and event that were reached, and those that must be |
+//! | [`mutations`] | the code broken on purpose, one entry per mutation |
+//! | [`run`] | runs of many seeds, and their summary |
 
 pub mod books;
 pub mod coverage;

@@ -1,11 +1,11 @@
-//! The code broken on purpose: every place that asks [`tercet_mutation::broken`], one entry each.
+//! The code broken on purpose: one entry per place that asks [`tercet_mutation::broken`].
 
 /// A way in which the code can be broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mutation {
-    /// As in the code.
+    /// Its name in the code.
     pub name: &'static str,
-    /// What is wrong then.
+    /// The mistake that it makes.
     pub what: &'static str,
 }
 
@@ -41,7 +41,7 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
     mutation(
         "deadline_judged_early",
-        "the deadline counts as passed whenever somebody looks",
+        "every check of the deadline finds it passed",
     ),
     mutation(
         "effects_released_before_write_held",
@@ -86,7 +86,7 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
 ];
 
-/// The mutation with this name.
+/// Returns the mutation with this name.
 pub fn find(name: &str) -> Option<Mutation> {
     MUTATIONS
         .iter()

@@ -1,29 +1,29 @@
-//! What a seed's world consists of: participants, transactions, and what their code and their
-//! initiators will do.
+//! The plan of a seed's world: participants, transactions, and the behaviour of their code and their
+//! initiators.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tercet_core::{
-    engine::{NewTransaction, Reach, Wait},
     id::TxId,
-    model::{ActionSpec, CheckBack, Driver, Ext, Mode, Name, RetryPolicy},
+    model::{ActionSpec, CheckBack, Decider, Ext, Mode, Name, RetryPolicy},
+    port::{NewTransaction, Reach, Wait},
     time::Timestamp,
 };
 
 use super::{books::Key, dice::Dice, history::DAWN, tables::POISON};
 
-/// Transactions of one seed.
+/// Transactions per seed.
 const TRANSACTIONS: u64 = 100;
 /// Participants that attach streams.
 const ATTACHED: u64 = 4;
 /// Participants that are called at their address.
 const DIRECT: u64 = 2;
-/// Services of initiators; they attach, answer check-backs and have a share of their own.
+/// Services of initiators: they attach, answer check-backs and have actions of their own.
 const SHOPS: u64 = 2;
-/// New transactions arrive until then.
+/// The time until which new transactions arrive.
 pub const ARRIVALS: Duration = Duration::from_secs(25);
-/// Faults end then.
+/// The time at which faults end.
 pub const FAULTS_END: Duration = Duration::from_secs(45);
 
 /// One participant.
@@ -39,38 +39,38 @@ pub struct ServicePlan {
     pub concurrency: u32,
 }
 
-/// What an action's code does.
+/// The behaviour of an action's code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Behaviour {
     /// Its Try is refused for a business reason.
     pub refuses: bool,
-    /// So many runs of its Confirm or Cancel are rejected, the first ones.
+    /// The number of runs of its Confirm or Cancel, from the first, that are rejected.
     pub rejections: u32,
     /// It has an effect outside the database.
     pub external: bool,
-    /// Its Try returns something.
+    /// Its Try returns a result.
     pub returns: bool,
 }
 
-/// What an initiator does with a transaction.
+/// The steps of an initiator after its first.
 #[derive(Clone, Debug)]
 pub enum Script {
-    /// Hands everything over.
+    /// Hands the transaction over.
     Execute {
-        /// When it wants to be answered.
+        /// When it waits to be answered.
         wait: Wait,
-        /// It changes its mind after this time.
+        /// It aborts after this time.
         aborts: Option<Duration>,
     },
     /// Begins, adds actions, calls the Tries, decides.
-    Drive {
+    Begin {
         /// Actions that are added after the begin.
         added: Vec<Arc<ActionSpec>>,
-        /// It commits something of its own before it decides, and says so in its row.
+        /// It commits a change of its own before it decides, with a row that holds the outcome.
         own_row: bool,
         /// It decides FAILURE although every Try was OK.
         gives_up: bool,
-        /// When it wants to be answered.
+        /// When it waits to be answered.
         wait: Wait,
     },
 }
@@ -80,34 +80,34 @@ pub enum Script {
 pub struct TxPlan {
     /// When its initiator starts.
     pub starts: Timestamp,
-    /// What it begins.
+    /// The transaction that it begins.
     pub new: Arc<NewTransaction>,
-    /// What follows.
+    /// The steps that follow.
     pub script: Script,
-    /// Where its initiator keeps its row.
+    /// The participant whose database holds its initiator's row.
     pub shop: Name,
 }
 
 impl TxPlan {
-    /// Its id.
+    /// Returns its id.
     pub fn id(&self) -> TxId {
         self.new.id
     }
 }
 
-/// One seed's world before it starts.
+/// The plan of one seed's world.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Participants.
     pub services: Vec<ServicePlan>,
     /// Transactions.
     pub transactions: Vec<Arc<TxPlan>>,
-    /// What the code of each action does.
+    /// The behaviour of each action's code.
     pub behaviours: BTreeMap<Key, Behaviour>,
 }
 
 impl Plan {
-    /// The plan of a seed.
+    /// Makes the plan of a seed.
     pub fn roll(dice: &mut Dice) -> Self {
         let services = services(dice);
         let mut plan = Self {
@@ -126,14 +126,14 @@ impl Plan {
         let starts = DAWN + dice.span(Duration::from_millis(5), ARRIVALS);
         let id = id(starts, dice);
         let shop: Name = format!("shop-{}", dice.below(SHOPS)).into();
-        let driver = if dice.chance(500) {
-            Driver::Coordinator
+        let decider = if dice.chance(500) {
+            Decider::Coordinator
         } else {
-            Driver::Initiator
+            Decider::Initiator
         };
-        let count = match driver {
-            Driver::Coordinator => dice.between(1, 4),
-            Driver::Initiator => dice.between(0, 4),
+        let count = match decider {
+            Decider::Coordinator => dice.between(1, 4),
+            Decider::Initiator => dice.between(0, 4),
         };
         let only = *dice.pick(&[
             None,
@@ -147,14 +147,14 @@ impl Plan {
         let mut actions: Vec<Arc<ActionSpec>> = Vec::new();
         for place in 0..count {
             let spec = self.action(place, only, &actions, dice);
-            let spec = own_share(spec, driver, &shop, dice);
+            let spec = own_share(spec, decider, &shop, dice);
             self.behaviours
                 .insert((id, spec.name.clone()), behaviour(&spec, dice));
             actions.push(Arc::new(spec));
         }
-        let (script, begun, check_back) = script(driver, actions, &shop, dice);
+        let (script, begun, check_back) = script(decider, actions, &shop, dice);
         let unique_business = dice.chance(200);
-        // Some share their business with another transaction.
+        // Some transactions share their business with another.
         let business = if unique_business && dice.chance(400) {
             dice.below(number + 1)
         } else {
@@ -167,7 +167,7 @@ impl Plan {
             business_type: "exchange".into(),
             business_id: business_id.into(),
             unique_business,
-            driver,
+            decider,
             timeout: dice.millis(1_000, 9_000),
             check_back,
             ext: Ext::new(),
@@ -198,7 +198,7 @@ impl Plan {
             .map(|spec| spec.name.clone())
             .collect();
         ActionSpec {
-            // Of two names one may be the beginning of the other.
+            // One of two names may be a prefix of the other.
             name: "a".repeat(usize::try_from(place).unwrap_or(0) + 1).into(),
             mode,
             participant: service.name.clone(),
@@ -219,7 +219,7 @@ impl Plan {
     }
 }
 
-/// The id of a transaction that its initiator makes at this time; some are much too old or too new.
+/// Makes the id that an initiator makes at this time; a few are much too old or too new.
 fn id(starts: Timestamp, dice: &mut Dice) -> TxId {
     const HOUR_MS: i64 = 3_600_000;
     let skew = match dice.below(100) {
@@ -255,9 +255,9 @@ fn services(dice: &mut Dice) -> Vec<ServicePlan> {
     services
 }
 
-/// Some actions of an initiator are its own share, tried before they are registered.
-fn own_share(mut spec: ActionSpec, driver: Driver, shop: &Name, dice: &mut Dice) -> ActionSpec {
-    if driver == Driver::Initiator && spec.mode != Mode::Deliver && dice.chance(150) {
+/// Makes some actions the initiator's own, tried before they are registered.
+fn own_share(mut spec: ActionSpec, decider: Decider, shop: &Name, dice: &mut Dice) -> ActionSpec {
+    if decider == Decider::Initiator && spec.mode != Mode::Deliver && dice.chance(150) {
         spec.participant = shop.clone();
         spec.already_tried = true;
     }
@@ -279,18 +279,23 @@ fn behaviour(spec: &ActionSpec, dice: &mut Dice) -> Behaviour {
 
 type Scripted = (Script, Vec<Arc<ActionSpec>>, Option<CheckBack>);
 
-fn script(driver: Driver, actions: Vec<Arc<ActionSpec>>, shop: &Name, dice: &mut Dice) -> Scripted {
+fn script(
+    decider: Decider,
+    actions: Vec<Arc<ActionSpec>>,
+    shop: &Name,
+    dice: &mut Dice,
+) -> Scripted {
     let wait = *dice.pick(&[
         Wait::Accepted,
         Wait::Decided,
         Wait::Decided,
         Wait::Completed,
     ]);
-    if driver == Driver::Coordinator {
+    if decider == Decider::Coordinator {
         let aborts = dice.chance(60).then(|| dice.millis(1, 3_000));
         return (Script::Execute { wait, aborts }, actions, None);
     }
-    // What comes with the begin must be a beginning of the list, so that `after` stays within it.
+    // The actions of the begin are a prefix of the list, so that `after` stays within it.
     let begun = usize::try_from(dice.between(0, actions.len() as u64)).unwrap_or(0);
     let mut begun_actions = actions;
     let mut added = begun_actions.split_off(begun);
@@ -311,7 +316,7 @@ fn script(driver: Driver, actions: Vec<Arc<ActionSpec>>, shop: &Name, dice: &mut
             .chance(250)
             .then(|| u32::try_from(dice.between(1, 4)).unwrap_or(1)),
     });
-    let script = Script::Drive {
+    let script = Script::Begin {
         added,
         own_row: asked,
         gives_up: dice.chance(100),

@@ -1,26 +1,28 @@
-//! The coordinator's process: the shipped engine and lane, driven as the server drives them, and
-//! what only the process knows (streams, callers, calls under way).
+//! The coordinator's process: engine and lane, driven as the server drives them, with the state that
+//! only the process has (streams, callers, calls under way).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tercet_core::{
-    engine::{Call, Engine, EngineConfig, Input, Output},
+    config::EngineConfig,
+    engine::Engine,
     id::{CallId, CallerId, StreamId, TxId},
     lane::{Lane, LaneCommand, LaneConfig},
     model::{Name, Owner},
+    port::{Call, Input, Output},
     time::Timestamp,
 };
 
-use super::judge::Asked;
+use super::judge::RequestKind;
 
-/// Who waits behind a caller's number.
+/// The client behind a caller's number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiter {
-    /// A place in the plan; operators have none.
+    /// The client's place in the plan; operators have none.
     pub client: Option<usize>,
-    /// What was asked for.
-    pub asked: Asked,
-    /// The request's number at the client.
+    /// The kind of the request.
+    pub kind: RequestKind,
+    /// The client's number for the request.
     pub ticket: u64,
     /// The transaction that the request is for.
     pub tx: TxId,
@@ -35,26 +37,26 @@ pub struct Process {
     pub engine: Engine,
     /// The shipped lane.
     pub lane: Lane,
-    /// Streams that it takes for open, and the participant's place in the plan.
+    /// Streams that it takes for open, each with its participant's place in the plan.
     pub streams: BTreeMap<StreamId, usize>,
-    /// Calls to addresses that are under way.
+    /// Calls under way to addresses.
     pub direct: BTreeMap<CallId, Call>,
-    /// Callers that wait.
+    /// Callers that wait for a reply.
     pub callers: BTreeMap<CallerId, Waiter>,
     /// Callers that have left.
     pub left: BTreeSet<CallerId>,
-    /// The engine's present; it never goes back.
+    /// The engine's time; it never goes back.
     pub now: Timestamp,
-    /// When it is to be woken.
+    /// When it is to wake up.
     pub wakes: Option<Timestamp>,
-    /// It stands still until then.
+    /// The end of its pause.
     pub paused_until: Timestamp,
     next_stream: u64,
     next_caller: u64,
 }
 
 impl Process {
-    /// A process that has just started.
+    /// Starts a process.
     pub fn start(config: EngineConfig, epoch: u64, seed: u64, now: Timestamp) -> Self {
         let owner = Owner {
             node: Name::from("node-1"),
@@ -76,22 +78,22 @@ impl Process {
         }
     }
 
-    /// Tells the engine.
+    /// Hands an input to the engine.
     pub fn handle(&mut self, input: Input) {
         self.engine.handle(self.now, input);
     }
 
-    /// What the engine wants done; its writes have gone to the lane.
+    /// Returns the engine's outputs.
     pub fn outputs(&mut self) -> Vec<Output> {
         self.engine.drain()
     }
 
-    /// The lane's next command.
+    /// Returns the lane's next command.
     pub fn command(&mut self) -> Option<LaneCommand> {
         self.lane.next(self.now)
     }
 
-    /// When the engine or the lane wants to be woken.
+    /// Returns when the engine or the lane is to wake up.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         match (self.engine.next_wakeup(), self.lane.next_wakeup()) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -99,7 +101,7 @@ impl Process {
         }
     }
 
-    /// A number for a new stream.
+    /// Opens a stream of a participant and returns its number.
     pub fn open_stream(&mut self, service: usize) -> StreamId {
         self.next_stream += 1;
         let id = StreamId(self.next_stream);
@@ -107,7 +109,7 @@ impl Process {
         id
     }
 
-    /// A number for a new caller.
+    /// Makes a number for a new caller.
     pub fn open_caller(&mut self, waiter: Waiter) -> CallerId {
         self.next_caller += 1;
         let id = CallerId(self.next_caller);

@@ -1,4 +1,4 @@
-//! Many seeds, and what they came to.
+//! Runs of many seeds.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,24 +12,24 @@ use super::{
     world::{Report, World},
 };
 
-/// What many seeds came to.
+/// The summary of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Seeds.
+    /// The number of seeds.
     pub seeds: u64,
-    /// Transactions.
+    /// The number of transactions.
     pub transactions: u64,
-    /// Events.
+    /// The number of events.
     pub events: u64,
-    /// The fewest faults of one seed.
+    /// The fewest faults in one seed.
     pub fewest_faults: Option<u64>,
-    /// By fault, in the order of [`Fault::ALL`].
+    /// The number of times each fault struck, in the order of [`Fault::ALL`].
     pub faults: Vec<u64>,
-    /// Pairs of state and event.
+    /// The pairs of state and event that were reached.
     pub coverage: Coverage,
-    /// Seeds in which a promise was broken, with what was broken.
+    /// Seeds in which an invariant was broken, each with the breach.
     pub broken: Vec<(u64, String)>,
-    /// Seeds in which the code panicked.
+    /// Seeds in which the code panicked, each with the message.
     pub crashed: Vec<(u64, String)>,
 }
 
@@ -52,8 +52,8 @@ impl Summary {
         let faults: u64 = report.faults.iter().sum();
         self.fewest_faults = Some(self.fewest_faults.map_or(faults, |least| least.min(faults)));
         self.coverage.add(&report.coverage);
-        if let Some(violation) = report.violation {
-            self.broken.push((seed, violation.to_string()));
+        if let Some(breach) = report.breach {
+            self.broken.push((seed, breach.to_string()));
         }
     }
 
@@ -74,13 +74,16 @@ impl Summary {
         self.crashed.extend(other.crashed);
     }
 
-    /// Whether every promise was kept and nothing panicked.
+    /// Returns whether every invariant held and nothing panicked.
     pub fn held(&self) -> bool {
         self.broken.is_empty() && self.crashed.is_empty()
     }
 }
 
-/// Runs one seed; a panic of the code is an error with its message.
+/// Runs one seed.
+///
+/// # Errors
+/// The message, if the code panics.
 pub fn seed(seed: u64, keep_history: bool) -> Result<Report, String> {
     catch_unwind(AssertUnwindSafe(|| World::new(seed, keep_history).run())).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -89,8 +92,8 @@ pub fn seed(seed: u64, keep_history: bool) -> Result<Report, String> {
     })
 }
 
-/// Runs seeds `from..from + seeds` on `jobs` threads; `stop_early` ends with the first that breaks.
-/// `around` runs each thread's work, so that it may choose a mutation for it.
+/// Runs seeds `from..from + seeds` on `jobs` threads; with `stop_early` it ends with the first that breaks.
+/// `around` runs each thread's work, so that it can choose a mutation for it.
 pub fn seeds(
     from: u64,
     seeds: u64,
@@ -139,11 +142,11 @@ mod tests {
 
     use super::seeds;
 
-    /// Thousands of seeds are for `cargo simulate`.
+    /// `cargo simulate` runs thousands of seeds.
     const SEEDS: u64 = 150;
 
     #[test]
-    fn every_promise_holds_in_the_first_seeds() {
+    fn every_invariant_holds_in_the_first_seeds() {
         let summary = seeds(1, SEEDS, 2, false, |work| work());
         let mut found = String::new();
         for (seed, what) in summary.broken.iter().chain(&summary.crashed) {
@@ -166,7 +169,7 @@ mod tests {
 
     #[cfg(feature = "mutations")]
     #[test]
-    fn code_that_is_broken_on_purpose_breaks_a_promise() {
+    fn code_that_is_broken_on_purpose_breaks_an_invariant() {
         let name = "fence_skipped";
         let summary = seeds(1, 50, 1, true, |work| {
             tercet_mutation::with(Some(name), work);

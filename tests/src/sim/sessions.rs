@@ -1,5 +1,5 @@
-//! The database with its sessions: commits take locks, wait for one another, hold, fail, or land when
-//! their sender has long given up.
+//! The database with its sessions: commits take locks, wait for one another, are applied, fail, or end
+//! long after their sender has given up.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,25 +15,25 @@ use super::{
     tables::{Change, Obstacle, Tables, unique_key},
 };
 
-/// How long a statement waits for a lock.
+/// The longest wait of a statement for a lock.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
-/// How often a waiting statement looks again.
+/// The interval at which a waiting statement looks again.
 const LOCK_LOOK: Duration = Duration::from_millis(20);
 
 /// One session with one commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u64);
 
-/// What becomes of a commit whose conditions hold.
+/// The ending of a commit whose conditions hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It is applied and says so.
+    /// It is applied and reports that.
     Applied,
-    /// It is applied and its sender hears that nobody knows.
+    /// It is applied and reports an unknown outcome.
     AppliedUnknown,
-    /// It is applied; its sender heard long ago that nobody knows.
+    /// It is applied; its sender received an unknown outcome long ago.
     AppliedUnheard,
-    /// It is rolled back; its sender heard long ago that nobody knows.
+    /// It is rolled back; its sender received an unknown outcome long ago.
     RolledBackUnheard,
 }
 
@@ -49,38 +49,38 @@ struct Session {
     ending: Ending,
     gives_up: Timestamp,
     holds: Vec<Lock>,
-    /// How long it stays between its statements and its end.
+    /// The time between its statements and its end.
     stays: Duration,
 }
 
 /// The database.
 #[derive(Clone, Debug, Default)]
 pub struct Database {
-    /// What is committed.
+    /// The committed rows.
     pub tables: Tables,
     sessions: BTreeMap<SessionId, Session>,
     locks: BTreeMap<Lock, SessionId>,
     opened: u64,
 }
 
-/// What a session's step came to.
+/// The progress of a session after one step.
 #[derive(Clone, Debug)]
 pub enum Progress {
     /// It goes on after this time.
     After(Duration),
-    /// It is over. The sender is told, if it still listens.
+    /// It has ended.
     Over {
-        /// What the sender is told.
-        told: Option<Result<(), ApplyFailure>>,
-        /// What changed.
+        /// The result for the sender; `None`: the sender no longer waits.
+        result: Option<Result<(), ApplyFailure>>,
+        /// The changes that were applied.
         changes: Vec<Change>,
     },
-    /// Somebody wrote past the fence.
+    /// A write went past the fence.
     Corrupt(TxId, String),
 }
 
 impl Database {
-    /// Opens a session for a commit; [`Database::step`] moves it.
+    /// Opens a session for a commit; [`Database::step`] moves it on.
     pub fn open(
         &mut self,
         batch: Arc<Vec<Write>>,
@@ -121,14 +121,14 @@ impl Database {
             }
             self.sessions.remove(&id);
             return over(
-                session.ending.told(Err(ApplyFailure::NotApplied)),
+                session.ending.reported(Err(ApplyFailure::NotApplied)),
                 Vec::new(),
             );
         }
         match self.tables.check(&session.batch) {
             Err(Obstacle::Failure(failure)) => {
                 self.sessions.remove(&id);
-                over(session.ending.told(Err(failure)), Vec::new())
+                over(session.ending.reported(Err(failure)), Vec::new())
             }
             Err(Obstacle::Corrupt(tx, what)) => Progress::Corrupt(tx, what),
             Ok(()) => {
@@ -151,7 +151,7 @@ impl Database {
             return over(None, Vec::new());
         }
         match self.tables.apply(&session.batch) {
-            Ok(changes) => over(session.ending.told(Ok(())), changes),
+            Ok(changes) => over(session.ending.reported(Ok(())), changes),
             Err(obstacle) => {
                 let what = format!("a session lost its locks: {obstacle:?}");
                 Progress::Corrupt(session.batch[0].id, what)
@@ -167,7 +167,7 @@ impl Database {
         Some(session)
     }
 
-    /// The process that opened the sessions has died: some of them end without it.
+    /// Ends some of the sessions that a dead process left open.
     pub fn orphan(&mut self, dice: &mut Dice) {
         let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in ids {
@@ -179,7 +179,7 @@ impl Database {
 }
 
 impl Ending {
-    fn told(self, result: Result<(), ApplyFailure>) -> Option<Result<(), ApplyFailure>> {
+    fn reported(self, result: Result<(), ApplyFailure>) -> Option<Result<(), ApplyFailure>> {
         match (self, result) {
             (Self::Applied, result) => Some(result),
             (Self::AppliedUnknown, _) => Some(Err(ApplyFailure::Unknown)),
@@ -188,8 +188,8 @@ impl Ending {
     }
 }
 
-fn over(told: Option<Result<(), ApplyFailure>>, changes: Vec<Change>) -> Progress {
-    Progress::Over { told, changes }
+fn over(result: Option<Result<(), ApplyFailure>>, changes: Vec<Change>) -> Progress {
+    Progress::Over { result, changes }
 }
 
 fn locks(write: &Write) -> Vec<Lock> {

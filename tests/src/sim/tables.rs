@@ -1,24 +1,24 @@
-//! The database's tables and what a batch of writes does to them: `tx_info`, `action_info`,
-//! `operator_log`. Pure: sessions, locks and failures are [`sessions`](super::sessions).
+//! The tables of the coordinator's database, and the effect of a batch of writes on them: `tx_info`,
+//! `action_info`, `operator_log`. Sessions, locks and failures are in [`sessions`](super::sessions).
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use tercet_core::{
-    engine::Loaded,
     id::TxId,
-    model::{ActionSpec, Name, Transaction, TxSpec},
-    row::{ActionInfoRow, TxRow},
+    model::{ActionSpec, ActionState, Name, Transaction, TxSpec},
+    port::Loaded,
+    row::{ActionRow, TxRow},
     time::Timestamp,
     write::{
-        ActionRow, ActionWrite, ApplyFailure, Due, DueQuery, Fence, Head, OperatorEntry, Standing,
+        ActionWrite, ApplyFailure, Due, DueQuery, Fence, Head, OperatorEntry, Standing,
         StandingRow, Write,
     },
 };
 
-/// A business id with this word holds a byte that the database refuses.
+/// The word in a business id or handler that stands for a byte which the database refuses.
 pub const POISON: &str = "poison";
 
-/// What the database keeps.
+/// The committed rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tables {
     rows: BTreeMap<TxId, Row>,
@@ -29,23 +29,23 @@ pub struct Tables {
 /// One row of `tx_info` with its rows of `action_info`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// What never changes.
+    /// The columns that never change.
     pub spec: Arc<TxSpec>,
-    /// What changes.
+    /// The columns that change.
     pub head: Head,
-    /// By position.
+    /// Its actions, by position.
     pub actions: Vec<ActionLine>,
 }
 
 /// One row of `action_info`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionLine {
-    /// What never changes.
+    /// The columns that never change.
     pub spec: Arc<ActionSpec>,
     /// When it was inserted.
     pub create_time: Timestamp,
-    /// What changes.
-    pub row: ActionRow,
+    /// The columns that change.
+    pub state: ActionState,
 }
 
 /// One row of `operator_log`.
@@ -58,21 +58,21 @@ pub struct OperatorLine {
 }
 
 impl Row {
-    /// Whether this participant has to do with it.
+    /// Returns whether this participant takes part in the transaction.
     pub fn involves(&self, participant: Option<&Name>) -> bool {
         let asked = self.spec.check_back.as_ref().map(|it| &it.participant);
         let called = self.actions.iter().map(|line| &line.spec.participant);
         participant.is_some_and(|name| called.chain(asked).any(|other| other == name))
     }
 
-    /// One line for a person.
+    /// Returns one line for people.
     pub fn summary(&self) -> String {
         let head = &self.head;
         let cause = head.phase.decision().map(|decision| &decision.cause);
         let actions: Vec<String> = self
             .actions
             .iter()
-            .map(|line| format!("{} {}", line.spec.name, line.row.status))
+            .map(|line| format!("{} {}", line.spec.name, line.state.status))
             .collect();
         format!(
             "DURABLE {}/{} version {} by {}{}; {}",
@@ -92,44 +92,44 @@ impl std::hash::Hash for Row {
         self.head.hash(state);
         for line in &self.actions {
             line.spec.name.hash(state);
-            line.row.hash(state);
+            line.state.hash(state);
         }
     }
 }
 
-/// What a write did to its row.
+/// The change of a row by one write.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// The transaction.
     pub id: TxId,
     /// The row before; `None`: it was inserted.
     pub before: Option<Row>,
-    /// An operator's command that came with it.
+    /// The operator's command that came with it.
     pub operator: Option<OperatorEntry>,
 }
 
-/// Why a batch does not apply.
+/// The reason why a batch is not applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// As the store's trait says it.
+    /// A failure of the store.
     Failure(ApplyFailure),
-    /// A row of `action_info` is not what its write asserts although the row of `tx_info` was: somebody
-    /// wrote it without the fence.
+    /// A row of `action_info` has not the version that its write expects, although the row of `tx_info` had:
+    /// another write went past the fence.
     Corrupt(TxId, String),
 }
 
 impl Tables {
-    /// The row of a transaction.
+    /// Returns the row of a transaction.
     pub fn row(&self, id: TxId) -> Option<&Row> {
         self.rows.get(&id)
     }
 
-    /// Every row.
+    /// Returns every row.
     pub fn rows(&self) -> impl Iterator<Item = (&TxId, &Row)> {
         self.rows.iter()
     }
 
-    /// Whether every condition of the batch holds.
+    /// Checks every condition of the batch.
     pub fn check(&self, batch: &[Write]) -> Result<(), Obstacle> {
         let poisoned = |write: &Write| {
             if let Fence::Absent(spec) = &write.fence {
@@ -169,9 +169,9 @@ impl Tables {
             .map_or(&[][..], |row| &row.actions[..]);
         for action in &write.actions {
             let line = lines.iter().find(|line| line.spec.name == action.name);
-            let found = line.map_or(0, |line| line.row.version);
+            let found = line.map_or(0, |line| line.state.version);
             let inserts = action.insert.is_some();
-            if inserts != line.is_none() || action.row.version != found + 1 {
+            if inserts != line.is_none() || action.state.version != found + 1 {
                 return Err(Obstacle::Corrupt(
                     write.id,
                     format!(
@@ -182,7 +182,7 @@ impl Tables {
                         } else {
                             "changes and"
                         },
-                        action.row.version.wrapping_sub(1)
+                        action.state.version.wrapping_sub(1)
                     ),
                 ));
             }
@@ -231,7 +231,7 @@ impl Tables {
         }
     }
 
-    /// What stands in the way of each write, or is its own.
+    /// Reads, for each write, the row that stands in its way or is its own.
     pub fn standing(&self, batch: &[Write]) -> Vec<Standing> {
         let stands = |id: TxId| {
             self.rows.get(&id).map(|row| StandingRow {
@@ -257,7 +257,7 @@ impl Tables {
             .collect()
     }
 
-    /// The transactions with these ids, each read at one point in time.
+    /// Loads the transactions with these ids, all at one point in time.
     pub fn load(&self, ids: &[TxId]) -> Vec<(TxId, Loaded)> {
         let load = |id: &TxId| match self.rows.get(id) {
             None => Loaded::Absent,
@@ -269,7 +269,7 @@ impl Tables {
         ids.iter().map(|id| (*id, load(id))).collect()
     }
 
-    /// Unfinished rows that are due.
+    /// Returns the unfinished rows that are due.
     pub fn due(&self, query: &DueQuery) -> Vec<Due> {
         let mut due: Vec<Due> = self
             .rows
@@ -294,14 +294,14 @@ fn put_action(lines: &mut Vec<ActionLine>, write: &ActionWrite) {
         lines.push(ActionLine {
             spec: insert.spec.clone(),
             create_time: insert.create_time,
-            row: write.row.clone(),
+            state: write.state.clone(),
         });
     } else if let Some(line) = lines.iter_mut().find(|line| line.spec.name == write.name) {
-        line.row = write.row.clone();
+        line.state = write.state.clone();
     }
 }
 
-/// The nullable key column.
+/// Returns the value of the nullable unique key.
 pub fn unique_key(spec: &TxSpec) -> Option<(Name, Name)> {
     spec.unique_business
         .then(|| (spec.business_type.clone(), spec.business_id.clone()))
@@ -322,16 +322,10 @@ fn transaction(row: &Row) -> Result<Transaction, tercet_core::row::IllegalRow> {
         decided_at: phase.decided_at(),
         finished_at: phase.finished_at(),
     };
-    let actions = row.actions.iter().map(|line| ActionInfoRow {
+    let actions = row.actions.iter().map(|line| ActionRow {
         spec: (*line.spec).clone(),
         create_time: line.create_time,
-        status: line.row.status,
-        result: line.row.result.clone(),
-        retry_count: line.row.retry_count,
-        last_error: line.row.last_error.clone(),
-        attempts: line.row.attempts.clone(),
-        version: line.row.version,
-        finished_at: line.row.finished_at,
+        state: line.state.clone(),
     });
     Transaction::from_rows(tx, actions.collect())
 }

@@ -1,4 +1,4 @@
-//! Bytes from outside: never a panic, an error names what is wrong, and nothing is written.
+//! Bytes from outside: the code never panics, an error names the field, and nothing is written.
 //!
 //! The same properties without a bound are in the folder `fuzz`.
 

@@ -13,15 +13,15 @@ use tercet_sdk::{
 };
 use tercet_server::{
     Config,
-    api::doors::{self, KNOWN},
+    grpc::doors::{self, KNOWN},
 };
-use tercet_store::{ListQuery, SqliteStore, Store};
+use tercet_store::{ListQuery, SqliteStore, Store, Views as _};
 use tokio::net::TcpListener;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tower::{Layer as _, Service as _};
 
-/// Text as a stranger sends it.
+/// Any text, and texts near the limits.
 fn text() -> BoxedStrategy<String> {
     prop_oneof![
         3 => "[a-z]{1,8}",
@@ -177,7 +177,7 @@ fn request() -> BoxedStrategy<Request> {
 }
 
 fn check(
-    answers: Vec<Result<(), tercet_server::api::error::ApiError>>,
+    answers: Vec<Result<(), tercet_server::error::RequestError>>,
 ) -> Result<(), TestCaseError> {
     for refused in answers.into_iter().filter_map(Result::err) {
         let violations = refused.violations();
@@ -254,7 +254,7 @@ proptest! {
     }
 }
 
-/// A refusal as a caller must be able to use it.
+/// Checks that a refusal has the details that callers rely on.
 fn is_typed(status: &Status) -> Result<(), TestCaseError> {
     let details = status.get_error_details();
     let Some(info) = details.error_info() else {
@@ -330,7 +330,7 @@ impl Server {
             match request {
                 Request::Begin(it) => client.begin(it).await.map(drop),
                 Request::Execute(mut it) => {
-                    // The participant answers nobody, so that only this wait has an end.
+                    // The participant answers no call, so only this wait ends.
                     if (0..=2).contains(&it.wait) {
                         it.wait = proto::Wait::Accepted.into();
                     }

@@ -1,4 +1,4 @@
-//! Participants that answer nonsense: what they say is UNKNOWN, and the deadline decides.
+//! Participants that answer nonsense: the answer counts as UNKNOWN, and the deadline decides.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,16 +13,16 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Serves these bytes to whoever connects, whatever he asks for.
-async fn says(bytes: Vec<u8>) -> String {
+/// Serves these bytes on every connection, whatever the request.
+async fn serving(bytes: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let bytes = bytes.clone();
             tokio::spawn(async move {
-                let mut asked = [0; 4_096];
-                let _ = stream.read(&mut asked).await;
+                let mut request = [0; 4_096];
+                let _ = stream.read(&mut request).await;
                 let _ = stream.write_all(&bytes).await;
             });
         }
@@ -112,7 +112,7 @@ async fn nonsense_is_unknown_whatever_the_protocol() {
     for (number, bytes) in nonsense.into_iter().enumerate() {
         for protocol in protocols {
             let name = format!("{}-{number}", protocol.as_str_name());
-            register(&client, &name, protocol, says(bytes.to_vec()).await).await;
+            register(&client, &name, protocol, serving(bytes.to_vec()).await).await;
             let client = client.clone();
             open.push(async move { (tried(&client, &name).await, name) });
         }
@@ -126,11 +126,17 @@ async fn nonsense_is_unknown_whatever_the_protocol() {
 }
 
 #[tokio::test]
-async fn a_refusal_in_strange_bytes_is_a_refusal_that_can_be_read() {
+async fn a_rejection_in_strange_bytes_is_a_rejection_that_can_be_read() {
     let client = coordinator().await;
     let mut answer = b"HTTP/1.1 409 Conflict\r\ncontent-length: 3000\r\n\r\n".to_vec();
     answer.extend([0xff, 0, 0xc3].repeat(1_000));
-    register(&client, "shop", proto::Protocol::Http, says(answer).await).await;
+    register(
+        &client,
+        "shop",
+        proto::Protocol::Http,
+        serving(answer).await,
+    )
+    .await;
 
     let outcome = tried(&client, "shop").await;
 
@@ -150,7 +156,13 @@ async fn a_result_that_is_too_large_is_unknown() {
     let client = coordinator().await;
     let mut answer = b"HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n".to_vec();
     answer.extend(vec![b'x'; 70_000]);
-    register(&client, "shop", proto::Protocol::Http, says(answer).await).await;
+    register(
+        &client,
+        "shop",
+        proto::Protocol::Http,
+        serving(answer).await,
+    )
+    .await;
 
     let outcome = tried(&client, "shop").await;
 

@@ -1,4 +1,4 @@
-//! Rows that somebody has changed by hand: named, never guessed at, never a panic.
+//! Rows changed by hand: they are named, never guessed at, and nothing panics.
 
 use std::path::Path;
 
@@ -7,11 +7,13 @@ use sqlx::{Connection as _, SqliteConnection};
 use tercet_core::id::TxId;
 use tercet_sdk::proto::{self, coordinator_client::CoordinatorClient};
 use tercet_server::Config;
-use tercet_store::{ParticipantRow, SqliteOptions, SqliteStore, Store};
+use tercet_store::{
+    ParticipantRow, SqliteOptions, SqliteStore, Store, Transactions as _, Views as _,
+};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-/// The columns that are parsed, by their tables.
+/// The columns that are parsed, with their tables.
 const COLUMNS: [&str; 18] = [
     "UPDATE tx_info SET driver = ?",
     "UPDATE tx_info SET status = ?",
@@ -121,6 +123,7 @@ proptest! {
             address: "http://127.0.0.1:9".to_owned(),
             methods,
             policy,
+            paused: false,
             version: 1,
         };
         if let Err(bad) = tercet_server::directory::Participant::from_row(row) {
@@ -147,12 +150,12 @@ async fn corrupted(
         .execute(&mut original)
         .await
         .unwrap();
-    let mut person = SqliteConnection::connect(&format!("sqlite://{}", copy.display()))
+    let mut by_hand = SqliteConnection::connect(&format!("sqlite://{}", copy.display()))
         .await
         .unwrap();
-    // What the table itself refuses is no row.
-    let changed = sqlx::query(change).bind(text).execute(&mut person).await;
-    person.close().await.unwrap();
+    // A value that the table itself refuses makes no row.
+    let changed = sqlx::query(change).bind(text).execute(&mut by_hand).await;
+    by_hand.close().await.unwrap();
     if changed.is_err() {
         return Ok(());
     }

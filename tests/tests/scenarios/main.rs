@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod elsewhere;
+mod late;
 mod operators;
 mod outcomes;
 mod restarts;

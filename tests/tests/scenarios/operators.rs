@@ -1,46 +1,25 @@
-//! A transaction that cannot end by itself, and the person who ends it.
+//! Transactions that cannot end by themselves, and the operators who end them.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use tercet_sdk::{
-    initiator::{CheckBack, Decision, Outcome as End, Wait},
+    initiator::{CheckBack, Decision, Outcome},
     proto::{self, ActionStatus, BizStatus, Operation, TxStatus},
 };
 use uuid::Uuid;
 
-use super::world::{Seen, World, deliver, done, rejected, statuses, tcc};
+use super::world::{Gate, Seen, World, deliver, rejected, soon, statuses, tcc, unknown};
 
-/// A parked transaction: "stubborn" refuses its Confirm until it is told not to.
-async fn parked(world: &mut World, stubborn: &Arc<AtomicBool>) -> (Uuid, Seen) {
-    let refuses = Arc::clone(stubborn);
+/// Parks a transaction: "stubborn" rejects its Confirm until the gate opens.
+async fn parked(world: &mut World, gate: &Gate) -> (Uuid, Seen) {
+    let closed = rejected("account closed");
     let points = world
-        .participant("points", move |call| {
-            let refuses = refuses.load(Ordering::Relaxed);
-            async move {
-                match (call.action.as_str(), call.operation()) {
-                    ("stubborn", Operation::Confirm) if refuses => rejected("account closed"),
-                    _ => done(""),
-                }
-            }
-        })
+        .until_open("points", gate, "stubborn CONFIRM", closed)
         .await;
     let outcome = world
-        .initiator()
-        .await
-        .execute("exchange", "1")
-        .action(tcc("stubborn", "points"))
-        .action(tcc("other", "points"))
-        .wait(Wait::Completed)
-        .send()
-        .await
-        .unwrap();
-    let End::Parked {
+        .execute([tcc("stubborn", "points"), tcc("other", "points")])
+        .await;
+    let Outcome::Parked {
         decision, failed, ..
     } = &outcome
     else {
@@ -54,9 +33,9 @@ async fn parked(world: &mut World, stubborn: &Arc<AtomicBool>) -> (Uuid, Seen) {
 }
 
 #[tokio::test]
-async fn what_is_parked_is_shown_with_its_reason_and_the_rest_is_done() {
+async fn a_parked_transaction_is_shown_with_its_reason_and_the_rest_is_done() {
     let mut world = World::new().await;
-    let (id, _) = parked(&mut world, &Arc::new(AtomicBool::new(true))).await;
+    let (id, _) = parked(&mut world, &Gate::closed()).await;
 
     let tx = world.parked(id).await;
 
@@ -79,9 +58,9 @@ async fn what_is_parked_is_shown_with_its_reason_and_the_rest_is_done() {
 #[tokio::test]
 async fn a_parked_transaction_is_retried_once_its_reason_is_gone() {
     let mut world = World::new().await;
-    let stubborn = Arc::new(AtomicBool::new(true));
-    let (id, points) = parked(&mut world, &stubborn).await;
-    stubborn.store(false, Ordering::Relaxed);
+    let gate = Gate::closed();
+    let (id, points) = parked(&mut world, &gate).await;
+    gate.open();
 
     world
         .operator()
@@ -103,7 +82,7 @@ async fn a_parked_transaction_is_retried_once_its_reason_is_gone() {
 #[tokio::test]
 async fn a_parked_transaction_is_resolved_by_hand_and_the_decision_stands() {
     let mut world = World::new().await;
-    let (id, points) = parked(&mut world, &Arc::new(AtomicBool::new(true))).await;
+    let (id, points) = parked(&mut world, &Gate::closed()).await;
     let before = points.words().len();
 
     let state = world
@@ -123,37 +102,23 @@ async fn a_parked_transaction_is_resolved_by_hand_and_the_decision_stands() {
     let tx = world.finished(id).await;
     assert_eq!(tx.biz_status(), BizStatus::Success);
     assert_eq!(statuses(&tx), ["stubborn CONFIRMED", "other CONFIRMED"]);
-    assert_eq!(points.words().len(), before, "nobody was called");
+    assert_eq!(points.words().len(), before, "no participant was called");
 }
 
 #[tokio::test]
 async fn an_action_whose_attempts_run_out_is_parked() {
     let mut world = World::new().await;
-    let points = world
-        .participant("points", |call| async move {
-            match call.operation() {
-                Operation::Confirm => tercet_sdk::Outcome::Unknown("busy".to_owned()),
-                _ => done(""),
-            }
-        })
-        .await;
+    let points = world.except("points", "CONFIRM", unknown("busy")).await;
 
-    let outcome = world
-        .initiator()
-        .await
-        .execute("exchange", "1")
-        .action(tcc("freeze", "points").retry(super::world::soon().max_attempts(3)))
-        .wait(Wait::Completed)
-        .send()
-        .await
-        .unwrap();
+    let freeze = tcc("freeze", "points").retry(soon().max_attempts(3));
+    let outcome = world.execute([freeze]).await;
 
-    assert!(matches!(outcome, End::Parked { .. }), "{outcome:?}");
+    assert!(matches!(outcome, Outcome::Parked { .. }), "{outcome:?}");
     assert_eq!(points.count("freeze", Operation::Confirm), 3);
 }
 
 #[tokio::test]
-async fn a_person_decides_in_the_place_of_an_initiator_that_is_gone() {
+async fn an_operator_decides_in_the_place_of_an_initiator_that_is_gone() {
     let mut world = World::new().await;
     let post = world.willing("post").await;
     world.willing("orders").await;
@@ -162,7 +127,7 @@ async fn a_person_decides_in_the_place_of_an_initiator_that_is_gone() {
         .await
         .begin("message", "1")
         .action(deliver("mail", "post"))
-        // "orders" answers no check-backs: nobody can say
+        // "orders" answers no check-backs
         .check_back(CheckBack::ask("orders").interval(Duration::from_millis(50)))
         .timeout(Duration::from_millis(100))
         .send()
@@ -196,15 +161,7 @@ async fn a_person_decides_in_the_place_of_an_initiator_that_is_gone() {
 async fn commands_of_operators_that_fit_nothing_are_refused_and_change_nothing() {
     let mut world = World::new().await;
     world.willing("points").await;
-    let outcome = world
-        .initiator()
-        .await
-        .execute("exchange", "1")
-        .action(tcc("freeze", "points"))
-        .wait(Wait::Completed)
-        .send()
-        .await
-        .unwrap();
+    let outcome = world.execute([tcc("freeze", "points")]).await;
     let before = world.finished(outcome.tx_id()).await;
     let mut operator = world.operator().await;
 

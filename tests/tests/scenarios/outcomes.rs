@@ -10,11 +10,13 @@ use std::{
 
 use tercet_sdk::{
     Truth,
-    initiator::{CauseKind, CheckBack, Decision, Outcome as End, Wait},
-    proto::{BizStatus, Operation},
+    initiator::{CauseKind, CheckBack, Decision, Outcome, Wait},
+    proto::{ActionState, BizStatus, Operation},
 };
 
-use super::world::{World, compensate, deliver, done, rejected, scripted, statuses, tcc, unknown};
+use super::world::{
+    World, compensate, deliver, done, rejected, rolled_back, scripted, statuses, tcc, unknown,
+};
 
 #[tokio::test]
 async fn tcc_all_tried_is_confirmed() {
@@ -23,15 +25,8 @@ async fn tcc_all_tried_is_confirmed() {
     let coupons = world.willing("coupons").await;
 
     let outcome = world
-        .initiator()
-        .await
-        .execute("exchange", "1")
-        .action(tcc("freeze", "points"))
-        .action(tcc("reserve", "coupons"))
-        .wait(Wait::Completed)
-        .send()
-        .await
-        .unwrap();
+        .execute([tcc("freeze", "points"), tcc("reserve", "coupons")])
+        .await;
 
     assert!(outcome.is_committed() && outcome.is_finished());
     assert_eq!(points.words(), ["freeze TRY", "freeze CONFIRM"]);
@@ -39,30 +34,16 @@ async fn tcc_all_tried_is_confirmed() {
 }
 
 #[tokio::test]
-async fn tcc_one_rejected_cancels_the_other_and_says_why() {
+async fn tcc_one_rejected_cancels_the_other_and_gives_the_cause() {
     let mut world = World::new().await;
     let points = world.willing("points").await;
-    let coupons = world
-        .participant("coupons", |_| async { rejected("sold out") })
-        .await;
+    let coupons = world.except("coupons", "TRY", rejected("sold out")).await;
 
     let outcome = world
-        .initiator()
-        .await
-        .execute("exchange", "1")
-        .action(tcc("freeze", "points"))
-        .action(tcc("reserve", "coupons"))
-        .wait(Wait::Completed)
-        .send()
-        .await
-        .unwrap();
+        .execute([tcc("freeze", "points"), tcc("reserve", "coupons")])
+        .await;
 
-    let End::RolledBack {
-        cause, finished, ..
-    } = outcome
-    else {
-        panic!("{outcome:?}");
-    };
+    let (cause, finished) = rolled_back(outcome);
     assert!(finished);
     assert_eq!(cause.kind, CauseKind::Rejected);
     assert_eq!(cause.action.as_deref(), Some("reserve"));
@@ -76,14 +57,8 @@ async fn compensate_on_success_calls_nothing_more() {
     let mut world = World::new().await;
     let points = world.willing("points").await;
 
-    let outcome = world
-        .initiator()
-        .await
-        .execute("exchange", "1")
-        .action(compensate("deduct", "points"))
-        .send()
-        .await
-        .unwrap();
+    let draft = world.draft([compensate("deduct", "points")]).await;
+    let outcome = draft.wait(Wait::Decided).send().await.unwrap();
 
     assert!(
         outcome.is_committed() && outcome.is_finished(),
@@ -97,26 +72,15 @@ async fn compensate_on_success_calls_nothing_more() {
 #[tokio::test]
 async fn compensate_is_undone_against_its_order() {
     let mut world = World::new().await;
-    let shop = world
-        .participant("shop", |call| async move {
-            match (call.action.as_str(), call.operation()) {
-                ("third", Operation::Try) => rejected("no"),
-                _ => done(""),
-            }
-        })
-        .await;
+    let shop = world.except("shop", "third TRY", rejected("no")).await;
 
     let outcome = world
-        .initiator()
-        .await
-        .execute("saga", "1")
-        .action(compensate("first", "shop"))
-        .action(compensate("second", "shop").after(["first"]))
-        .action(compensate("third", "shop").after(["second"]))
-        .wait(Wait::Completed)
-        .send()
-        .await
-        .unwrap();
+        .execute([
+            compensate("first", "shop"),
+            compensate("second", "shop").after(["first"]),
+            compensate("third", "shop").after(["second"]),
+        ])
+        .await;
 
     assert_eq!(outcome.decision(), Some(Decision::Failure));
     assert_eq!(
@@ -144,17 +108,13 @@ async fn a_later_action_is_given_the_results_of_earlier_ones_and_its_own_at_the_
         .await;
 
     let outcome = world
-        .initiator()
-        .await
-        .execute("exchange", "1")
-        .action(tcc("first", "shop"))
-        .action(tcc("second", "shop").after(["first"]).wants_results())
-        .wait(Wait::Completed)
-        .send()
-        .await
-        .unwrap();
+        .execute([
+            tcc("first", "shop"),
+            tcc("second", "shop").after(["first"]).wants_results(),
+        ])
+        .await;
 
-    let End::Committed { results, .. } = &outcome else {
+    let Outcome::Committed { results, .. } = &outcome else {
         panic!("{outcome:?}");
     };
     assert_eq!(results.bytes("first").unwrap(), "result of first");
@@ -164,24 +124,14 @@ async fn a_later_action_is_given_the_results_of_earlier_ones_and_its_own_at_the_
             .iter()
             .find(|call| call.action == action && call.operation() == operation)
             .unwrap();
-        let one =
-            |state: &tercet_sdk::proto::ActionState| (state.name.clone(), state.result.to_vec());
+        let one = |state: &ActionState| (state.name.clone(), state.result.to_vec());
         call.results.iter().map(one).collect()
     };
-    let first = ("first".to_owned(), b"result of first".to_vec());
-    let second = ("second".to_owned(), b"result of second".to_vec());
-    assert_eq!(
-        given("second", Operation::Try),
-        std::slice::from_ref(&first)
-    );
-    assert_eq!(
-        given("first", Operation::Confirm),
-        std::slice::from_ref(&first)
-    );
-    assert_eq!(
-        given("second", Operation::Confirm),
-        std::slice::from_ref(&second)
-    );
+    let first = [("first".to_owned(), b"result of first".to_vec())];
+    let second = [("second".to_owned(), b"result of second".to_vec())];
+    assert_eq!(given("second", Operation::Try), first);
+    assert_eq!(given("first", Operation::Confirm), first);
+    assert_eq!(given("second", Operation::Confirm), second);
     assert_eq!(
         shop.words(),
         ["first TRY", "second TRY", "first CONFIRM", "second CONFIRM"]
@@ -194,16 +144,12 @@ async fn all_three_modes_in_one_transaction() {
     let shop = world.willing("shop").await;
 
     let outcome = world
-        .initiator()
-        .await
-        .execute("exchange", "1")
-        .action(tcc("freeze", "shop"))
-        .action(compensate("deduct", "shop").after(["freeze"]))
-        .action(deliver("mail", "shop").after(["freeze"]))
-        .wait(Wait::Completed)
-        .send()
-        .await
-        .unwrap();
+        .execute([
+            tcc("freeze", "shop"),
+            compensate("deduct", "shop").after(["freeze"]),
+            deliver("mail", "shop").after(["freeze"]),
+        ])
+        .await;
 
     assert!(outcome.is_committed() && outcome.is_finished());
     assert_eq!(
@@ -213,28 +159,18 @@ async fn all_three_modes_in_one_transaction() {
 }
 
 #[tokio::test]
-async fn what_fails_delivers_nothing() {
+async fn a_transaction_that_fails_delivers_nothing() {
     let mut world = World::new().await;
-    let shop = world
-        .participant("shop", |call| async move {
-            match (call.action.as_str(), call.operation()) {
-                ("deduct", Operation::Try) => rejected("short of points"),
-                _ => done(""),
-            }
-        })
-        .await;
+    let short = rejected("short of points");
+    let shop = world.except("shop", "deduct TRY", short).await;
 
     let outcome = world
-        .initiator()
-        .await
-        .execute("exchange", "1")
-        .action(tcc("freeze", "shop"))
-        .action(compensate("deduct", "shop").after(["freeze"]))
-        .action(deliver("mail", "shop"))
-        .wait(Wait::Completed)
-        .send()
-        .await
-        .unwrap();
+        .execute([
+            tcc("freeze", "shop"),
+            compensate("deduct", "shop").after(["freeze"]),
+            deliver("mail", "shop"),
+        ])
+        .await;
 
     assert_eq!(outcome.decision(), Some(Decision::Failure));
     assert_eq!(shop.words(), ["freeze TRY", "deduct TRY", "freeze CANCEL"]);
@@ -251,16 +187,8 @@ async fn the_initiators_own_action_is_never_tried_and_gets_its_confirm() {
     let orders = world.willing("orders").await;
     let points = world.willing("points").await;
 
-    let outcome = world
-        .initiator()
-        .await
-        .execute("exchange", "1")
-        .action(tcc("order", "orders").already_tried())
-        .action(tcc("freeze", "points"))
-        .wait(Wait::Completed)
-        .send()
-        .await
-        .unwrap();
+    let own = tcc("order", "orders").already_tried();
+    let outcome = world.execute([own, tcc("freeze", "points")]).await;
 
     assert!(outcome.is_committed());
     assert_eq!(orders.words(), ["order CONFIRM"]);
@@ -271,20 +199,11 @@ async fn the_initiators_own_action_is_never_tried_and_gets_its_confirm() {
 async fn the_initiators_own_action_gets_its_cancel_when_another_is_refused() {
     let mut world = World::new().await;
     let orders = world.willing("orders").await;
-    world
-        .participant("points", |_| async { rejected("short of points") })
-        .await;
+    let short = rejected("short of points");
+    world.except("points", "TRY", short).await;
 
-    let outcome = world
-        .initiator()
-        .await
-        .execute("exchange", "1")
-        .action(tcc("order", "orders").already_tried())
-        .action(tcc("freeze", "points"))
-        .wait(Wait::Completed)
-        .send()
-        .await
-        .unwrap();
+    let own = tcc("order", "orders").already_tried();
+    let outcome = world.execute([own, tcc("freeze", "points")]).await;
 
     assert_eq!(outcome.decision(), Some(Decision::Failure));
     assert_eq!(orders.words(), ["order CANCEL"]);
@@ -293,56 +212,27 @@ async fn the_initiators_own_action_gets_its_cancel_when_another_is_refused() {
 #[tokio::test]
 async fn an_unknown_try_is_repeated_until_it_is_known() {
     let mut world = World::new().await;
-    let times = Arc::new(AtomicU32::new(0));
+    let busy = unknown("busy");
     let points = world
-        .participant("points", {
-            let times = Arc::clone(&times);
-            move |_| {
-                let time = times.fetch_add(1, Ordering::Relaxed);
-                async move { if time < 3 { unknown("busy") } else { done("") } }
-            }
-        })
+        .in_turn("points", [busy.clone(), busy.clone(), busy, done("")])
         .await;
 
-    let outcome = world
-        .initiator()
-        .await
-        .execute("exchange", "1")
-        .action(compensate("deduct", "points"))
-        .send()
-        .await
-        .unwrap();
+    let outcome = world.execute([compensate("deduct", "points")]).await;
 
     assert!(outcome.is_committed());
     assert_eq!(points.count("deduct", Operation::Try), 4);
 }
 
 #[tokio::test]
-async fn the_deadline_decides_failure_and_cancels_what_may_have_been_tried() {
+async fn the_deadline_decides_failure_and_cancels_actions_that_may_have_been_tried() {
     let mut world = World::new().await;
-    let points = world
-        .participant("points", |call| async move {
-            match call.operation() {
-                Operation::Try => unknown("busy"),
-                _ => done(""),
-            }
-        })
-        .await;
+    let points = world.except("points", "TRY", unknown("busy")).await;
 
-    let outcome = world
-        .initiator()
-        .await
-        .execute("exchange", "1")
-        .action(tcc("freeze", "points"))
-        .timeout(Duration::from_millis(300))
-        .wait(Wait::Completed)
-        .send()
-        .await
-        .unwrap();
+    let draft = world.draft([tcc("freeze", "points")]).await;
+    let draft = draft.timeout(Duration::from_millis(300));
+    let outcome = draft.send().await.unwrap();
 
-    let End::RolledBack { cause, .. } = outcome else {
-        panic!("{outcome:?}");
-    };
+    let (cause, _) = rolled_back(outcome);
     assert_eq!(cause.kind, CauseKind::Deadline);
     assert_eq!(points.count("freeze", Operation::Cancel), 1);
 }
@@ -352,20 +242,12 @@ async fn an_initiator_that_rolls_back_is_the_cause() {
     let mut world = World::new().await;
     let points = world.willing("points").await;
 
-    let mut tx = world
-        .initiator()
-        .await
-        .begin("exchange", "1")
-        .action(tcc("freeze", "points"))
-        .wait(Wait::Completed)
-        .send()
-        .await
-        .unwrap();
+    let draft = world.initiator().await.begin("exchange", "1");
+    let draft = draft.action(tcc("freeze", "points")).wait(Wait::Completed);
+    let mut tx = draft.send().await.unwrap();
     let outcome = tx.rollback("changed its mind").await.unwrap();
 
-    let End::RolledBack { cause, .. } = outcome else {
-        panic!("{outcome:?}");
-    };
+    let (cause, _) = rolled_back(outcome);
     assert_eq!(cause.kind, CauseKind::Aborted);
     assert_eq!(cause.reason, "changed its mind");
     assert_eq!(
@@ -391,12 +273,14 @@ async fn left_undecided(world: &World, check_back: CheckBack) -> uuid::Uuid {
     tx.id()
 }
 
+/// Attaches an initiator that gives these answers to check-backs in turn, and counts the questions.
 async fn initiator_that_answers(
     world: &mut World,
-    answers: &'static [Result<Truth, &'static str>],
+    answers: impl Into<Vec<Result<Truth, &'static str>>>,
 ) -> Arc<AtomicU32> {
-    let asked = Arc::new(AtomicU32::new(0));
-    let counted = Arc::clone(&asked);
+    let answers = answers.into();
+    let questions = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&questions);
     let (orders, _) = scripted("orders", |_| async { done("") });
     let orders = orders.check_back_with(move |_| {
         let time = counted.fetch_add(1, Ordering::Relaxed) as usize;
@@ -404,14 +288,14 @@ async fn initiator_that_answers(
         async move { answer.map_err(str::to_owned) }
     });
     world.attach(orders.build().unwrap()).await;
-    asked
+    questions
 }
 
 #[tokio::test]
-async fn asked_back_the_initiator_says_success_and_the_message_is_delivered() {
+async fn asked_back_the_initiator_answers_success_and_the_message_is_delivered() {
     let mut world = World::new().await;
     let post = world.willing("post").await;
-    initiator_that_answers(&mut world, &[Ok(Truth::Success)]).await;
+    initiator_that_answers(&mut world, [Ok(Truth::Success)]).await;
 
     let id = left_undecided(&world, CheckBack::ask("orders")).await;
 
@@ -421,10 +305,10 @@ async fn asked_back_the_initiator_says_success_and_the_message_is_delivered() {
 }
 
 #[tokio::test]
-async fn asked_back_the_initiator_says_failure_and_nothing_is_delivered() {
+async fn asked_back_the_initiator_answers_failure_and_nothing_is_delivered() {
     let mut world = World::new().await;
     let post = world.willing("post").await;
-    initiator_that_answers(&mut world, &[Ok(Truth::Failure)]).await;
+    initiator_that_answers(&mut world, [Ok(Truth::Failure)]).await;
 
     let id = left_undecided(&world, CheckBack::ask("orders")).await;
 
@@ -434,19 +318,12 @@ async fn asked_back_the_initiator_says_failure_and_nothing_is_delivered() {
 }
 
 #[tokio::test]
-async fn an_initiator_that_cannot_say_is_asked_again_and_shown_as_stuck_meanwhile() {
+async fn an_initiator_without_an_answer_is_asked_again_and_shown_as_stuck_meanwhile() {
     let mut world = World::new().await;
     world.willing("post").await;
-    let asked = initiator_that_answers(
-        &mut world,
-        &[
-            Err("still open"),
-            Err("still open"),
-            Err("still open"),
-            Ok(Truth::Success),
-        ],
-    )
-    .await;
+    let open = Err("still open");
+    let answers = [open, open, open, Ok(Truth::Success)];
+    let questions = initiator_that_answers(&mut world, answers).await;
 
     let id = left_undecided(&world, CheckBack::ask("orders")).await;
     world
@@ -457,24 +334,21 @@ async fn an_initiator_that_cannot_say_is_asked_again_and_shown_as_stuck_meanwhil
 
     let tx = world.finished(id).await;
     assert_eq!(tx.biz_status(), BizStatus::Success);
-    assert_eq!(asked.load(Ordering::Relaxed), 4);
+    assert_eq!(questions.load(Ordering::Relaxed), 4);
 }
 
 #[tokio::test]
 async fn after_the_attempts_that_were_allowed_silence_is_failure() {
     let mut world = World::new().await;
     world.willing("post").await;
-    let asked = initiator_that_answers(&mut world, &[Err("still open")]).await;
+    let questions = initiator_that_answers(&mut world, [Err("still open")]).await;
 
-    let id = left_undecided(
-        &world,
-        CheckBack::ask("orders").max_attempts_then_failure(2),
-    )
-    .await;
+    let check_back = CheckBack::ask("orders").max_attempts_then_failure(2);
+    let id = left_undecided(&world, check_back).await;
 
     let tx = world.finished(id).await;
     assert_eq!(tx.biz_status(), BizStatus::Failure);
-    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert_eq!(questions.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]

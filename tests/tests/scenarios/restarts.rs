@@ -1,12 +1,6 @@
-//! The coordinator ends in the middle, and goes on from its database.
+//! The coordinator ends in the middle of its work, and goes on from its database.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use tercet_sdk::{
     initiator::{Decision, Wait},
@@ -14,24 +8,22 @@ use tercet_sdk::{
 };
 use uuid::Uuid;
 
-use super::world::{World, compensate, done, tcc, unknown};
+use super::world::{Gate, World, compensate, done, tcc, unknown};
 
 #[tokio::test]
 async fn between_two_ordered_tries_the_earlier_result_is_handed_on_after_the_restart() {
     // given a saga whose second step does not get through
     let mut world = World::new().await;
-    let open = Arc::new(AtomicBool::new(false));
-    let is_open = Arc::clone(&open);
+    let gate = Gate::closed();
+    let is_open = gate.clone();
     let shop = world
         .participant("shop", move |call| {
-            let is_open = is_open.load(Ordering::Relaxed);
-            async move {
-                match call.action.as_str() {
-                    "first" => done("from the first"),
-                    _ if is_open => done(""),
-                    _ => unknown("closed"),
-                }
-            }
+            let answer = match call.action.as_str() {
+                "first" => done("from the first"),
+                _ if is_open.is_open() => done(""),
+                _ => unknown("closed"),
+            };
+            std::future::ready(answer)
         })
         .await;
     let id = Uuid::now_v7();
@@ -52,10 +44,10 @@ async fn between_two_ordered_tries_the_earlier_result_is_handed_on_after_the_res
 
     // when the coordinator ends and starts again
     world.stop().await;
-    open.store(true, Ordering::Relaxed);
+    gate.open();
     world.start().await;
 
-    // then the second is tried with the result of the first, and a repeated Execute hears of it
+    // then the second is tried with the result of the first, and a repeated Execute gets the outcome
     let outcome = order().send().await.unwrap();
     assert!(outcome.is_committed(), "{outcome:?}");
     let calls = shop.calls();
@@ -67,25 +59,16 @@ async fn between_two_ordered_tries_the_earlier_result_is_handed_on_after_the_res
 #[tokio::test]
 async fn a_decision_that_was_acknowledged_is_confirmed_after_the_restart() {
     let mut world = World::new().await;
-    let open = Arc::new(AtomicBool::new(false));
-    let is_open = Arc::clone(&open);
+    let gate = Gate::closed();
     let points = world
-        .participant("points", move |_| {
-            let is_open = is_open.load(Ordering::Relaxed);
-            async move { if is_open { done("") } else { unknown("closed") } }
-        })
+        .until_open("points", &gate, "freeze CONFIRM", unknown("closed"))
         .await;
     let initiator = world.initiator().await;
-    let mut tx = initiator
-        .begin("exchange", "1")
-        .action(tcc("freeze", "points"))
-        .send()
-        .await
-        .unwrap();
+    let mut tx = world.begin([tcc("freeze", "points")]).await;
     assert!(tx.commit().await.unwrap().is_committed());
 
     world.stop().await;
-    open.store(true, Ordering::Relaxed);
+    gate.open();
     world.start().await;
 
     world.finished(tx.id()).await;

@@ -1,18 +1,23 @@
-//! One coordinator and whoever talks to it.
+//! One coordinator, with its initiators, participants and operators.
 
 use std::{
     future::Future,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use tempfile::TempDir;
 use tercet_harness::wait_until;
 use tercet_sdk::{
-    AttachOptions, Mode, Outcome, Participant,
-    initiator::{Action, Client, RetryPolicy},
+    AttachOptions, CallAnswer, Mode, Participant,
+    initiator::{
+        Action, Cause, Client, Draft, Execute, LiveTransaction, Outcome, RetryPolicy, Wait,
+    },
     participant::{NoDatabase, ParticipantBuilder},
     proto::{
         self, Operation, coordinator_client::CoordinatorClient, operator_client::OperatorClient,
@@ -28,7 +33,7 @@ use tokio::{
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-/// How long anything that must come may take.
+/// The longest wait for anything that must come.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A coordinator with its database.
@@ -53,7 +58,7 @@ impl Drop for World {
 }
 
 impl World {
-    /// A coordinator over an empty database.
+    /// Starts a coordinator over an empty database.
     pub(crate) async fn new() -> Self {
         let folder = TempDir::with_prefix("tercet-scenario-").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -67,7 +72,7 @@ impl World {
         world
     }
 
-    /// Where the database is.
+    /// Returns the path of the database.
     pub(crate) fn database(&self) -> PathBuf {
         self.folder.path().join("tercet.db")
     }
@@ -100,7 +105,7 @@ impl World {
         self.server = Some(Server { stop, ended });
     }
 
-    /// Ends the coordinator with whatever it has in hand.
+    /// Ends the coordinator in the middle of its work.
     pub(crate) async fn stop(&mut self) {
         let server = self.server.take().unwrap();
         let _ = server.stop.send(());
@@ -117,40 +122,102 @@ impl World {
         self.serve(listener).await;
     }
 
-    /// Its address.
+    /// Returns its address.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// An initiator.
+    /// Connects an initiator.
     pub(crate) async fn initiator(&self) -> Client {
         Client::connect([self.url()]).await.unwrap()
     }
 
-    /// The bare service.
+    /// Connects to the service without the SDK.
     pub(crate) async fn coordinator(&self) -> CoordinatorClient<Channel> {
         CoordinatorClient::connect(self.url()).await.unwrap()
     }
 
-    /// A person on call.
+    /// Connects an operator.
     pub(crate) async fn operator(&self) -> OperatorClient<Channel> {
         OperatorClient::connect(self.url()).await.unwrap()
     }
 
-    /// A participant that answers as the test says, with handlers "tcc", "compensate" and "deliver".
+    /// Executes a transaction until it is finished or parked.
+    pub(crate) async fn execute(&self, actions: impl IntoIterator<Item = Action>) -> Outcome {
+        self.draft(actions).await.send().await.unwrap()
+    }
+
+    /// Drafts the transaction of [`execute`](Self::execute).
+    pub(crate) async fn draft(&self, actions: impl IntoIterator<Item = Action>) -> Draft<Execute> {
+        let draft = self.initiator().await.execute("exchange", "1");
+        let actions = actions.into_iter();
+        actions.fold(draft, Draft::action).wait(Wait::Completed)
+    }
+
+    /// Begins a transaction.
+    pub(crate) async fn begin(&self, actions: impl IntoIterator<Item = Action>) -> LiveTransaction {
+        let draft = self.initiator().await.begin("exchange", "1");
+        let draft = actions.into_iter().fold(draft, Draft::action);
+        draft.send().await.unwrap()
+    }
+
+    /// Attaches a participant with these answers and the handlers "tcc", "compensate" and "deliver".
     pub(crate) async fn participant<F, R>(&mut self, name: &str, answer: F) -> Seen
     where
         F: Fn(proto::Call) -> R + Clone + Send + Sync + 'static,
-        R: Future<Output = Outcome> + Send + 'static,
+        R: Future<Output = CallAnswer> + Send + 'static,
     {
         let (builder, seen) = scripted(name, answer);
         self.attach(builder.build().unwrap()).await;
         seen
     }
 
-    /// A participant that can do everything.
+    /// Attaches a participant that answers every call with OK.
     pub(crate) async fn willing(&mut self, name: &str) -> Seen {
         self.participant(name, |_| async { done("") }).await
+    }
+
+    /// Attaches a participant that answers one kind of call (`freeze TRY`, or `TRY` of every action) with this,
+    /// and every other call with OK.
+    pub(crate) async fn except(&mut self, name: &str, call: &str, answer: CallAnswer) -> Seen {
+        self.until_open(name, &Gate::closed(), call, answer).await
+    }
+
+    /// As [`except`](Self::except), and with OK alone once the gate is open.
+    pub(crate) async fn until_open(
+        &mut self,
+        name: &str,
+        gate: &Gate,
+        call: &str,
+        answer: CallAnswer,
+    ) -> Seen {
+        let (gate, kind) = (gate.clone(), call.to_owned());
+        let answer = move |call: proto::Call| {
+            let word = word(&call);
+            let is_it = word == kind || word.ends_with(&format!(" {kind}"));
+            let is_excepted = is_it && !gate.is_open();
+            std::future::ready(if is_excepted {
+                answer.clone()
+            } else {
+                done("")
+            })
+        };
+        self.participant(name, answer).await
+    }
+
+    /// Attaches a participant that gives these answers in turn, and then the last one again and again.
+    pub(crate) async fn in_turn(
+        &mut self,
+        name: &str,
+        answers: impl IntoIterator<Item = CallAnswer>,
+    ) -> Seen {
+        let answers: Vec<CallAnswer> = answers.into_iter().collect();
+        let next = Arc::new(AtomicUsize::new(0));
+        let answer = move |_| {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(answers[place.min(answers.len() - 1)].clone())
+        };
+        self.participant(name, answer).await
     }
 
     /// Attaches a participant until the end of the test, and waits until the coordinator knows it.
@@ -173,7 +240,7 @@ impl World {
         task
     }
 
-    /// Waits until a participant is attached, or is not.
+    /// Waits until a participant is attached, or until it is not.
     pub(crate) async fn is_attached(&self, name: &str, wanted: bool) {
         let url = self.url();
         wait_until(&format!("{name} attached: {wanted}"), SOON, || {
@@ -194,7 +261,7 @@ impl World {
         .await;
     }
 
-    /// Reads a transaction until it is as the test wants it.
+    /// Reads a transaction until it is as `wanted`.
     pub(crate) async fn until(
         &self,
         id: Uuid,
@@ -209,24 +276,24 @@ impl World {
         .await
     }
 
-    /// Waits until every action is where the decision wants it.
+    /// Waits until every action is where the decision requires it.
     pub(crate) async fn finished(&self, id: Uuid) -> proto::Transaction {
         self.until(id, "finished", |tx| tx.status() == proto::TxStatus::Success)
             .await
     }
 
-    /// Waits until it is parked.
+    /// Waits until a transaction is parked.
     pub(crate) async fn parked(&self, id: Uuid) -> proto::Transaction {
         self.until(id, "parked", |tx| tx.status() == proto::TxStatus::Failure)
             .await
     }
 }
 
-/// A participant whose answers a test gives; every call is written down before it is answered.
+/// Builds a participant with these answers; every call is recorded before it is answered.
 pub(crate) fn scripted<F, R>(name: &str, answer: F) -> (ParticipantBuilder<NoDatabase>, Seen)
 where
     F: Fn(proto::Call) -> R + Clone + Send + Sync + 'static,
-    R: Future<Output = Outcome> + Send + 'static,
+    R: Future<Output = CallAnswer> + Send + 'static,
 {
     let seen = Seen::default();
     let mut builder = Participant::builder(name);
@@ -244,9 +311,18 @@ where
     (builder, seen)
 }
 
-/// The calls that a participant has seen.
+/// The calls that a participant has received.
 #[derive(Clone, Default)]
 pub(crate) struct Seen(Arc<Mutex<Vec<proto::Call>>>);
+
+/// Returns `action OPERATION`.
+fn word(call: &proto::Call) -> String {
+    let operation = call
+        .operation()
+        .as_str_name()
+        .trim_start_matches("OPERATION_");
+    format!("{} {operation}", call.action)
+}
 
 impl Seen {
     fn note(&self, call: &proto::Call) {
@@ -256,7 +332,7 @@ impl Seen {
             .push(call.clone());
     }
 
-    /// All of them, in their order.
+    /// Returns every call, in order.
     pub(crate) fn calls(&self) -> Vec<proto::Call> {
         self.0
             .lock()
@@ -264,25 +340,18 @@ impl Seen {
             .clone()
     }
 
-    /// "action operation", in their order.
+    /// Returns every call as `action OPERATION`, in order.
     pub(crate) fn words(&self) -> Vec<String> {
-        let word = |call: &proto::Call| {
-            let operation = call
-                .operation()
-                .as_str_name()
-                .trim_start_matches("OPERATION_");
-            format!("{} {operation}", call.action)
-        };
         self.calls().iter().map(word).collect()
     }
 
-    /// How often an operation of an action was called.
+    /// Returns how often an operation of an action was called.
     pub(crate) fn count(&self, action: &str, operation: Operation) -> usize {
         let is_it = |call: &&proto::Call| call.action == action && call.operation() == operation;
         self.calls().iter().filter(is_it).count()
     }
 
-    /// Waits for a call.
+    /// Waits for a call of an action's operation.
     pub(crate) async fn wait_for(&self, action: &str, operation: Operation) {
         let what = format!("{action} {}", operation.as_str_name());
         wait_until(&what, SOON, || async {
@@ -292,12 +361,12 @@ impl Seen {
     }
 }
 
-/// Something that a test opens once.
+/// A gate that a test opens once.
 #[derive(Clone)]
 pub(crate) struct Gate(watch::Sender<bool>);
 
 impl Gate {
-    /// A closed one.
+    /// Makes a closed gate.
     pub(crate) fn closed() -> Self {
         Self(watch::Sender::new(false))
     }
@@ -307,6 +376,11 @@ impl Gate {
         self.0.send_replace(true);
     }
 
+    /// Returns whether it is open.
+    pub(crate) fn is_open(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Waits until it is open.
     pub(crate) async fn wait(&self) {
         let mut open = self.0.subscribe();
@@ -314,22 +388,22 @@ impl Gate {
     }
 }
 
-/// Done, with this result.
-pub(crate) fn done(result: &str) -> Outcome {
-    Outcome::Done(result.as_bytes().to_vec())
+/// OK, with this result.
+pub(crate) fn done(result: &str) -> CallAnswer {
+    CallAnswer::Done(result.as_bytes().to_vec())
 }
 
-/// Refused.
-pub(crate) fn rejected(reason: &str) -> Outcome {
-    Outcome::Rejected(reason.to_owned())
+/// A rejection.
+pub(crate) fn rejected(reason: &str) -> CallAnswer {
+    CallAnswer::Rejected(reason.to_owned())
 }
 
-/// Nobody can say.
-pub(crate) fn unknown(error: &str) -> Outcome {
-    Outcome::Unknown(error.to_owned())
+/// An error that leaves the outcome open.
+pub(crate) fn unknown(error: &str) -> CallAnswer {
+    CallAnswer::Unknown(error.to_owned())
 }
 
-/// Retries soon.
+/// A policy of short pauses.
 pub(crate) fn soon() -> RetryPolicy {
     RetryPolicy::new()
         .first_delay(Duration::from_millis(10))
@@ -355,7 +429,17 @@ pub(crate) fn deliver(name: &str, participant: &str) -> Action {
         .retry(soon())
 }
 
-/// "name STATUS" of each action.
+/// Returns the cause of a transaction that was rolled back, and whether it is finished.
+pub(crate) fn rolled_back(outcome: Outcome) -> (Cause, bool) {
+    match outcome {
+        Outcome::RolledBack {
+            cause, finished, ..
+        } => (cause, finished),
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
+/// Returns `name STATUS` of each action.
 pub(crate) fn statuses(tx: &proto::Transaction) -> Vec<String> {
     tx.actions
         .iter()

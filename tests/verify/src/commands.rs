@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-/// The cargo that runs this program, in the workspace's folder.
+/// Makes a command for the cargo that runs this program, in the workspace's folder.
 pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
@@ -15,7 +15,7 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command whose output a person watches.
+/// Runs a command with its output on the terminal.
 pub(crate) fn watch(command: &mut Command) -> anyhow::Result<()> {
     println!("$ {}", shown(command));
     let status = command
@@ -27,8 +27,8 @@ pub(crate) fn watch(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a command whose standard output a person watches and the caller reads afterwards; also says
-/// whether it succeeded.
+/// Runs a command with its output on the terminal, and returns the lines of its standard output and whether it
+/// succeeded.
 pub(crate) fn watch_and_read(command: &mut Command) -> anyhow::Result<(Vec<String>, bool)> {
     println!("$ {}", shown(command));
     let mut child = command
@@ -49,7 +49,7 @@ pub(crate) fn watch_and_read(command: &mut Command) -> anyhow::Result<(Vec<Strin
     Ok((lines, status.success()))
 }
 
-/// Runs a command for its standard output.
+/// Runs a command and returns its standard output.
 pub(crate) fn read(command: &mut Command) -> anyhow::Result<String> {
     let output = command
         .stderr(Stdio::inherit())
@@ -61,7 +61,7 @@ pub(crate) fn read(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The command as a person would type it.
+/// Returns the command as typed in a shell.
 fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program())
         .file_name()

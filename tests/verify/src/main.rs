@@ -4,6 +4,8 @@
 //! is 0 only when none failed.
 
 mod commands;
+mod imports;
+mod layers;
 mod prerequisites;
 mod rules;
 mod steps;
@@ -27,24 +29,24 @@ struct Arguments {
     /// Leaves this step out; may be given several times.
     #[arg(long, value_name = "STEP")]
     skip: Vec<String>,
-    /// Prints the steps and what each looks at.
+    /// Prints the steps, each with its subject.
     #[arg(long)]
     list: bool,
 }
 
-/// What a step came to.
-enum Outcome {
-    /// All is well; a few words about what was seen, possibly none.
+/// The result of a step.
+enum StepResult {
+    /// The step passed; a remark about it, possibly empty.
     Passed(String),
-    /// Nothing is broken, but a person should look.
+    /// Nothing is broken, but a remark deserves a look.
     Warned(String),
-    /// It could not be run here, and need not be.
+    /// The step cannot run here, and need not.
     Skipped(String),
-    /// Something is wrong.
+    /// The step failed.
     Failed(String),
 }
 
-impl Outcome {
+impl StepResult {
     fn word_and_remark(&self) -> (&'static str, &str) {
         match self {
             Self::Passed(remark) => ("ok", remark),
@@ -58,7 +60,7 @@ impl Outcome {
 /// One line of the summary.
 struct Report {
     step: &'static Step,
-    outcome: Outcome,
+    result: StepResult,
     took: Duration,
 }
 
@@ -90,7 +92,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     Ok(summarize(&reports, started.elapsed()))
 }
 
-/// The steps that were asked for, in their usual order.
+/// Returns the steps that were asked for, in their usual order.
 fn choose(only: &[String], skip: &[String]) -> anyhow::Result<Vec<&'static Step>> {
     for name in only.iter().chain(skip) {
         if !STEPS.iter().any(|step| step.name == name) {
@@ -104,7 +106,7 @@ fn choose(only: &[String], skip: &[String]) -> anyhow::Result<Vec<&'static Step>
     Ok(STEPS.iter().filter(wanted).collect())
 }
 
-/// The folder of the workspace's Cargo.toml.
+/// Returns the folder of the workspace's Cargo.toml.
 fn workspace_root() -> anyhow::Result<PathBuf> {
     let here = std::env::var_os("CARGO_MANIFEST_DIR")
         .context("CARGO_MANIFEST_DIR is not set: start this program with `cargo verify`")?;
@@ -116,31 +118,22 @@ fn workspace_root() -> anyhow::Result<PathBuf> {
 fn carry_out(step: &'static Step, root: &Path) -> Report {
     println!("\n=== {}: {}", step.name, step.looks_at);
     let started = Instant::now();
-    let outcome = (step.run)(root).unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+    let result = (step.run)(root).unwrap_or_else(|error| StepResult::Failed(format!("{error:#}")));
     let took = started.elapsed();
-    let (word, remark) = outcome.word_and_remark();
+    let (word, remark) = result.word_and_remark();
     println!(
         "=== {}: {word} after {:.1} s {remark}",
         step.name,
         took.as_secs_f64()
     );
-    Report {
-        step,
-        outcome,
-        took,
-    }
+    Report { step, result, took }
 }
 
-/// Prints one line a step; whether none failed.
+/// Prints one line per step, and returns whether none failed.
 fn summarize(reports: &[Report], took: Duration) -> bool {
-    println!("\n{:<20} {:>8}  {:<8} ", "step", "seconds", "outcome");
-    for Report {
-        step,
-        outcome,
-        took,
-    } in reports
-    {
-        let (word, remark) = outcome.word_and_remark();
+    println!("\n{:<20} {:>8}  {:<8} ", "step", "seconds", "result");
+    for Report { step, result, took } in reports {
+        let (word, remark) = result.word_and_remark();
         let mut lines = remark.lines();
         let first = lines.next().unwrap_or_default();
         println!(
@@ -154,7 +147,7 @@ fn summarize(reports: &[Report], took: Duration) -> bool {
     }
     let failed = reports
         .iter()
-        .filter(|r| matches!(r.outcome, Outcome::Failed(_)))
+        .filter(|r| matches!(r.result, StepResult::Failed(_)))
         .count();
     let minutes = took.as_secs_f64() / 60.0;
     if failed == 0 {

@@ -1,13 +1,13 @@
-//! What the tests need beside the Rust toolchain: the servers of PostgreSQL and MariaDB, whose
+//! The tests' prerequisites besides the Rust toolchain: the servers of PostgreSQL and MariaDB, whose
 //! programs the tests start themselves, in folders of their own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Outcome;
+use crate::StepResult;
 use crate::commands::{read, watch};
 
-/// A Debian package and a program that shows that it is there.
+/// A Debian package, with a program that proves that it is installed.
 struct Package {
     name: &'static str,
     program: &'static str,
@@ -24,31 +24,31 @@ const PACKAGES: [Package; 2] = [
     },
 ];
 
-/// Where Debian puts programs that are not on the usual PATH of a person.
+/// Folders of programs that are usually not on the PATH.
 const SERVER_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
-/// Where Debian keeps the programs of each version of PostgreSQL.
+/// The folder with the programs of each version of PostgreSQL.
 const POSTGRESQL_FOLDER: &str = "/usr/lib/postgresql";
 
-/// Looks for the packages and installs what is missing, or says how.
-pub(crate) fn run(_root: &Path) -> anyhow::Result<Outcome> {
+/// Looks for the packages, and installs the missing ones or names the command for it.
+pub(crate) fn run(_root: &Path) -> anyhow::Result<StepResult> {
     let missing = missing();
     if missing.is_empty() {
-        return Ok(Outcome::Passed(String::new()));
+        return Ok(StepResult::Passed(String::new()));
     }
     let names = missing.join(" ");
     if !is_root()? {
-        return Ok(Outcome::Failed(format!(
+        return Ok(StepResult::Failed(format!(
             "missing: {names}; as root: apt-get update && apt-get install --yes {names}"
         )));
     }
     install(&missing)?;
     let still = self::missing();
     if still.is_empty() {
-        return Ok(Outcome::Passed(format!("installed {names}")));
+        return Ok(StepResult::Passed(format!("installed {names}")));
     }
     let still = still.join(" ");
-    Ok(Outcome::Failed(format!(
+    Ok(StepResult::Failed(format!(
         "installed, but its program is not where it was looked for: {still}"
     )))
 }

@@ -1,15 +1,16 @@
-//! The steps, in the order in which they run: what is quick and often wrong comes first.
+//! The steps, in the order in which they run: quick checks that often fail come first.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::commands::{cargo, watch, watch_and_read};
-use crate::{Outcome, prerequisites, rules};
+use crate::{StepResult, layers, prerequisites, rules};
 
-/// One thing that must hold.
+/// One rule that must hold.
 pub(crate) struct Step {
     pub(crate) name: &'static str,
     pub(crate) looks_at: &'static str,
-    pub(crate) run: fn(&Path) -> anyhow::Result<Outcome>,
+    pub(crate) run: fn(&Path) -> anyhow::Result<StepResult>,
 }
 
 pub(crate) const STEPS: &[Step] = &[
@@ -34,9 +35,9 @@ pub(crate) const STEPS: &[Step] = &[
         run: rules::ships_whole,
     },
     Step {
-        name: "error-pages",
-        looks_at: "a page under docs/errors for every reason code",
-        run: rules::error_pages,
+        name: "layers",
+        looks_at: "which crate may depend on which, and which module may import which",
+        run: layers::run,
     },
     Step {
         name: "links",
@@ -74,6 +75,11 @@ pub(crate) const STEPS: &[Step] = &[
         run: test,
     },
     Step {
+        name: "conformance-python",
+        looks_at: "the barrier's conformance cells against the Python of docs/guides",
+        run: conformance_python,
+    },
+    Step {
         name: "doctest",
         looks_at: "the examples in the documentation",
         run: doctest,
@@ -95,70 +101,90 @@ pub(crate) const STEPS: &[Step] = &[
     },
 ];
 
-fn format(root: &Path) -> anyhow::Result<Outcome> {
+fn format(root: &Path) -> anyhow::Result<StepResult> {
     watch(&mut cargo(root, &["fmt", "--all", "--check"]))?;
-    Ok(Outcome::Passed(String::new()))
+    Ok(StepResult::Passed(String::new()))
 }
 
-fn lint(root: &Path) -> anyhow::Result<Outcome> {
+fn lint(root: &Path) -> anyhow::Result<StepResult> {
     clippy(root, &[])
 }
 
-fn lint_all_features(root: &Path) -> anyhow::Result<Outcome> {
+fn lint_all_features(root: &Path) -> anyhow::Result<StepResult> {
     clippy(root, &["--all-features"])
 }
 
-fn clippy(root: &Path, features: &[&str]) -> anyhow::Result<Outcome> {
+fn clippy(root: &Path, features: &[&str]) -> anyhow::Result<StepResult> {
     let mut command = cargo(
         root,
         &["clippy", "--locked", "--workspace", "--all-targets"],
     );
     watch(command.args(features).args(["--", "-D", "warnings"]))?;
-    Ok(Outcome::Passed(String::new()))
+    Ok(StepResult::Passed(String::new()))
 }
 
-fn docs(root: &Path) -> anyhow::Result<Outcome> {
+fn docs(root: &Path) -> anyhow::Result<StepResult> {
     let mut command = cargo(root, &["doc", "--locked", "--workspace", "--no-deps"]);
     watch(command.env("RUSTDOCFLAGS", "-D warnings"))?;
-    Ok(Outcome::Passed(String::new()))
+    Ok(StepResult::Passed(String::new()))
 }
 
-fn licences(root: &Path) -> anyhow::Result<Outcome> {
+fn licences(root: &Path) -> anyhow::Result<StepResult> {
     let version = cargo(root, &["deny", "--version"]).output()?;
     if !version.status.success() {
-        return Ok(Outcome::Skipped("cargo-deny is not installed".to_owned()));
+        return Ok(StepResult::Skipped(
+            "cargo-deny is not installed".to_owned(),
+        ));
     }
     let mut command = cargo(root, &["deny", "--offline", "check"]);
     watch(command.args(["licenses", "bans", "sources"]))?;
-    Ok(Outcome::Passed(
+    Ok(StepResult::Passed(
         "advisories need a network: cargo deny check advisories".to_owned(),
     ))
 }
 
-fn test(root: &Path) -> anyhow::Result<Outcome> {
+fn test(root: &Path) -> anyhow::Result<StepResult> {
     cargo_test(root, &["--lib", "--bins", "--tests", "--examples"])
 }
 
-fn doctest(root: &Path) -> anyhow::Result<Outcome> {
+fn doctest(root: &Path) -> anyhow::Result<StepResult> {
     cargo_test(root, &["--doc"])
 }
 
-/// Seeds of one run: some thousand, within two minutes on two CPUs.
+fn conformance_python(root: &Path) -> anyhow::Result<StepResult> {
+    let python = || {
+        let mut python = Command::new("python3");
+        python.current_dir(root.join("docs/guides/python"));
+        python
+    };
+    let needs = "import sqlite3, unittest";
+    if !python()
+        .args(["-c", needs])
+        .output()
+        .is_ok_and(|o| o.status.success())
+    {
+        return Ok(StepResult::Skipped("python3 is not installed".to_owned()));
+    }
+    watch(python().args(["-B", "-m", "unittest", "test_barrier"]))?;
+    Ok(StepResult::Passed(String::new()))
+}
+
+/// The seeds of one run: some thousands, within two minutes on two CPUs.
 const SEEDS: &str = "3000";
 
-fn simulation(root: &Path) -> anyhow::Result<Outcome> {
+fn simulation(root: &Path) -> anyhow::Result<StepResult> {
     simulate(root, &["--seeds", SEEDS])
 }
 
-fn exploration(root: &Path) -> anyhow::Result<Outcome> {
+fn exploration(root: &Path) -> anyhow::Result<StepResult> {
     simulate(root, &["--explore"])
 }
 
-fn mutations(root: &Path) -> anyhow::Result<Outcome> {
+fn mutations(root: &Path) -> anyhow::Result<StepResult> {
     simulate(root, &["--mutations"])
 }
 
-fn simulate(root: &Path, arguments: &[&str]) -> anyhow::Result<Outcome> {
+fn simulate(root: &Path, arguments: &[&str]) -> anyhow::Result<StepResult> {
     let mut command = cargo(root, &["simulate"]);
     let (lines, succeeded) = watch_and_read(command.args(arguments))?;
     let remark = lines
@@ -167,13 +193,13 @@ fn simulate(root: &Path, arguments: &[&str]) -> anyhow::Result<Outcome> {
         .find(|line| !line.is_empty())
         .unwrap_or_default();
     Ok(if succeeded {
-        Outcome::Passed(remark)
+        StepResult::Passed(remark)
     } else {
-        Outcome::Failed(remark)
+        StepResult::Failed(remark)
     })
 }
 
-fn cargo_test(root: &Path, which: &[&str]) -> anyhow::Result<Outcome> {
+fn cargo_test(root: &Path, which: &[&str]) -> anyhow::Result<StepResult> {
     let mut command = cargo(root, &["test", "--locked", "--workspace", "--no-fail-fast"]);
     let (lines, succeeded) = watch_and_read(command.args(which))?;
     let counts = Counts::of(&lines);
@@ -182,13 +208,13 @@ fn cargo_test(root: &Path, which: &[&str]) -> anyhow::Result<Outcome> {
         counts.passed, counts.failed, counts.ignored
     );
     Ok(if succeeded {
-        Outcome::Passed(remark)
+        StepResult::Passed(remark)
     } else {
-        Outcome::Failed(remark)
+        StepResult::Failed(remark)
     })
 }
 
-/// The sums of what the test programs said.
+/// The sums of the test programs' results.
 #[derive(Default, Debug, PartialEq)]
 struct Counts {
     passed: u64,

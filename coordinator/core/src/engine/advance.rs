@@ -1,34 +1,35 @@
-//! Brings what is under way in line with what the durable state wants, and with the ways there are.
+//! Brings the calls under way in line with those that the durable state requires, and with the ways there are.
 
 use super::{
-    CallOutcome, Engine, Route,
+    Engine,
     entry::{Job, State},
 };
 use crate::{
     gate::{Admission, Ticket},
     id::{CallId, StreamId, TxId},
-    model::{Driver, Name, Phase, Transaction},
-    pursuit::{Pursuit, Wanted, pursue},
+    model::{Decider, Name, Phase, Transaction},
+    port::{CallAnswer, Route},
+    pursuit::{Pursuit, RequiredCall, pursue},
     transition::Event,
 };
 
-/// What became of seeking a way for a call.
+/// The result of seeking a way for a call.
 enum Sought {
-    /// It is under way, waits its turn, or waits for a way.
+    /// The call is under way, waits its turn, or waits for a way.
     UnderWay,
-    /// It has to be authorised first.
+    /// A write has to authorise the call first.
     Authorise,
-    /// Something has to be noted first.
+    /// This event comes first.
     Event(Event),
 }
 
 impl Engine {
-    /// Brings what is under way in line with what the durable state wants.
+    /// Brings the calls under way in line with those that the durable state requires.
     pub(super) fn advance(&mut self, id: TxId) {
         let Some(tx) = self.entries.get(&id).and_then(|entry| entry.durable()) else {
             return;
         };
-        if tx.phase.is_settled() {
+        if tx.phase.is_over() {
             self.forget(id);
             return;
         }
@@ -36,10 +37,10 @@ impl Engine {
         self.withdraw_outlived(id, &pursuit);
         let mut events = Vec::new();
         let mut to_authorise = Vec::new();
-        for wanted in &pursuit.calls {
-            match self.seek(id, *wanted) {
+        for call in &pursuit.calls {
+            match self.seek(id, *call) {
                 Sought::UnderWay => {}
-                Sought::Authorise => to_authorise.push(wanted.action),
+                Sought::Authorise => to_authorise.push(call.action),
                 Sought::Event(event) => events.push(event),
             }
         }
@@ -61,32 +62,32 @@ impl Engine {
     }
 
     /// Seeks a way for a call that should be under way.
-    fn seek(&mut self, id: TxId, wanted: Wanted) -> Sought {
+    fn seek(&mut self, id: TxId, call: RequiredCall) -> Sought {
         let Some(entry) = self.entries.get(&id) else {
             return Sought::UnderWay;
         };
         let Some(tx) = entry.durable() else {
             return Sought::UnderWay;
         };
-        if entry.open_call(Some(wanted.action)).is_some() {
+        if entry.open_call(Some(call.action)).is_some() {
             return Sought::UnderWay;
         }
-        let action = &tx.actions[wanted.action];
+        let action = &tx.actions[call.action];
         let participant = action.spec.participant.clone();
         let known_unreachable = action.live.unreachable;
         let ticket = Ticket {
             tx: id,
-            action: Some(wanted.action),
+            action: Some(call.action),
         };
-        if !wanted.authorised && self.gate.is_reachable(&participant) {
+        if !call.authorised && self.gate.is_reachable(&participant) {
             return Sought::Authorise;
         }
-        match self.gate.ask(&participant, ticket) {
-            Admission::Now(route) => self.send(id, wanted.action, wanted.operation, route),
+        match self.gate.admit(&participant, ticket) {
+            Admission::Now(route) => self.send(id, call.action, call.operation, route),
             Admission::Queued => self.keep_ticket(id, ticket),
             Admission::Unreachable if known_unreachable => {}
             Admission::Unreachable => {
-                let (action, operation) = (wanted.action, wanted.operation);
+                let (action, operation) = (call.action, call.operation);
                 return Sought::Event(Event::Unreachable { action, operation });
             }
         }
@@ -105,8 +106,8 @@ impl Engine {
             tx: id,
             action: None,
         };
-        match self.gate.ask(&participant, ticket) {
-            Admission::Now(route) => self.send_question(id, &participant, route),
+        match self.gate.admit(&participant, ticket) {
+            Admission::Now(route) => self.ask_back(id, &participant, route),
             Admission::Queued => self.keep_ticket(id, ticket),
             Admission::Unreachable => return Some(Event::InitiatorUnreachable),
         }
@@ -121,27 +122,27 @@ impl Engine {
         }
     }
 
-    /// Ends calls and tickets that the state no longer wants. A Try on a stream is given up for the
-    /// Cancel; elsewhere one call of an action is outstanding, and the Cancel waits.
+    /// Ends calls and tickets that the state no longer requires. A Try on a stream is given up for the Cancel;
+    /// elsewhere an action has one open call at a time, and the Cancel waits for its end.
     fn withdraw_outlived(&mut self, id: TxId, pursuit: &Pursuit) {
         let Some(entry) = self.entries.get(&id) else {
             return;
         };
         let mut outlived = Vec::new();
-        for (place, call) in &entry.open {
-            let Some(open) = self.open.get(call) else {
+        for (place, id) in &entry.open {
+            let Some(open) = self.open.get(id) else {
                 continue;
             };
-            let wanted = match &open.asked {
+            let required = match &open.action {
                 None => pursuit.ask_back,
-                Some((_, _, operation)) => pursuit
+                Some(called) => pursuit
                     .calls
                     .iter()
-                    .any(|w| Some(w.action) == *place && w.operation == *operation),
+                    .any(|call| Some(call.action) == *place && call.operation == called.operation),
             };
-            // A call that was sent uses up its permit, so that it is wanted as unauthorised.
-            if !wanted && open.route != Route::Direct {
-                outlived.push(*call);
+            // A call that was sent has used up its permit: the state requires it as unauthorised.
+            if !required && open.route != Route::Direct {
+                outlived.push(*id);
             }
         }
         let withdrawn: Vec<Ticket> = entry
@@ -149,7 +150,7 @@ impl Engine {
             .iter()
             .filter(|ticket| match ticket.action {
                 None => !pursuit.ask_back,
-                Some(place) => !pursuit.calls.iter().any(|wanted| wanted.action == place),
+                Some(place) => !pursuit.calls.iter().any(|call| call.action == place),
             })
             .copied()
             .collect();
@@ -166,7 +167,7 @@ impl Engine {
             return;
         };
         entry.tickets.retain(|kept| *kept != ticket);
-        let State::Held { tx, .. } = &entry.state else {
+        let State::InHand { tx, .. } = &entry.state else {
             return;
         };
         if let Some(participant) = participant_of(tx, ticket.action) {
@@ -174,7 +175,7 @@ impl Engine {
         }
     }
 
-    /// Whether a transaction with nothing under way is better kept in the table.
+    /// Puts a transaction with nothing under way to rest in the table, if its next step is far.
     fn rest(&mut self, id: TxId, pursuit: &Pursuit) {
         let far = self.now + self.config.hold;
         let Some(entry) = self.entries.get(&id) else {
@@ -187,32 +188,32 @@ impl Engine {
         }
         let phase_two = matches!(tx.phase, Phase::Finishing { .. });
         if matches!(tx.phase, Phase::Trying) {
-            if tx.spec.driver == Driver::Initiator {
-                self.resting.insert(id);
+            if tx.spec.decider == Decider::Initiator {
+                self.idle.insert(id);
             }
         } else if phase_two && tx.actions.iter().any(|action| action.live.dirty) {
             self.write_down(id);
         } else {
-            for wanted in &pursuit.calls {
+            for call in &pursuit.calls {
                 self.withdraw(Ticket {
                     tx: id,
-                    action: Some(wanted.action),
+                    action: Some(call.action),
                 });
             }
             self.forget(id);
         }
     }
 
-    /// Sends what queues for a participant, as far as there are places.
+    /// Sends the queued calls of a participant, as far as there are places.
     pub(super) fn pump(&mut self, participant: &str) {
-        while let Some((ticket, route)) = self.gate.next(participant) {
+        while let Some((ticket, route)) = self.gate.admit_next(participant) {
             if !self.redeem(ticket, route) {
                 self.gate.release(participant, route);
             }
         }
     }
 
-    /// Sends the call that a ticket is for, if it is still wanted.
+    /// Sends the call of a ticket, if the state still requires it; returns whether it left.
     fn redeem(&mut self, ticket: Ticket, route: Route) -> bool {
         let Some(entry) = self.entries.get_mut(&ticket.tx) else {
             return false;
@@ -230,13 +231,13 @@ impl Engine {
                 let Some(participant) = participant_of(tx, None) else {
                     return false;
                 };
-                self.send_question(ticket.tx, &participant, route);
+                self.ask_back(ticket.tx, &participant, route);
                 true
             }
             None => false,
-            Some(place) => match pursuit.calls.iter().find(|wanted| wanted.action == place) {
-                Some(wanted) if wanted.authorised => {
-                    self.send(ticket.tx, place, wanted.operation, route);
+            Some(place) => match pursuit.calls.iter().find(|call| call.action == place) {
+                Some(call) if call.authorised => {
+                    self.send(ticket.tx, place, call.operation, route);
                     true
                 }
                 _ => false,
@@ -244,8 +245,8 @@ impl Engine {
         }
     }
 
-    /// A participant can be reached again: what waits for it here goes on, and what waits in the
-    /// table is due.
+    /// Continues with a participant that can be reached again: its calls leave, the transactions in memory that
+    /// wait for it go on, and its rows in the table are due.
     pub(super) fn reachable_again(&mut self, participant: &Name) {
         self.loader.reachable_again(participant, self.now);
         self.pump(participant);
@@ -254,14 +255,15 @@ impl Engine {
         }
     }
 
-    pub(super) fn stream_drains(&mut self, stream: StreamId) {
+    /// Sends no more calls on a stream.
+    pub(super) fn drain_stream(&mut self, stream: StreamId) {
         self.gate.drain(stream);
-        self.leave_stranded(stream);
+        self.advance_stranded_on(stream);
     }
 
-    /// A stream is gone: nobody will answer its calls.
-    pub(super) fn stream_broke(&mut self, stream: StreamId) {
-        self.leave_stranded(stream);
+    /// Removes a stream that is gone: its open calls get no answer.
+    pub(super) fn remove_stream(&mut self, stream: StreamId) {
+        self.advance_stranded_on(stream);
         let participant = self.gate.detach(stream);
         let calls: Vec<CallId> = self
             .open
@@ -271,19 +273,20 @@ impl Engine {
             .collect();
         for call in calls {
             let error = "the participant's stream broke before it answered".to_owned();
-            self.concluded(call, CallOutcome::Unknown(error));
+            self.end_call(call, CallAnswer::Unknown(error));
         }
         if let Some(participant) = participant {
             self.advance_stranded(&participant);
         }
     }
 
-    fn leave_stranded(&mut self, stream: StreamId) {
+    fn advance_stranded_on(&mut self, stream: StreamId) {
         if let Some(participant) = self.gate.participant_of(stream) {
             self.advance_stranded(&participant);
         }
     }
 
+    /// Continues with the transactions whose tickets queue for a participant that can no longer be reached.
     fn advance_stranded(&mut self, participant: &Name) {
         for ticket in self.gate.take_stranded(participant) {
             if let Some(entry) = self.entries.get_mut(&ticket.tx) {
@@ -294,6 +297,7 @@ impl Engine {
     }
 }
 
+/// Returns the participant of the action at this place, or the initiator that is asked back.
 fn participant_of(tx: &Transaction, place: Option<usize>) -> Option<Name> {
     match place {
         Some(place) => tx

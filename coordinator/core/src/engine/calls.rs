@@ -1,18 +1,18 @@
-//! Calls: which are under way, which should be, and what came back.
+//! Calls under way, and their ends.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tercet_mutation::broken;
 
-use super::{Answer, AskBack, Call, CallOutcome, CheckBackAnswer, Engine, Output, Route, Timer};
+use super::{Engine, Timer};
 use crate::{
     id::{CallId, TxId},
     limits,
     model::{Name, Operation, Sent, Transaction},
-    pursuit::predecessors,
+    port::{AskBack, Call, CallAnswer, CallResult, CheckBackResult, Output, Route},
     time::Timestamp,
-    transition::{Answered, Event},
+    transition::{CallEnd, Event},
 };
 
 /// A call that is under way.
@@ -20,20 +20,29 @@ use crate::{
 pub(super) struct OpenCall {
     pub(super) tx: TxId,
     participant: Name,
-    /// The action's place and name, and what was asked; `None`: a question to the initiator.
-    pub(super) asked: Option<(usize, Name, Operation)>,
+    /// The action; `None`: the call is a question to the initiator.
+    pub(super) action: Option<CalledAction>,
     pub(super) route: Route,
     sent_at: Timestamp,
     until: Timestamp,
 }
 
+/// The action that a call is for, and the operation.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct CalledAction {
+    place: usize,
+    name: Name,
+    pub(super) operation: Operation,
+}
+
 impl OpenCall {
     fn place(&self) -> Option<usize> {
-        self.asked.as_ref().map(|(place, ..)| *place)
+        self.action.as_ref().map(|called| called.place)
     }
 }
 
 impl Engine {
+    /// Sends a call of the action at this place.
     pub(super) fn send(&mut self, id: TxId, place: usize, operation: Operation, route: Route) {
         let call = self.next_call();
         let Some(tx) = self
@@ -54,7 +63,7 @@ impl Engine {
             action.live.tries
         } else {
             action.live.permit = false;
-            action.retry_count + 1
+            action.state.retry_count + 1
         };
         let spec = action.spec.clone();
         let timeout = spec.retry.call_timeout;
@@ -77,11 +86,17 @@ impl Engine {
             time_left,
         };
         self.outputs.push(Output::Call(message));
-        let asked = Some((place, spec.name.clone(), operation));
-        self.opened(call, id, spec.participant.clone(), asked, route, timeout);
+        let called = CalledAction {
+            place,
+            name: spec.name.clone(),
+            operation,
+        };
+        let participant = spec.participant.clone();
+        self.add_open(call, id, participant, Some(called), route, timeout);
     }
 
-    pub(super) fn send_question(&mut self, id: TxId, participant: &Name, route: Route) {
+    /// Sends a question to the initiator.
+    pub(super) fn ask_back(&mut self, id: TxId, participant: &Name, route: Route) {
         let call = self.next_call();
         let Some(tx) = self.entries.get(&id).and_then(|entry| entry.durable()) else {
             return;
@@ -98,7 +113,7 @@ impl Engine {
             attempt: tx.check_backs,
             timeout,
         }));
-        self.opened(call, id, participant.clone(), None, route, timeout);
+        self.add_open(call, id, participant.clone(), None, route, timeout);
     }
 
     fn next_call(&mut self) -> CallId {
@@ -106,12 +121,13 @@ impl Engine {
         CallId(self.last_call)
     }
 
-    fn opened(
+    /// Adds a call that was sent to the open ones.
+    fn add_open(
         &mut self,
         call: CallId,
         tx: TxId,
         participant: Name,
-        asked: Option<(usize, Name, Operation)>,
+        action: Option<CalledAction>,
         route: Route,
         timeout: Duration,
     ) {
@@ -119,7 +135,7 @@ impl Engine {
         let open = OpenCall {
             tx,
             participant,
-            asked,
+            action,
             route,
             sent_at: self.now,
             until,
@@ -133,7 +149,7 @@ impl Engine {
         self.open.insert(call, open);
     }
 
-    /// Ends a call: its answer, if one comes, counts no longer.
+    /// Closes a call: an answer that still comes does not count.
     pub(super) fn close_call(&mut self, call: CallId) -> Option<OpenCall> {
         let open = self.open.remove(&call)?;
         self.timers.remove(&(open.until, Timer::Call(call)));
@@ -145,7 +161,7 @@ impl Engine {
         Some(open)
     }
 
-    /// Ends everything that is under way for a transaction.
+    /// Closes all calls of a transaction, and withdraws its tickets.
     pub(super) fn close_calls(&mut self, id: TxId) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
@@ -159,47 +175,49 @@ impl Engine {
         }
     }
 
-    pub(super) fn answered(&mut self, answer: Answer) {
-        let Some(open) = self.open.get(&answer.call) else {
+    /// Ends the call that a result names, if the result is its own.
+    pub(super) fn call_result(&mut self, result: CallResult) {
+        let Some(open) = self.open.get(&result.call) else {
             return;
         };
-        let Some((_, name, operation)) = &open.asked else {
+        let Some(called) = &open.action else {
             return;
         };
-        let ours = answer.epoch == self.owner.epoch
-            && answer.route == open.route
-            && answer.tx == open.tx
-            && answer.action == *name
-            && answer.operation == *operation;
+        let ours = result.epoch == self.owner.epoch
+            && result.route == open.route
+            && result.tx == open.tx
+            && result.action == called.name
+            && result.operation == called.operation;
         if ours || broken("late_result_matched_by_call_id") {
-            self.concluded(answer.call, answer.outcome);
+            self.end_call(result.call, result.answer);
         }
     }
 
-    pub(super) fn asked_back(&mut self, answer: CheckBackAnswer) {
-        let Some(open) = self.open.get(&answer.call) else {
+    /// Ends the question that a result names, if the result is its own.
+    pub(super) fn check_back_result(&mut self, result: CheckBackResult) {
+        let Some(open) = self.open.get(&result.call) else {
             return;
         };
-        let ours = answer.epoch == self.owner.epoch
-            && answer.route == open.route
-            && answer.tx == open.tx
-            && open.asked.is_none();
+        let ours = result.epoch == self.owner.epoch
+            && result.route == open.route
+            && result.tx == open.tx
+            && open.action.is_none();
         if ours {
             let id = open.tx;
-            self.close_call(answer.call);
-            self.happened(id, Event::AskedBack(answer.outcome));
+            self.close_call(result.call);
+            self.happened(id, Event::AskedBack(result.answer));
         }
     }
 
-    /// A call has come to its end, with an answer or without one.
-    pub(super) fn concluded(&mut self, call: CallId, outcome: CallOutcome) {
+    /// Ends a call with its answer; [`CallAnswer::Unknown`] gives the reason where none came.
+    pub(super) fn end_call(&mut self, call: CallId, answer: CallAnswer) {
         let Some(open) = self.close_call(call) else {
             return;
         };
-        let Some((action, _, operation)) = open.asked else {
-            let error = match outcome {
-                CallOutcome::Unknown(error) | CallOutcome::Rejected(error) => error,
-                CallOutcome::Ok(_) => String::new(),
+        let Some(called) = open.action else {
+            let error = match answer {
+                CallAnswer::Unknown(error) | CallAnswer::Rejected(error) => error,
+                CallAnswer::Ok(_) => String::new(),
             };
             self.happened(open.tx, Event::AskedBack(Err(error)));
             return;
@@ -209,43 +227,45 @@ impl Engine {
         } else {
             1
         };
-        let answered = Answered {
-            action,
-            outcome,
+        let end = CallEnd {
+            action: called.place,
+            answer,
             sent_at: open.sent_at,
             rejections_to_believe,
         };
-        let event = match operation {
-            Operation::Try => Event::TryAnswered(answered),
-            Operation::Confirm | Operation::Cancel => Event::FinishAnswered(answered),
+        let event = match called.operation {
+            Operation::Try => Event::TryEnded(end),
+            Operation::Confirm | Operation::Cancel => Event::FinishEnded(end),
         };
         self.happened(open.tx, event);
     }
 
-    pub(super) fn call_timed_out(&mut self, call: CallId) {
+    /// Ends a call whose answer did not come in time.
+    pub(super) fn time_out_call(&mut self, call: CallId) {
         let Some(open) = self.open.get(&call) else {
             return;
         };
         let waited = self.now.since(open.sent_at);
         let error = format!("no answer from {} within {waited:?}", open.participant);
-        self.concluded(call, CallOutcome::Unknown(error));
+        self.end_call(call, CallAnswer::Unknown(error));
     }
 }
 
-/// What goes with a call: for a Try the results of the actions it comes after, if it wants them;
-/// otherwise what its own Try returned.
+/// Returns the results that go with a call: for a Try those of the actions that come before it, where the action's
+/// `wants_results` is set; otherwise that of the action's own Try.
 fn results_for(tx: &Transaction, place: usize, operation: Operation) -> Vec<(Name, Bytes)> {
     let action = &tx.actions[place];
     if operation == Operation::Try {
         if !action.spec.wants_results {
             return Vec::new();
         }
-        return predecessors(tx, place, operation)
-            .map(|before| (before.spec.name.clone(), before.result.clone()))
+        return tx
+            .actions_before(place, operation)
+            .map(|before| (before.spec.name.clone(), before.state.result.clone()))
             .collect();
     }
-    if action.result.is_empty() {
+    if action.state.result.is_empty() {
         return Vec::new();
     }
-    vec![(action.spec.name.clone(), action.result.clone())]
+    vec![(action.spec.name.clone(), action.state.result.clone())]
 }

@@ -1,12 +1,12 @@
-//! One transaction in memory, and what waits for it.
+//! One transaction in memory, with the calls and callers that wait for it.
 
 use std::collections::VecDeque;
 
 use crate::{
-    engine::{Request, Wait},
     gate::Ticket,
     id::{CallId, CallerId},
     model::{Name, Transaction},
+    port::{Request, Wait},
     refusal::Refusal,
     time::Timestamp,
     transition::Event,
@@ -16,49 +16,49 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub state: State,
-    /// What has happened and is not judged yet, in order.
+    /// Events and requests that are not folded yet, in order.
     pub jobs: VecDeque<Job>,
-    /// Callers to be answered when the transaction is durably there.
+    /// Callers that are answered once the durable transaction satisfies them.
     pub waiters: Vec<Waiter>,
-    /// Calls under way: the action's place, or `None` for the question to the initiator.
+    /// Calls under way, each with the action's place; `None`: the question to the initiator.
     pub open: Vec<(Option<usize>, CallId)>,
     /// Calls that wait for a place.
     pub tickets: Vec<Ticket>,
-    /// The timer that is set.
+    /// The time of the timer that is set.
     pub wake: Option<Timestamp>,
 }
 
-/// What is known of a transaction.
+/// The state of an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum State {
-    /// Nothing: it is being read.
+    /// Its rows are being read.
     Loading {
-        /// The participant because of which it is read before its time.
+        /// The participant whose return made the row due before its time.
         reachable_again: Option<Name>,
     },
-    /// All, and it is being judged.
+    /// Its jobs are being folded.
     Folding,
-    /// All.
-    Held {
-        /// As it will stand when the write under way has held; without one, as it stands.
+    /// It is in hand.
+    InHand {
+        /// The transaction as the write under way leaves it; without one, as it durably stands.
         tx: Box<Transaction>,
         /// The write under way.
-        writing: Option<Writing>,
+        writing: Option<Effects>,
     },
 }
 
-/// What depends on a write.
+/// The effects that depend on a write.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Writing {
-    /// The requests that led to it: judged again if it does not hold.
+pub(super) struct Effects {
+    /// The requests that led to it: judged again if it changes nothing.
     pub requests: Vec<(CallerId, Request)>,
-    /// Callers who wait from then on.
+    /// Callers that wait once it is durable.
     pub waiters: Vec<Waiter>,
-    /// Callers who are refused because of it.
+    /// Callers that are refused once it is durable.
     pub refusals: Vec<(CallerId, Refusal)>,
 }
 
-/// Something to be judged.
+/// An event or a request that waits to be folded.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Job {
     Event(Event),
@@ -67,7 +67,7 @@ pub(super) enum Job {
     Joined(CallerId, Wait),
 }
 
-/// A caller to be answered.
+/// A caller that waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Waiter {
     pub caller: CallerId,
@@ -87,23 +87,23 @@ impl Entry {
         }
     }
 
-    /// The transaction as it durably stands, if no write is under way.
+    /// Returns the transaction as it durably stands; `None` while a write is under way.
     pub(super) fn durable(&self) -> Option<&Transaction> {
         match &self.state {
-            State::Held { tx, writing: None } => Some(tx),
+            State::InHand { tx, writing: None } => Some(tx),
             _ => None,
         }
     }
 
-    /// The same, to note what is known only in memory.
+    /// Returns the same, to change the part that is held only in memory.
     pub(super) fn durable_mut(&mut self) -> Option<&mut Transaction> {
         match &mut self.state {
-            State::Held { tx, writing: None } => Some(tx),
+            State::InHand { tx, writing: None } => Some(tx),
             _ => None,
         }
     }
 
-    /// The open call for this action, or to the initiator.
+    /// Returns the open call of the action at this place; `None`: the open question to the initiator.
     pub(super) fn open_call(&self, action: Option<usize>) -> Option<CallId> {
         self.open
             .iter()
@@ -111,8 +111,8 @@ impl Entry {
             .map(|(_, call)| *call)
     }
 
-    /// Everybody who has to be told something if the transaction is let go of.
-    pub(super) fn callers(&mut self) -> Vec<CallerId> {
+    /// Takes out every caller that waits for an answer.
+    pub(super) fn take_callers(&mut self) -> Vec<CallerId> {
         let mut callers: Vec<CallerId> = self.waiters.drain(..).map(|w| w.caller).collect();
         for job in self.jobs.drain(..) {
             match job {
@@ -120,12 +120,12 @@ impl Entry {
                 Job::Event(_) => {}
             }
         }
-        if let State::Held {
+        if let State::InHand {
             writing: Some(writing),
             ..
         } = &mut self.state
         {
-            let Writing {
+            let Effects {
                 requests,
                 waiters,
                 refusals,
@@ -141,12 +141,12 @@ impl Entry {
 }
 
 impl Waiter {
-    /// Whether the durable state is what the caller waits for.
+    /// Returns whether the durable state satisfies the caller.
     pub(super) fn is_satisfied(&self, tx: &Transaction) -> bool {
         match self.until {
             Wait::Accepted => true,
             Wait::Decided => tx.phase.decision().is_some(),
-            Wait::Completed => tx.phase.is_settled(),
+            Wait::Completed => tx.phase.is_over(),
         }
     }
 }

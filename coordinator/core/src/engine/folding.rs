@@ -1,31 +1,33 @@
-//! What happened to a transaction since its last write becomes its next one.
+//! Folds the jobs of a transaction since its last write into the next one.
 
 #[cfg(feature = "mutations")]
 use tercet_mutation::broken;
 
 use super::{
-    Engine, Output, Settled,
-    entry::{Entry, Job, State, Waiter, Writing},
+    Engine,
+    entry::{Effects, Entry, Job, State, Waiter},
 };
 use crate::{
     id::TxId,
     model::{Action, Transaction},
+    port::{Output, Request},
     refusal::Refusal,
+    time::Timestamp,
     transition::{Event, transition},
-    write::{ActionInsert, ActionRow, ActionWrite, Fence, Head, OperatorEntry, Write},
+    write::{ActionWrite, Fence, Head, NewAction, OperatorEntry, Write, WriteResult},
 };
 
-/// Events folded into one step.
+/// Jobs folded into one step.
 pub(super) struct Fold {
     pub next: Box<Transaction>,
     pub write: bool,
     pub urgent: bool,
     pub operator: Option<OperatorEntry>,
-    pub effects: Writing,
+    pub effects: Effects,
 }
 
 impl Fold {
-    /// The state as it is, to be written.
+    /// Makes the fold that writes the state as it is.
     pub(super) fn to_write_down(next: Box<Transaction>) -> Self {
         Self {
             write: true,
@@ -39,13 +41,13 @@ impl Fold {
             write: false,
             urgent: false,
             operator: None,
-            effects: Writing::default(),
+            effects: Effects::default(),
         }
     }
 }
 
 impl Engine {
-    /// Something happened to a transaction.
+    /// Adds an event of a transaction, and folds it.
     pub(super) fn happened(&mut self, id: TxId, event: Event) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.jobs.push_back(Job::Event(event));
@@ -53,9 +55,9 @@ impl Engine {
         }
     }
 
-    /// Judges what waits, unless a write is under way; then goes on.
+    /// Folds the waiting jobs, unless a write is under way; then answers callers and makes calls.
     pub(super) fn process(&mut self, id: TxId) {
-        self.resting.remove(&id);
+        self.idle.remove(&id);
         loop {
             let Some(entry) = self.entries.get_mut(&id) else {
                 return;
@@ -68,11 +70,12 @@ impl Engine {
                 self.advance(id);
                 return;
             }
-            let State::Held { tx, .. } = std::mem::replace(&mut entry.state, State::Folding) else {
+            let State::InHand { tx, .. } = std::mem::replace(&mut entry.state, State::Folding)
+            else {
                 break;
             };
             let fold = self.fold(id, Fold::from(tx));
-            self.take(id, fold);
+            self.put_back(id, fold);
         }
         #[cfg(feature = "mutations")]
         if broken("confirm_before_decision_durable") {
@@ -80,6 +83,7 @@ impl Engine {
         }
     }
 
+    /// Applies the waiting jobs to a fold, as many as go with one write.
     fn fold(&mut self, id: TxId, mut fold: Fold) -> Fold {
         while let Some(job) = self
             .entries
@@ -87,10 +91,10 @@ impl Engine {
             .and_then(|entry| entry.jobs.pop_front())
         {
             match job {
-                // An event is never refused: what it is too late for it leaves as it is.
+                // An event is never refused: one that comes too late changes nothing.
                 Job::Event(event) => drop(self.apply(&mut fold, &event)),
                 Job::Request(caller, request) => self.judge(&mut fold, caller, request),
-                // Waits for the row whoever writes it: whether this fold's write holds is nothing to it.
+                // Waits for the row, by whichever write it comes: the result of this fold's write does not matter.
                 Job::Joined(caller, until) => {
                     let waiter = Waiter {
                         caller,
@@ -102,19 +106,19 @@ impl Engine {
                     }
                 }
             }
-            // One row of operator_log goes with one write.
+            // One row of `operator_log` goes with one write.
             if fold.operator.is_some() {
                 break;
             }
         }
         // A transaction is taken over by a write before anything is done for it.
-        if !fold.next.phase.is_settled() && fold.next.owner != self.owner {
+        if !fold.next.phase.is_over() && fold.next.owner != self.owner {
             fold.write = true;
         }
         fold
     }
 
-    /// Applies an event to a fold; whether the request behind it was a repetition.
+    /// Applies an event to a fold; returns whether the request behind it was a repetition.
     pub(super) fn apply(&mut self, fold: &mut Fold, event: &Event) -> Result<bool, Refusal> {
         let cx = self.context();
         let step = transition(&fold.next, event, &cx)?;
@@ -125,7 +129,8 @@ impl Engine {
         Ok(step.repeated)
     }
 
-    fn take(&mut self, id: TxId, fold: Fold) {
+    /// Puts a folded state back: as a write, or in memory where nothing has to be durable.
+    fn put_back(&mut self, id: TxId, fold: Fold) {
         if fold.write {
             self.write(id, fold);
             return;
@@ -133,7 +138,7 @@ impl Engine {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        entry.state = State::Held {
+        entry.state = State::InHand {
             tx: fold.next,
             writing: None,
         };
@@ -143,7 +148,7 @@ impl Engine {
         }
     }
 
-    /// Gives the fold's state out as a write; its effects wait until that has held.
+    /// Gives the fold's state out as a write; its effects wait until the write is durable.
     pub(super) fn write(&mut self, id: TxId, fold: Fold) {
         let cx = self.context();
         let mut next = fold.next;
@@ -163,7 +168,7 @@ impl Engine {
             .actions
             .iter_mut()
             .enumerate()
-            .filter(|(_, action)| action.live.dirty || action.version == 0)
+            .filter(|(_, action)| action.live.dirty || action.state.version == 0)
             .map(|(place, action)| action_write(place, action, cx.now))
             .collect();
         let head = Head {
@@ -184,7 +189,7 @@ impl Engine {
         };
         self.outputs.push(Output::Write(Box::new(write)));
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.state = State::Held {
+            entry.state = State::InHand {
                 tx: next,
                 writing: Some(fold.effects),
             };
@@ -195,19 +200,19 @@ impl Engine {
         }
     }
 
-    /// What became of a write.
-    pub(super) fn settled(&mut self, id: TxId, settled: Settled) {
+    /// Continues after a write, by its result.
+    pub(super) fn written(&mut self, id: TxId, result: WriteResult) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let State::Held { writing, .. } = &mut entry.state else {
+        let State::InHand { writing, .. } = &mut entry.state else {
             return;
         };
         let Some(effects) = writing.take() else {
             return;
         };
-        match settled {
-            Settled::Held => {
+        match result {
+            WriteResult::Durable => {
                 entry.waiters.extend(effects.waiters);
                 for (caller, refusal) in effects.refusals {
                     self.refuse(caller, refusal);
@@ -215,18 +220,19 @@ impl Engine {
                 self.notify(id);
                 self.process(id);
             }
-            Settled::Exists(other) if other != id => self.business_exists(id, other, effects),
-            Settled::Moved | Settled::Exists(_) => self.moved(id, effects),
-            Settled::Refused => self.refused(id, &effects),
-            Settled::Lost => {
+            WriteResult::Exists(other) if other != id => self.join_existing(id, other, effects),
+            WriteResult::Moved | WriteResult::Exists(_) => self.reload(id, effects),
+            WriteResult::Refused => self.refuse_content(id, &effects),
+            WriteResult::Lost => {
                 *writing = Some(effects);
                 self.refuse_all(id, &Refusal::OutcomeUnknown { id });
             }
         }
     }
 
-    /// Somebody else wrote the row: what is known of it is forgotten, and every request judged again.
-    fn moved(&mut self, id: TxId, effects: Writing) {
+    /// Loads a transaction again whose write changed nothing: the state in memory is dropped, and every request
+    /// judged again by the row.
+    fn reload(&mut self, id: TxId, effects: Effects) {
         self.close_calls(id);
         self.set_wake(id, None);
         let Some(entry) = self.entries.get_mut(&id) else {
@@ -242,8 +248,8 @@ impl Engine {
         self.to_load.push(id);
     }
 
-    /// The business of a begin has a transaction already: everybody is answered with that one.
-    fn business_exists(&mut self, id: TxId, other: TxId, effects: Writing) {
+    /// Answers every caller of a begin with the transaction that has its business already.
+    fn join_existing(&mut self, id: TxId, other: TxId, effects: Effects) {
         let queued = self
             .entries
             .get_mut(&id)
@@ -255,8 +261,7 @@ impl Engine {
             .map(|(caller, request)| Job::Request(caller, request));
         for job in requests.chain(queued.into_iter().flatten()) {
             match job {
-                Job::Request(caller, super::Request::Begin(_, wait))
-                | Job::Joined(caller, wait) => {
+                Job::Request(caller, Request::Begin(_, wait)) | Job::Joined(caller, wait) => {
                     self.join(other, caller, wait);
                 }
                 Job::Request(caller, _) => self.refuse(caller, Refusal::NotFound { id }),
@@ -265,13 +270,13 @@ impl Engine {
         }
     }
 
-    /// The database refuses a value of the write.
-    fn refused(&mut self, id: TxId, effects: &Writing) {
+    /// Refuses the requests of a write of which the database refuses a value.
+    fn refuse_content(&mut self, id: TxId, effects: &Effects) {
         for (caller, _) in &effects.requests {
             self.refuse(*caller, Refusal::Content { id });
         }
-        // Whatever else waits is judged by the row; without one it is not found.
-        self.moved(id, Writing::default());
+        // Other jobs are judged by the row; without a row they are refused as not found.
+        self.reload(id, Effects::default());
     }
 }
 
@@ -287,25 +292,17 @@ fn fence(tx: &Transaction) -> Fence {
     }
 }
 
-fn action_write(place: usize, action: &mut Action, now: crate::time::Timestamp) -> ActionWrite {
-    let insert = (action.version == 0).then(|| ActionInsert {
+fn action_write(place: usize, action: &mut Action, now: Timestamp) -> ActionWrite {
+    let insert = (action.state.version == 0).then(|| NewAction {
         position: u32::try_from(place).unwrap_or(u32::MAX),
         spec: action.spec.clone(),
         create_time: now,
     });
-    action.version += 1;
+    action.state.version += 1;
     action.live.dirty = false;
     ActionWrite {
         name: action.spec.name.clone(),
         insert,
-        row: ActionRow {
-            status: action.status,
-            result: action.result.clone(),
-            retry_count: action.retry_count,
-            last_error: action.last_error.clone(),
-            attempts: action.attempts.clone(),
-            version: action.version,
-            finished_at: action.finished_at,
-        },
+        state: action.state.clone(),
     }
 }

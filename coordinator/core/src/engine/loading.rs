@@ -1,12 +1,12 @@
-//! Transactions that come in from the table.
+//! Loads transactions from the table.
 
 use super::{
-    Engine, ILLEGAL_REMEMBERED, Loaded, Output,
+    Engine, ILLEGAL_REMEMBERED,
     entry::{Entry, Job, State},
 };
 use crate::{
-    engine::Request,
     id::TxId,
+    port::{Loaded, Output, Request},
     refusal::Refusal,
     row::IllegalRow,
     time::Timestamp,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Engine {
-    /// Rows that are due: those that are not held are read.
+    /// Takes in due rows: those that are not in memory are read, as far as there is room.
     pub(super) fn due(&mut self, query: &DueQuery, rows: &[Due]) {
         let mut room = self.config.capacity.saturating_sub(self.entries.len());
         let mut new = 0;
@@ -33,12 +33,12 @@ impl Engine {
             room -= 1;
             new += 1;
         }
-        if let Some(query) = self.loader.answered(self.now, query, rows, new) {
+        if let Some(query) = self.loader.found(self.now, query, rows, new) {
             self.outputs.push(Output::Due(query));
         }
     }
 
-    /// What a read found.
+    /// Takes in the result of a read.
     pub(super) fn loaded(&mut self, id: TxId, loaded: Loaded) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
@@ -49,19 +49,20 @@ impl Engine {
         let reachable_again = reachable_again.take();
         match loaded {
             Loaded::Found(tx) => {
-                entry.state = State::Held { tx, writing: None };
+                entry.state = State::InHand { tx, writing: None };
                 entry
                     .jobs
                     .push_front(Job::Event(Event::Resumed { reachable_again }));
                 self.process(id);
             }
-            Loaded::Absent => self.absent(id),
+            Loaded::Absent => self.found_absent(id),
             Loaded::Illegal(illegal) => self.found_illegal(id, illegal),
         }
     }
 
-    /// There is no row: a begin may still come.
-    fn absent(&mut self, id: TxId) {
+    /// Continues where there is no row: a begin begins if its id may, and the requests behind it follow; every other
+    /// request is refused.
+    fn found_absent(&mut self, id: TxId) {
         let jobs = self
             .entries
             .get_mut(&id)
@@ -70,7 +71,6 @@ impl Engine {
         for job in jobs.into_iter().flatten() {
             match job {
                 Job::Event(_) => {}
-                // Only a begin that may not begin was loaded first.
                 Job::Request(caller, Request::Begin(new, wait)) => {
                     if self.may_begin(id) {
                         self.request(caller, Request::Begin(new, wait));
@@ -88,6 +88,7 @@ impl Engine {
         }
     }
 
+    /// Refuses every caller of a transaction whose rows are not legal, and remembers it.
     fn found_illegal(&mut self, id: TxId, illegal: IllegalRow) {
         self.refuse_all(
             id,
@@ -102,10 +103,10 @@ impl Engine {
         self.outputs.push(Output::Illegal(illegal));
     }
 
-    /// A read failed: it is repeated a little later.
+    /// Repeats a failed read a little later.
     pub(super) fn read_failed(&mut self, ids: Vec<TxId>, query: Option<&DueQuery>) {
         if let Some(query) = query {
-            self.loader.failed(query);
+            self.loader.query_failed(query);
         }
         let again = self.now + self.config.poll;
         for id in ids {
@@ -113,7 +114,7 @@ impl Engine {
         }
     }
 
-    /// Writes down what is known only in memory, before the transaction is let go of.
+    /// Writes the changes that are only in memory, before the transaction leaves it.
     pub(super) fn write_down(&mut self, id: TxId) {
         let Some(tx) = self.entries.get(&id).and_then(Entry::durable).cloned() else {
             return;

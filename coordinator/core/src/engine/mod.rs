@@ -1,35 +1,33 @@
 //! Many transactions: requests in; writes, calls and replies out.
 //!
-//! The engine owns plain state and does nothing by itself: it is told what happened and what time it
-//! is, and gives out what is to be done. Calls and replies leave only when the write that they depend
-//! on has held.
+//! The engine owns plain state and does nothing by itself: events and the time come in as arguments, work to do
+//! goes out as values. Calls and replies leave only once the write that they depend on is durable.
 
 mod advance;
 mod calls;
 mod entry;
 mod folding;
 mod loading;
-mod port;
 mod requests;
 #[cfg(feature = "mutations")]
 mod undurable;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use port::*;
-
 use self::{calls::OpenCall, entry::Entry};
 use crate::{
+    config::EngineConfig,
+    context::Context,
     gate::Gate,
     id::{CallId, CallerId, TxId},
     loader::Loader,
     model::Owner,
-    pursuit::earliest,
-    time::Timestamp,
-    transition::{Context, Event},
+    port::{Input, Output},
+    time::{Timestamp, earliest},
+    transition::Event,
 };
 
-/// Transactions with illegal rows that are remembered, so that they are not read again and again.
+/// Transactions with illegal rows that are remembered, so that they are not read at every poll.
 const ILLEGAL_REMEMBERED: usize = 10_000;
 
 /// Many transactions.
@@ -45,10 +43,10 @@ pub struct Engine {
     open: BTreeMap<CallId, OpenCall>,
     last_call: u64,
     timers: BTreeSet<(Timestamp, Timer)>,
-    /// Callers who wait for another transaction than the one they asked for.
+    /// Callers that wait for another transaction than the one in their request.
     joined: BTreeMap<CallerId, TxId>,
-    /// Transactions that can be let go of when memory is short.
-    resting: BTreeSet<TxId>,
+    /// Transactions that can leave memory when it is short.
+    idle: BTreeSet<TxId>,
     illegal: BTreeSet<TxId>,
     to_load: Vec<TxId>,
     outputs: Vec<Output>,
@@ -74,7 +72,7 @@ pub struct Stats {
 }
 
 impl Engine {
-    /// An engine of this incarnation, with nothing in memory. `seed` makes its jitter.
+    /// Makes an engine of this incarnation, with nothing in memory. `seed` is the source of its jitter.
     pub fn new(config: EngineConfig, owner: Owner, seed: u64, now: Timestamp) -> Self {
         let loader = Loader::new(&config, now);
         Self {
@@ -89,22 +87,22 @@ impl Engine {
             last_call: 0,
             timers: BTreeSet::new(),
             joined: BTreeMap::new(),
-            resting: BTreeSet::new(),
+            idle: BTreeSet::new(),
             illegal: BTreeSet::new(),
             to_load: Vec::new(),
             outputs: Vec::new(),
         }
     }
 
-    /// Takes one thing in. A `now` before an earlier one counts as that earlier one.
+    /// Handles one input. A `now` before an earlier one counts as that earlier one.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.now = self.now.max(now);
         match input {
             Input::Request { caller, request } => self.request(caller, request),
             Input::CallerLeft { caller, id } => self.caller_left(caller, id),
-            Input::Settled(settled) => {
-                for (id, settled) in settled {
-                    self.settled(id, settled);
+            Input::Written(results) => {
+                for (id, result) in results {
+                    self.written(id, result);
                 }
             }
             Input::Loaded(loaded) => {
@@ -128,16 +126,16 @@ impl Engine {
                 self.gate.attach(stream, &participant, concurrency);
                 self.reachable_again(&participant);
             }
-            Input::Draining(stream) => self.stream_drains(stream),
-            Input::Detached(stream) => self.stream_broke(stream),
-            Input::Answered(answer) => self.answered(answer),
-            Input::AskedBack(answer) => self.asked_back(answer),
+            Input::Draining(stream) => self.drain_stream(stream),
+            Input::Detached(stream) => self.remove_stream(stream),
+            Input::CallResult(result) => self.call_result(result),
+            Input::CheckBackResult(result) => self.check_back_result(result),
             Input::Tick => {}
         }
-        self.ring();
+        self.fire_timers();
     }
 
-    /// What is to be done now. Outputs of one call are in order.
+    /// Returns the outputs since the last call, in order, and queries for due rows if it is time.
     pub fn drain(&mut self) -> Vec<Output> {
         let room = self.config.capacity.saturating_sub(self.entries.len());
         for query in self.loader.poll(&self.config, self.now, &self.gate, room) {
@@ -150,13 +148,13 @@ impl Engine {
         std::mem::take(&mut self.outputs)
     }
 
-    /// When the engine wants a [`Input::Tick`] at the latest.
+    /// Returns the time at which the engine needs an [`Input::Tick`] at the latest.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
         earliest(timer, Some(self.loader.next_wakeup()))
     }
 
-    /// The sizes of everything that could grow.
+    /// Returns the sizes of everything that could grow.
     pub fn stats(&self) -> Stats {
         Stats {
             transactions: self.entries.len(),
@@ -166,26 +164,27 @@ impl Engine {
         }
     }
 
-    /// The ways to the participants, for people.
+    /// Returns the ways to the participants, for people to look at.
     pub fn gate(&self) -> &Gate {
         &self.gate
     }
 
-    /// Rings every timer whose time has come.
-    fn ring(&mut self) {
+    /// Fires every timer whose time has come.
+    fn fire_timers(&mut self) {
         while let Some(&(at, timer)) = self.timers.first() {
             if at > self.now {
                 return;
             }
             self.timers.pop_first();
             match timer {
-                Timer::Tx(id) => self.woken(id),
-                Timer::Call(call) => self.call_timed_out(call),
+                Timer::Tx(id) => self.wake(id),
+                Timer::Call(call) => self.time_out_call(call),
             }
         }
     }
 
-    fn woken(&mut self, id: TxId) {
+    /// Continues with a transaction whose timer has fired.
+    fn wake(&mut self, id: TxId) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -214,11 +213,11 @@ impl Engine {
         }
     }
 
-    /// Lets go of a transaction: its row, if there is one, says when it must be looked at again.
+    /// Removes a transaction from memory; its row, if there is one, has the time of the next step.
     fn forget(&mut self, id: TxId) {
         self.set_wake(id, None);
         self.close_calls(id);
-        self.resting.remove(&id);
+        self.idle.remove(&id);
         self.entries.remove(&id);
     }
 
@@ -231,7 +230,7 @@ impl Engine {
         }
     }
 
-    /// The next random number: `SplitMix64` (Steele, Lea, Flood 2014).
+    /// Returns the next random number: `SplitMix64` (Steele, Lea, Flood 2014).
     fn roll(&mut self) -> u64 {
         self.dice = self.dice.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.dice;

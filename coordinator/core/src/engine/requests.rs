@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use super::{
-    Engine, NewTransaction, Output, Reply, Request, Wait,
-    entry::{Entry, Job, State, Waiter, Writing},
+    Engine,
+    entry::{Effects, Entry, Job, State, Waiter},
     folding::Fold,
 };
 use crate::{
     id::{CallerId, TxId},
     limits,
     model::Transaction,
+    port::{NewTransaction, Output, Reply, Request, Wait},
     refusal::Refusal,
     transition::Event,
 };
 
 impl Engine {
+    /// Takes a request in: it waits with the other jobs of its transaction, begins it, or loads it.
     pub(super) fn request(&mut self, caller: CallerId, request: Request) {
         let id = request.id();
         if let Some(entry) = self.entries.get_mut(&id) {
@@ -35,19 +37,19 @@ impl Engine {
         }
     }
 
-    /// Whether an id without a row may begin: its time is near the database's.
+    /// Returns whether an id without a row may begin: its time is near the database's.
     pub(super) fn may_begin(&self, id: TxId) -> bool {
         id.time().is_some_and(|time| {
             time <= self.now + limits::BEGIN_AHEAD && time + limits::BEGIN_WINDOW >= self.now
         })
     }
 
-    /// Makes room for one more transaction; whether that was possible.
+    /// Makes room for one more transaction; returns whether there is room.
     fn make_room(&mut self) -> bool {
         if self.entries.len() < self.config.capacity {
             return true;
         }
-        match self.resting.first().copied() {
+        match self.idle.first().copied() {
             Some(id) => {
                 self.forget(id);
                 true
@@ -56,7 +58,7 @@ impl Engine {
         }
     }
 
-    /// Begins as if the id had no row; the insert tells if it has.
+    /// Begins as if the id had no row; if it has one, the insert changes nothing.
     fn begin(&mut self, caller: CallerId, new: Arc<NewTransaction>, wait: Wait) {
         let id = new.id;
         let mut tx = Transaction::begin(&new, self.owner.clone(), self.now);
@@ -70,7 +72,7 @@ impl Engine {
         };
         let fold = Fold {
             urgent: true,
-            effects: Writing {
+            effects: Effects {
                 requests: vec![(caller, Request::Begin(new, wait))],
                 waiters: vec![waiter],
                 refusals: Vec::new(),
@@ -81,7 +83,7 @@ impl Engine {
         self.write(id, fold);
     }
 
-    /// Reads a transaction because of this.
+    /// Loads a transaction for a job.
     pub(super) fn load_for(&mut self, id: TxId, job: Job) {
         let mut entry = Entry::new(State::Loading {
             reachable_again: None,
@@ -91,23 +93,23 @@ impl Engine {
         self.to_load.push(id);
     }
 
-    /// Judges a request by the state that the fold has come to.
+    /// Judges a request by the state of the fold.
     pub(super) fn judge(&mut self, fold: &mut Fold, caller: CallerId, request: Request) {
         let wait = match &request {
             Request::Begin(_, wait) | Request::Decide(_, _, _, wait) => *wait,
             _ => Wait::Accepted,
         };
-        let judged = match &request {
+        let verdict = match &request {
             Request::Begin(new, _) => match fold.next.first_difference(new) {
                 Some(field) => Err(Refusal::TxIdReused { id: new.id, field }),
                 None => Ok(true),
             },
             request => {
-                let event = event(request);
+                let event = event_of(request);
                 self.apply(fold, &event)
             }
         };
-        match judged {
+        match verdict {
             Ok(repeated) => {
                 fold.effects.waiters.push(Waiter {
                     caller,
@@ -117,14 +119,14 @@ impl Engine {
                 fold.effects.requests.push((caller, request));
             }
             Err(refusal) => {
-                // Judged again if the write that it rests on does not hold.
+                // Judged again if the write that it depends on changes nothing.
                 fold.effects.refusals.push((caller, refusal));
                 fold.effects.requests.push((caller, request));
             }
         }
     }
 
-    /// A begin whose business has another transaction is answered with that one.
+    /// Answers a begin whose business has another transaction with that one.
     pub(super) fn join(&mut self, id: TxId, caller: CallerId, wait: Wait) {
         self.joined.insert(caller, id);
         if let Some(entry) = self.entries.get_mut(&id) {
@@ -135,13 +137,14 @@ impl Engine {
         }
     }
 
+    /// Withdraws a caller; its request goes on.
     pub(super) fn caller_left(&mut self, caller: CallerId, id: TxId) {
         let id = self.joined.remove(&caller).unwrap_or(id);
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         entry.waiters.retain(|waiter| waiter.caller != caller);
-        if let State::Held {
+        if let State::InHand {
             writing: Some(writing),
             ..
         } = &mut entry.state
@@ -150,12 +153,12 @@ impl Engine {
         }
     }
 
-    /// Answers every caller who waits for what now durably is.
+    /// Answers every caller that the durable state satisfies.
     pub(super) fn notify(&mut self, id: TxId) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let State::Held { tx, writing: None } = &entry.state else {
+        let State::InHand { tx, writing: None } = &entry.state else {
             return;
         };
         let mut satisfied = Vec::new();
@@ -182,12 +185,12 @@ impl Engine {
         self.outputs.push(Output::Reply(caller, Err(refusal)));
     }
 
-    /// Tells everybody who waits for a transaction that is let go of why it is.
+    /// Refuses every caller that waits for a transaction, and removes it from memory.
     pub(super) fn refuse_all(&mut self, id: TxId, refusal: &Refusal) {
         let callers = self
             .entries
             .get_mut(&id)
-            .map(Entry::callers)
+            .map(Entry::take_callers)
             .unwrap_or_default();
         for caller in callers {
             self.refuse(caller, refusal.clone());
@@ -196,26 +199,15 @@ impl Engine {
     }
 }
 
-fn event(request: &Request) -> Event {
+fn event_of(request: &Request) -> Event {
     match request {
-        // A begin is judged by comparison; as an event it would change nothing.
+        // A begin is judged by comparison, and as an event changes nothing.
         Request::Begin(..) => Event::TimePassed,
         Request::AddAction(_, action) => Event::AddAction(action.clone()),
         Request::Decide(_, outcome, reason, _) => Event::Decide {
             outcome: *outcome,
             reason: reason.clone(),
         },
-        Request::OperatorDecide(_, outcome, reason) => Event::OperatorDecide {
-            outcome: *outcome,
-            reason: reason.clone(),
-        },
-        Request::Retry(_, reason) => Event::Retry {
-            reason: reason.clone(),
-        },
-        Request::Resolve(_, actions, status, reason) => Event::Resolve {
-            actions: actions.clone(),
-            status: *status,
-            reason: reason.clone(),
-        },
+        Request::Operator(_, command) => Event::Operator(command.clone()),
     }
 }

@@ -1,18 +1,18 @@
-//! Mutations only: what must never happen before a write has held.
+//! Mutations only: effects that must never leave before their write is durable.
 
 use super::{Engine, entry::State};
 use crate::id::TxId;
 
 impl Engine {
-    /// Goes on as if the write under way had held.
+    /// Makes calls as if the write under way were durable.
     pub(super) fn advance_undurably(&mut self, id: TxId) {
         self.without_write(id, Self::advance);
     }
 
-    /// Answers as if the write under way had held.
+    /// Answers callers as if the write under way were durable.
     pub(super) fn release_undurably(&mut self, id: TxId) {
         if let Some(entry) = self.entries.get_mut(&id)
-            && let State::Held {
+            && let State::InHand {
                 writing: Some(writing),
                 ..
             } = &mut entry.state
@@ -27,16 +27,16 @@ impl Engine {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let State::Held { writing, .. } = &mut entry.state else {
+        let State::InHand { writing, .. } = &mut entry.state else {
             return;
         };
         let kept = writing.take();
-        let settled = entry.durable().is_some_and(|tx| tx.phase.is_settled());
-        if !settled {
+        let over = entry.durable().is_some_and(|tx| tx.phase.is_over());
+        if !over {
             act(self, id);
         }
         if let Some(entry) = self.entries.get_mut(&id)
-            && let State::Held { writing, .. } = &mut entry.state
+            && let State::InHand { writing, .. } = &mut entry.state
             && writing.is_none()
         {
             *writing = kept;

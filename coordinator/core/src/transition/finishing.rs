@@ -1,22 +1,23 @@
-//! Phase two: every action that needs it is called until it is where the decision wants it.
+//! Phase two: every action that needs it is called until it is confirmed or cancelled, as the decision requires.
 
-use super::{Answered, Context, Step, back_off, note, trying::duration_micros};
+use super::{CallEnd, Context, Step, back_off, note, trying::duration_micros};
 use crate::{
-    engine::CallOutcome,
     model::{
         Action, ActionStatus, Attempt, AttemptOutcome, Operation, Outcome, Phase, Transaction,
     },
+    port::CallAnswer,
     time::Timestamp,
 };
 
-pub(super) fn answered(tx: &Transaction, answer: &Answered, cx: &Context) -> Step {
+/// Ends a call of Confirm or Cancel.
+pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step {
     let mut next = tx.clone();
-    let Some(operation) = next.needs(answer.action) else {
+    let Some(operation) = next.needs(end.action) else {
         return Step::unchanged(tx);
     };
-    let action = &mut next.actions[answer.action];
+    let action = &mut next.actions[end.action];
     action.live.unreachable = false;
-    if matches!(answer.outcome, CallOutcome::Ok(_)) {
+    if matches!(end.answer, CallAnswer::Ok(_)) {
         action.end(
             if operation == Operation::Confirm {
                 ActionStatus::Confirmed
@@ -25,36 +26,36 @@ pub(super) fn answered(tx: &Transaction, answer: &Answered, cx: &Context) -> Ste
             },
             cx.now,
         );
-        settle(&mut next, cx.now);
-        let settled = next.phase.is_settled();
+        conclude(&mut next, cx.now);
+        let over = next.phase.is_over();
         return Step {
-            write: settled,
+            write: over,
             ..Step::in_memory(next)
         };
     }
-    failed_call(&mut next, answer, operation, cx);
-    settle(&mut next, cx.now);
+    note_failed_call(&mut next, end, operation, cx);
+    conclude(&mut next, cx.now);
     Step::durable_in_company(next)
 }
 
-/// A call that was not answered with OK: again later, or never.
-fn failed_call(tx: &mut Transaction, answer: &Answered, operation: Operation, cx: &Context) {
+/// Notes a call that was not answered with OK, and sets the time of the next one or gives the action up.
+fn note_failed_call(tx: &mut Transaction, end: &CallEnd, operation: Operation, cx: &Context) {
     let age = tx.phase.decided_at().map(|decided| cx.now.since(decided));
-    let action = &mut tx.actions[answer.action];
+    let action = &mut tx.actions[end.action];
     let policy = action.spec.retry;
-    let number = action.retry_count + 1;
-    let (outcome, error) = match &answer.outcome {
-        CallOutcome::Rejected(reason) => {
+    let number = action.state.retry_count + 1;
+    let (outcome, error) = match &end.answer {
+        CallAnswer::Rejected(reason) => {
             action.live.rejections += 1;
             (AttemptOutcome::Rejected, reason.clone())
         }
-        CallOutcome::Unknown(error) => {
+        CallAnswer::Unknown(error) => {
             action.live.rejections = 0;
             (AttemptOutcome::Unknown, error.clone())
         }
-        CallOutcome::Ok(_) => return,
+        CallAnswer::Ok(_) => return,
     };
-    let given_up = action.live.rejections >= answer.rejections_to_believe.max(1)
+    let given_up = action.live.rejections >= end.rejections_to_believe.max(1)
         || number >= policy.max_attempts
         || policy
             .max_age
@@ -64,7 +65,7 @@ fn failed_call(tx: &mut Transaction, answer: &Answered, operation: Operation, cx
             + back_off(
                 policy.first_delay,
                 policy.max_delay,
-                action.retry_count,
+                action.state.retry_count,
                 cx.dice,
             )
     });
@@ -72,8 +73,8 @@ fn failed_call(tx: &mut Transaction, answer: &Answered, operation: Operation, cx
         action,
         Attempt {
             operation,
-            at: answer.sent_at.as_micros(),
-            took: duration_micros(cx, answer),
+            at: end.sent_at.as_micros(),
+            took: duration_micros(cx, end),
             number,
             outcome,
             error,
@@ -81,10 +82,10 @@ fn failed_call(tx: &mut Transaction, answer: &Answered, operation: Operation, cx
         },
     );
     match again {
-        None => action.status = ActionStatus::Failed,
+        None => action.state.status = ActionStatus::Failed,
         Some(at) => {
             action.live.not_before = at;
-            // A long wait is spent in the table: whoever loads the row authorises the call.
+            // A long wait is spent in the table: the incarnation that loads the row authorises the call.
             if at.since(cx.now) <= cx.hold {
                 authorise(action);
             }
@@ -96,24 +97,25 @@ fn failed_call(tx: &mut Transaction, answer: &Answered, operation: Operation, cx
 fn authorise(action: &mut Action) {
     match first_call_unmade(action) {
         Some(noted) => noted.number = 0,
-        None => action.retry_count += 1,
+        None => action.state.retry_count += 1,
     }
     action.live.unreachable = false;
     action.live.permit = true;
     action.live.dirty = true;
 }
 
-/// The note that the decision's own permit was given back, where it says so and nothing came after it.
+/// Returns the note that the decision's own permit was given back, if it is the last one.
 fn first_call_unmade(action: &mut Action) -> Option<&mut Attempt> {
-    let last = action.attempts.last_mut()?;
-    let unmade = action.retry_count == 0
+    let last = action.state.attempts.last_mut()?;
+    let unmade = action.state.retry_count == 0
         && last.outcome == AttemptOutcome::Unreachable
         && last.operation != Operation::Try
         && last.number == 1;
     unmade.then_some(last)
 }
 
-pub(super) fn authorised(tx: &Transaction, places: &[usize], cx: &Context) -> Step {
+/// Authorises a call of each action at these places, or gives the action up where no call is left.
+pub(super) fn authorise_all(tx: &Transaction, places: &[usize], cx: &Context) -> Step {
     let mut next = tx.clone();
     for &place in places {
         let action = &mut next.actions[place];
@@ -121,7 +123,7 @@ pub(super) fn authorised(tx: &Transaction, places: &[usize], cx: &Context) -> St
             continue;
         }
         let limit = action.spec.retry.max_attempts;
-        if action.retry_count + 1 >= limit && first_call_unmade(action).is_none() {
+        if action.state.retry_count + 1 >= limit && first_call_unmade(action).is_none() {
             give_up_unsent(
                 action,
                 tx.phase.decision().map(|decision| decision.outcome),
@@ -131,11 +133,11 @@ pub(super) fn authorised(tx: &Transaction, places: &[usize], cx: &Context) -> St
             authorise(action);
         }
     }
-    settle(&mut next, cx.now);
+    conclude(&mut next, cx.now);
     Step::durable_in_company(next)
 }
 
-/// The last call that was allowed may have been sent by an incarnation that is gone.
+/// Gives up an action whose last allowed call may have been sent by an earlier incarnation.
 fn give_up_unsent(action: &mut Action, outcome: Option<Outcome>, cx: &Context) {
     let operation = match outcome {
         Some(Outcome::Success) => Operation::Confirm,
@@ -147,18 +149,18 @@ fn give_up_unsent(action: &mut Action, outcome: Option<Outcome>, cx: &Context) {
             operation,
             at: cx.now.as_micros(),
             took: 0,
-            number: action.retry_count + 1,
+            number: action.state.retry_count + 1,
             outcome: AttemptOutcome::Unknown,
             error: "the coordinator restarted while the last call that was allowed was under way"
                 .into(),
             next: None,
         },
     );
-    action.status = ActionStatus::Failed;
+    action.state.status = ActionStatus::Failed;
 }
 
-/// Ends phase two where nothing is left that can be driven without a person.
-pub(super) fn settle(tx: &mut Transaction, now: Timestamp) {
+/// Ends phase two where no action is left that can be finished without a person.
+pub(super) fn conclude(tx: &mut Transaction, now: Timestamp) {
     let Phase::Finishing {
         decision,
         decided_at,
@@ -169,7 +171,7 @@ pub(super) fn settle(tx: &mut Transaction, now: Timestamp) {
     let (decision, decided_at) = (decision.clone(), *decided_at);
     if (0..tx.actions.len()).all(|place| tx.is_final(place)) {
         for action in &mut tx.actions {
-            action.finished_at.get_or_insert(now);
+            action.state.finished_at.get_or_insert(now);
         }
         tx.phase = Phase::Finished {
             decision,

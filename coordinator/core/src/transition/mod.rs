@@ -1,4 +1,4 @@
-//! What one event does to one transaction. Pure: the same arguments give the same answer.
+//! The effect of one event on one transaction. Pure: the same arguments give the same result.
 
 mod finishing;
 mod operator;
@@ -9,44 +9,45 @@ use std::{sync::Arc, time::Duration};
 use tercet_mutation::broken;
 
 use crate::{
-    engine::CallOutcome,
+    context::Context,
     limits,
     model::{
-        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, Decision, Driver, Mode,
-        Name, Operation, Outcome, Phase, Sent, Transaction,
+        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, Decision, Mode, Name,
+        Operation, Outcome, Phase, Sent, Transaction,
     },
+    port::{CallAnswer, Command},
     refusal::Refusal,
     time::Timestamp,
     write::OperatorEntry,
 };
 
-/// Something that happened to a transaction.
+/// An event of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// This incarnation loaded it. Of the participant that is named, calls are due at once.
+    /// This incarnation loaded it. Calls to the participant that is named are due at once.
     Resumed {
         /// A participant that can be reached again.
         reachable_again: Option<Name>,
     },
-    /// It may be later than its deadline.
+    /// Time has passed: the deadline may be over.
     TimePassed,
-    /// A Try was answered, or it is known that no answer comes.
-    TryAnswered(Answered),
-    /// A Confirm or Cancel was answered, or it is known that no answer comes.
-    FinishAnswered(Answered),
-    /// A call is wanted and there is no way to the participant from here.
+    /// A call of Try ended, with an answer or without.
+    TryEnded(CallEnd),
+    /// A call of Confirm or Cancel ended, with an answer or without.
+    FinishEnded(CallEnd),
+    /// A call is required, and there is no way to the participant from here.
     Unreachable {
         /// The action's place.
         action: usize,
-        /// What is wanted.
+        /// The operation to call.
         operation: Operation,
     },
-    /// Calls of phase two are wanted, reachable, and not authorised yet.
+    /// Calls of phase two are required, there is a way for them, and no write has authorised them yet.
     Authorise {
         /// The actions' places.
         actions: Vec<usize>,
     },
-    /// The initiator was asked back: its answer, or why there is none.
+    /// A question to the initiator ended: its answer, or the reason why there is none.
     AskedBack(Result<Outcome, String>),
     /// There is no way to the initiator from here.
     InitiatorUnreachable,
@@ -54,68 +55,36 @@ pub enum Event {
     AddAction(Arc<ActionSpec>),
     /// The initiator decides.
     Decide {
-        /// What.
+        /// The outcome.
         outcome: Outcome,
-        /// Its words.
+        /// The initiator's reason.
         reason: String,
     },
-    /// An operator decides.
-    OperatorDecide {
-        /// What.
-        outcome: Outcome,
-        /// Why.
-        reason: String,
-    },
-    /// An operator lets a parked transaction be tried again.
-    Retry {
-        /// Why.
-        reason: String,
-    },
-    /// An operator ends FAILED actions by hand.
-    Resolve {
-        /// Which.
-        actions: Vec<Name>,
-        /// CONFIRMED or CANCELLED.
-        status: ActionStatus,
-        /// Why.
-        reason: String,
-    },
+    /// An operator gives a command.
+    Operator(Command),
 }
 
-/// What came of one call.
+/// The end of one call, with an answer or without.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
+pub struct CallEnd {
     /// The action's place.
     pub action: usize,
-    /// What came back.
-    pub outcome: CallOutcome,
+    /// The answer; [`CallAnswer::Unknown`] also where none came.
+    pub answer: CallAnswer,
     /// When the call was sent.
     pub sent_at: Timestamp,
     /// Times a rejection in phase two must be repeated before it counts.
     pub rejections_to_believe: u32,
 }
 
-/// The circumstances of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Context {
-    /// The database's time.
-    pub now: Timestamp,
-    /// A random number, for jitter.
-    pub dice: u64,
-    /// See [`EngineConfig::lease`](crate::engine::EngineConfig::lease).
-    pub lease: Duration,
-    /// See [`EngineConfig::hold`](crate::engine::EngineConfig::hold).
-    pub hold: Duration,
-}
-
-/// What an event leads to.
+/// The result of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The next state.
     pub next: Transaction,
     /// Whether the next state must be durable before anything acts on it.
     pub write: bool,
-    /// Whether somebody waits for that.
+    /// Whether a caller waits for that.
     pub urgent: bool,
     /// Whether a request was a repetition of one that took effect before.
     pub repeated: bool,
@@ -146,7 +115,7 @@ impl Step {
         }
     }
 
-    /// Durable, but nobody waits for it: it may travel with others.
+    /// Makes a step that must be durable and for which no caller waits: its write may linger for company.
     fn durable_in_company(next: Transaction) -> Self {
         Self {
             write: true,
@@ -162,7 +131,7 @@ impl Step {
     }
 }
 
-/// What `event` does to `tx`.
+/// Applies `event` to `tx`.
 ///
 /// An event that the state has outlived (an answer to a call that no longer matters) changes nothing.
 ///
@@ -173,46 +142,39 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
         (_, Event::Resumed { reachable_again }) => Ok(resumed(tx, reachable_again.as_ref(), cx)),
         (Phase::Trying, Event::TimePassed) => Ok(trying::time_passed(tx, cx)),
         // The initiator's own Tries are not the coordinator's calls.
-        (Phase::Trying, Event::TryAnswered(_) | Event::Unreachable { .. }) if !is_executed(tx) => {
+        (Phase::Trying, Event::TryEnded(_) | Event::Unreachable { .. })
+            if !tx.spec.is_executed() =>
+        {
             Ok(Step::unchanged(tx))
         }
-        (Phase::Trying, Event::TryAnswered(answer)) => Ok(trying::answered(tx, answer, cx)),
+        (Phase::Trying, Event::TryEnded(end)) => Ok(trying::call_ended(tx, end, cx)),
         (Phase::AskingBack { .. }, Event::AskedBack(answer)) => {
             Ok(trying::asked_back(tx, answer, cx))
         }
         (Phase::AskingBack { .. }, Event::InitiatorUnreachable) => {
             Ok(trying::initiator_unreachable(tx, cx))
         }
-        (Phase::Finishing { .. }, Event::FinishAnswered(answer)) => {
-            Ok(finishing::answered(tx, answer, cx))
+        (Phase::Finishing { .. }, Event::FinishEnded(end)) => {
+            Ok(finishing::call_ended(tx, end, cx))
         }
         (Phase::Finishing { .. }, Event::Authorise { actions }) => {
-            Ok(finishing::authorised(tx, actions, cx))
+            Ok(finishing::authorise_all(tx, actions, cx))
         }
         (Phase::Trying | Phase::Finishing { .. }, Event::Unreachable { action, operation }) => {
             Ok(unreachable(tx, *action, *operation, cx))
         }
         (_, Event::AddAction(action)) => trying::add_action(tx, action, cx),
-        (_, Event::Decide { outcome, reason }) => trying::decided(tx, *outcome, reason, cx),
-        (_, Event::OperatorDecide { outcome, reason }) => {
-            operator::decided(tx, *outcome, reason, cx)
+        (_, Event::Decide { outcome, reason }) => {
+            trying::decide_by_initiator(tx, *outcome, reason, cx)
         }
-        (_, Event::Retry { reason }) => operator::retried(tx, reason, cx),
-        (
-            _,
-            Event::Resolve {
-                actions,
-                status,
-                reason,
-            },
-        ) => operator::resolved(tx, actions, *status, reason, cx),
+        (_, Event::Operator(command)) => operator::carry_out(tx, command, cx),
         // Outlived: the answer or the wake-up is for a state that has been left.
         (
             Phase::AskingBack { .. }
             | Phase::Finishing { .. }
             | Phase::Finished { .. }
             | Phase::Parked { .. },
-            Event::TimePassed | Event::TryAnswered(_),
+            Event::TimePassed | Event::TryEnded(_),
         )
         | (
             Phase::Trying | Phase::Finishing { .. } | Phase::Finished { .. } | Phase::Parked { .. },
@@ -223,7 +185,7 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
             | Phase::AskingBack { .. }
             | Phase::Finished { .. }
             | Phase::Parked { .. },
-            Event::FinishAnswered(_) | Event::Authorise { .. },
+            Event::FinishEnded(_) | Event::Authorise { .. },
         )
         | (
             Phase::AskingBack { .. } | Phase::Finished { .. } | Phase::Parked { .. },
@@ -232,9 +194,9 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
     }
 }
 
-/// An incarnation that loaded the transaction goes on with it. A question to the initiator counts when
-/// it is known that no answer comes: the row may have waited in the table without having been asked, and
-/// to ask once more does no harm, but to give up unasked contradicts what the initiator committed.
+/// Continues with a transaction that this incarnation loaded. A question to the initiator counts only once it has
+/// ended: the row may have waited in the table without a question, and to ask once more does no harm, but to give up
+/// without having asked may contradict what the initiator committed.
 fn resumed(tx: &Transaction, reachable_again: Option<&Name>, cx: &Context) -> Step {
     let mut next = tx.clone();
     for action in &mut next.actions {
@@ -245,8 +207,8 @@ fn resumed(tx: &Transaction, reachable_again: Option<&Name>, cx: &Context) -> St
     Step::in_memory(next)
 }
 
-/// Makes the decision. Every action that needs no call is where it stays; the others may be called
-/// once without further ado.
+/// Makes the decision. Actions that need no call get the status in which they stay; each of the others may be called
+/// once without another write.
 pub(crate) fn decide(tx: &mut Transaction, outcome: Outcome, cause: Cause, now: Timestamp) {
     let cause = cut_cause(cause);
     tx.phase = Phase::Finishing {
@@ -266,30 +228,30 @@ pub(crate) fn decide(tx: &mut Transaction, outcome: Outcome, cause: Cause, now: 
         action.live.unreachable = false;
         action.live.not_before = Timestamp::default();
     }
-    finishing::settle(tx, now);
+    finishing::conclude(tx, now);
 }
 
-/// Whether this incarnation knows that the action's Try never left.
+/// Returns whether the action's Try has certainly never left.
 fn certainly_not_tried(action: &Action) -> bool {
     let never = action.live.sent == Sent::Never;
-    let in_flight = action.live.sent == Sent::Once && action.status == ActionStatus::Init;
+    let in_flight = action.live.sent == Sent::Once && action.state.status == ActionStatus::Init;
     never || (in_flight && broken("in_flight_action_not_cancelled"))
 }
 
-/// Notes that there is no way to the participant; that is no attempt, and the permit of a call
-/// that was not sent is given back.
+/// Notes that there is no way to the participant. That is no attempt, and the permit of a call that was not sent is
+/// given back.
 fn unreachable(tx: &Transaction, place: usize, operation: Operation, cx: &Context) -> Step {
     let mut next = tx.clone();
     let finishing = matches!(tx.phase, Phase::Finishing { .. });
     let action = &mut next.actions[place];
     action.live.unreachable = true;
     let unused = if finishing { give_back(action) } else { None };
-    let last = action
-        .attempts
-        .last_mut()
-        .filter(|last| last.outcome == AttemptOutcome::Unreachable && last.operation == operation);
+    let last =
+        action.state.attempts.last_mut().filter(|last| {
+            last.outcome == AttemptOutcome::Unreachable && last.operation == operation
+        });
     if let Some(last) = last {
-        // Already noted; what is new is at most that one more call was allowed and not made.
+        // Already noted; at most one more call was allowed and not made since.
         let Some(number) = unused else {
             return if finishing {
                 Step::durable_in_company(next)
@@ -317,31 +279,31 @@ fn unreachable(tx: &Transaction, place: usize, operation: Operation, cx: &Contex
     Step::durable_in_company(next)
 }
 
-/// Gives an unused permit back; the number of the call that it was for.
+/// Gives an unused permit back; returns the number of its call.
 fn give_back(action: &mut Action) -> Option<u32> {
     if !action.live.permit {
         return None;
     }
-    let number = action.retry_count + 1;
+    let number = action.state.retry_count + 1;
     action.live.permit = false;
-    action.retry_count = action.retry_count.saturating_sub(1);
+    action.state.retry_count = action.state.retry_count.saturating_sub(1);
     action.live.dirty = true;
     Some(number)
 }
 
-/// Keeps an attempt for people, the oldest making room.
+/// Adds an attempt to those that are kept for people; the oldest makes room.
 fn note(action: &mut Action, mut attempt: Attempt) {
     attempt.error = cut(&attempt.error);
-    action.last_error.clone_from(&attempt.error);
-    if action.attempts.len() >= limits::ATTEMPTS_KEPT {
-        action.attempts.remove(0);
+    action.state.last_error.clone_from(&attempt.error);
+    if action.state.attempts.len() >= limits::ATTEMPTS_KEPT {
+        action.state.attempts.remove(0);
     }
-    action.attempts.push(attempt);
+    action.state.attempts.push(attempt);
     action.live.dirty = true;
 }
 
-/// Exponential back-off with full jitter: uniform in `0..=min(cap, first * 2^failures)`. See "Exponential
-/// Backoff And Jitter", AWS Architecture Blog, 2015.
+/// Returns the next wait of an exponential back-off with full jitter: uniform in `0..=min(cap, first * 2^failures)`.
+/// See "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 fn back_off(first: Duration, cap: Duration, failures: u32, dice: u64) -> Duration {
     let ceiling = first
         .saturating_mul(1_u32.checked_shl(failures.min(31)).unwrap_or(u32::MAX))
@@ -350,7 +312,7 @@ fn back_off(first: Duration, cap: Duration, failures: u32, dice: u64) -> Duratio
     Duration::from_micros(dice % micros.saturating_add(1).max(1))
 }
 
-/// At most [`limits::REASON_BYTES`] of a text, cut between characters.
+/// Returns at most [`limits::REASON_BYTES`] of a text, cut between characters.
 fn cut(text: &str) -> String {
     text[..text.floor_char_boundary(limits::REASON_BYTES)].to_owned()
 }
@@ -367,7 +329,7 @@ fn cut_cause(mut cause: Cause) -> Cause {
     cause
 }
 
-/// Whether a request to decide is refused, a repetition, or neither.
+/// Returns the result of a request to decide where a decision stands: a repetition, or a conflict.
 fn standing_decision(tx: &Transaction, outcome: Outcome) -> Option<Result<Step, Refusal>> {
     let stands = tx.phase.decision()?;
     Some(if stands.outcome == outcome {
@@ -379,9 +341,4 @@ fn standing_decision(tx: &Transaction, outcome: Outcome) -> Option<Result<Step, 
             cause: stands.cause.clone(),
         })
     })
-}
-
-/// Whether the coordinator makes the Tries.
-fn is_executed(tx: &Transaction) -> bool {
-    tx.spec.driver == Driver::Coordinator
 }

@@ -1,23 +1,42 @@
-//! What operators may do: decide for a silent initiator, retry and resolve what is parked.
+//! Operators' commands: decide for a silent initiator, retry and resolve parked transactions.
 
-use super::{Context, Step, decide, finishing::settle, standing_decision};
+use super::{Context, Step, decide, finishing::conclude, standing_decision};
 use crate::{
-    model::{ActionStatus, Cause, Live, Name, Outcome, Phase, Transaction},
+    model::{ActionStatus, Cause, Decision, Live, Name, Outcome, Phase, Transaction},
+    port::{Command, Order},
     refusal::Refusal,
     time::Timestamp,
     write::OperatorEntry,
 };
 
-fn entry(tx: &Transaction, command: String, reason: &str, cx: &Context) -> OperatorEntry {
+/// Carries out a command. Its row of `operator_log` goes with the same write.
+pub(super) fn carry_out(
+    tx: &Transaction,
+    command: &Command,
+    cx: &Context,
+) -> Result<Step, Refusal> {
+    let step = match &command.order {
+        Order::Decide(outcome) => decide_by_operator(tx, *outcome, &command.reason, cx)?,
+        Order::Retry => Step::durable(retry(tx)?),
+        Order::Resolve { actions, status } => Step::durable(resolve(tx, actions, *status, cx.now)?),
+    };
+    Ok(Step {
+        operator: step.write.then(|| entry(tx, command, cx.now)),
+        ..step
+    })
+}
+
+fn entry(tx: &Transaction, command: &Command, now: Timestamp) -> OperatorEntry {
     let actions: Vec<String> = tx
         .actions
         .iter()
-        .map(|a| format!("{} {}", a.spec.name, a.status))
+        .map(|action| format!("{} {}", action.spec.name, action.state.status))
         .collect();
     OperatorEntry {
-        at: cx.now,
-        command,
-        reason: reason.to_owned(),
+        at: now,
+        who: command.who.clone(),
+        command: command.order.to_string(),
+        reason: command.reason.clone(),
         before: format!(
             "{}/{}; {}",
             tx.phase.status(),
@@ -27,92 +46,71 @@ fn entry(tx: &Transaction, command: String, reason: &str, cx: &Context) -> Opera
     }
 }
 
-pub(super) fn decided(
+fn decide_by_operator(
     tx: &Transaction,
     outcome: Outcome,
     reason: &str,
     cx: &Context,
 ) -> Result<Step, Refusal> {
-    if let Some(answer) = standing_decision(tx, outcome) {
-        return answer;
+    if let Some(result) = standing_decision(tx, outcome) {
+        return result;
     }
     if tx.phase == Phase::Trying {
         return Err(Refusal::PhaseOneRuns { id: tx.id() });
     }
     let mut next = tx.clone();
-    decide(
-        &mut next,
-        outcome,
-        Cause::Operator {
-            reason: reason.to_owned(),
-        },
-        cx.now,
-    );
-    let operator = Some(entry(tx, format!("DECIDE {outcome}"), reason, cx));
-    Ok(Step {
-        operator,
-        ..Step::durable(next)
-    })
+    let reason = reason.to_owned();
+    decide(&mut next, outcome, Cause::Operator { reason }, cx.now);
+    Ok(Step::durable(next))
 }
 
-pub(super) fn retried(tx: &Transaction, reason: &str, cx: &Context) -> Result<Step, Refusal> {
-    let Phase::Parked {
-        decision,
-        decided_at,
-    } = &tx.phase
-    else {
-        return Err(Refusal::NotParked {
+/// Returns the decision of a parked transaction, and when it was made.
+fn parked(tx: &Transaction) -> Result<(&Decision, Timestamp), Refusal> {
+    match &tx.phase {
+        Phase::Parked {
+            decision,
+            decided_at,
+        } => Ok((decision, *decided_at)),
+        phase => Err(Refusal::NotParked {
             id: tx.id(),
-            status: tx.phase.status(),
-        });
-    };
+            status: phase.status(),
+        }),
+    }
+}
+
+fn retry(tx: &Transaction) -> Result<Transaction, Refusal> {
+    let (decision, decided_at) = parked(tx)?;
     let mut next = tx.clone();
     next.phase = Phase::Finishing {
         decision: decision.clone(),
-        decided_at: *decided_at,
+        decided_at,
     };
     for action in &mut next.actions {
-        if action.status != ActionStatus::Failed {
+        if action.state.status != ActionStatus::Failed {
             continue;
         }
-        action.status = match decision.outcome {
+        action.state.status = match decision.outcome {
             Outcome::Success => ActionStatus::Tried,
             Outcome::Failure => ActionStatus::Init,
         };
-        action.retry_count = 0;
-        let sent = action.live.sent;
+        action.state.retry_count = 0;
         action.live = Live {
-            sent,
+            sent: action.live.sent,
             permit: true,
             dirty: true,
             ..Live::new()
         };
-        action.live.not_before = Timestamp::default();
     }
-    let operator = Some(entry(tx, "RETRY".into(), reason, cx));
-    Ok(Step {
-        operator,
-        ..Step::durable(next)
-    })
+    Ok(next)
 }
 
-pub(super) fn resolved(
+fn resolve(
     tx: &Transaction,
     names: &[Name],
     status: ActionStatus,
-    reason: &str,
-    cx: &Context,
-) -> Result<Step, Refusal> {
-    let Phase::Parked {
-        decision,
-        decided_at,
-    } = &tx.phase
-    else {
-        return Err(Refusal::NotParked {
-            id: tx.id(),
-            status: tx.phase.status(),
-        });
-    };
+    now: Timestamp,
+) -> Result<Transaction, Refusal> {
+    let (decision, decided_at) = parked(tx)?;
     let mut next = tx.clone();
     for name in names {
         let action = next
@@ -120,7 +118,7 @@ pub(super) fn resolved(
             .iter_mut()
             .find(|action| &action.spec.name == name);
         match action {
-            Some(action) if action.status == ActionStatus::Failed => action.end(status, cx.now),
+            Some(action) if action.state.status == ActionStatus::Failed => action.end(status, now),
             _ => {
                 return Err(Refusal::NotFailed {
                     id: tx.id(),
@@ -131,17 +129,8 @@ pub(super) fn resolved(
     }
     next.phase = Phase::Finishing {
         decision: decision.clone(),
-        decided_at: *decided_at,
+        decided_at,
     };
-    settle(&mut next, cx.now);
-    let operator = Some(entry(
-        tx,
-        format!("RESOLVE {} AS {status}", names.join(" ")),
-        reason,
-        cx,
-    ));
-    Ok(Step {
-        operator,
-        ..Step::durable(next)
-    })
+    conclude(&mut next, now);
+    Ok(next)
 }

@@ -1,65 +1,66 @@
-//! Phase one: Tries, the deadline, the question back, and the initiator's own requests.
+//! Phase one: Tries, the deadline, questions to the initiator, and the initiator's own requests.
 
 use std::sync::Arc;
 
 use tercet_mutation::broken;
 
-use super::{Answered, Context, Step, back_off, cut, decide, is_executed, note, standing_decision};
+use super::{CallEnd, Context, Step, back_off, cut, decide, note, standing_decision};
 use crate::{
-    engine::CallOutcome,
-    limits,
+    check,
     model::{
-        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, CheckBack, Driver,
-        Operation, Outcome, Phase, Transaction,
+        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, CheckBack, Decider,
+        Operation, Outcome, Phase, Sent, Transaction,
     },
+    port::CallAnswer,
     refusal::Refusal,
 };
 
-pub(super) fn answered(tx: &Transaction, answer: &Answered, cx: &Context) -> Step {
+/// Ends a call of Try.
+pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step {
     let mut next = tx.clone();
-    let action = &mut next.actions[answer.action];
+    let action = &mut next.actions[end.action];
     action.live.unreachable = false;
-    match &answer.outcome {
-        CallOutcome::Ok(result) => {
-            action.status = ActionStatus::Tried;
-            // Without a result there is nothing to keep: a TRIED row can be found out again.
+    match &end.answer {
+        CallAnswer::Ok(result) => {
+            action.state.status = ActionStatus::Tried;
+            // Without a result there is nothing to keep: a repeated Try finds out again that it is TRIED.
             action.live.dirty |= !result.is_empty();
-            action.result = result.clone();
+            action.state.result = result.clone();
             if !next.is_tried() {
                 return Step::in_memory(next);
             }
             decide(&mut next, Outcome::Success, Cause::AllTried, cx.now);
         }
-        CallOutcome::Rejected(reason) => {
-            action.status = ActionStatus::Rejected;
-            action.last_error = cut(reason);
+        CallAnswer::Rejected(reason) => {
+            action.state.status = ActionStatus::Rejected;
+            action.state.last_error = cut(reason);
             action.live.dirty = true;
             let cause = Cause::Rejected {
                 action: action.spec.name.clone(),
                 reason: reason.clone(),
             };
-            if action.live.sent == crate::model::Sent::Once {
-                action.finished_at = Some(cx.now);
+            if action.live.sent == Sent::Once {
+                action.state.finished_at = Some(cx.now);
             }
             decide(&mut next, Outcome::Failure, cause, cx.now);
         }
-        CallOutcome::Unknown(error) => {
-            try_again_later(action, answer, error, cx);
+        CallAnswer::Unknown(error) => {
+            try_again_later(action, end, error, cx);
             return Step::durable_in_company(next);
         }
     }
     Step::durable(next)
 }
 
-fn try_again_later(action: &mut Action, answer: &Answered, error: &str, cx: &Context) {
+fn try_again_later(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) {
     let policy = action.spec.retry;
     let failures = action.live.tries.saturating_sub(1);
     let again = cx.now + back_off(policy.first_delay, policy.max_delay, failures, cx.dice);
     action.live.not_before = again;
     let attempt = Attempt {
         operation: Operation::Try,
-        at: answer.sent_at.as_micros(),
-        took: duration_micros(cx, answer),
+        at: end.sent_at.as_micros(),
+        took: duration_micros(cx, end),
         number: action.live.tries,
         outcome: AttemptOutcome::Unknown,
         error: error.to_owned(),
@@ -68,8 +69,8 @@ fn try_again_later(action: &mut Action, answer: &Answered, error: &str, cx: &Con
     note(action, attempt);
 }
 
-pub(super) fn duration_micros(cx: &Context, answer: &Answered) -> u64 {
-    u64::try_from(cx.now.since(answer.sent_at).as_micros()).unwrap_or(u64::MAX)
+pub(super) fn duration_micros(cx: &Context, end: &CallEnd) -> u64 {
+    u64::try_from(cx.now.since(end.sent_at).as_micros()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn time_passed(tx: &Transaction, cx: &Context) -> Step {
@@ -98,12 +99,12 @@ pub(super) fn asked_back(tx: &Transaction, answer: &Result<Outcome, String>, cx:
             decide(&mut next, *outcome, Cause::CheckBack { reason }, cx.now);
             Step::durable(next)
         }
-        Err(error) => count_question(next, cx, error),
+        Err(error) => ask_again_later(next, cx, error),
     }
 }
 
-/// One more question is allowed after a pause; or none any more, where the caller chose so.
-pub(super) fn count_question(mut next: Transaction, cx: &Context, error: &str) -> Step {
+/// Allows one more question after a pause, or decides FAILURE where the caller's `max_attempts` are used up.
+fn ask_again_later(mut next: Transaction, cx: &Context, error: &str) -> Step {
     let Some(check_back) = next.spec.check_back.clone() else {
         return Step::in_memory(next);
     };
@@ -130,7 +131,7 @@ pub(super) fn count_question(mut next: Transaction, cx: &Context, error: &str) -
     Step::durable_in_company(next)
 }
 
-/// Asked again after a pause; that nobody could be asked is not counted.
+/// Sets the time of the next question; one that could not be asked is not counted.
 pub(super) fn initiator_unreachable(tx: &Transaction, cx: &Context) -> Step {
     let mut next = tx.clone();
     if let Some(check_back) = &tx.spec.check_back {
@@ -157,7 +158,7 @@ pub(super) fn add_action(
     cx: &Context,
 ) -> Result<Step, Refusal> {
     let id = tx.id();
-    if is_executed(tx) {
+    if tx.spec.is_executed() {
         return Err(Refusal::ExecuteDecides { id });
     }
     if let Some((_, standing)) = tx.action(&spec.name) {
@@ -182,51 +183,25 @@ pub(super) fn add_action(
             });
         }
     }
-    check_fits(tx, spec)?;
+    check::fits(tx, spec).map_err(|violation| Refusal::DoesNotFit { id, violation })?;
     let mut next = tx.clone();
-    let mut action = Action::new(spec.clone(), Driver::Initiator);
+    let mut action = Action::new(spec.clone(), Decider::Initiator);
     action.live.dirty = true;
     next.actions.push(action);
     Ok(Step::durable(next))
 }
 
-fn check_fits(tx: &Transaction, spec: &ActionSpec) -> Result<(), Refusal> {
-    let invalid = |field: String, why: String| {
-        Err(Refusal::InvalidArgument {
-            id: tx.id(),
-            field,
-            why,
-        })
-    };
-    if tx.actions.len() >= limits::ACTIONS {
-        let why = format!("a transaction has at most {} actions", limits::ACTIONS);
-        return invalid("action".into(), why);
-    }
-    let unknown = spec
-        .after
-        .iter()
-        .enumerate()
-        .find(|(_, name)| tx.action(name).is_none());
-    match unknown {
-        Some((entry, name)) => invalid(
-            format!("action.after[{entry}]"),
-            format!("no action is called {name:?}"),
-        ),
-        None => Ok(()),
-    }
-}
-
-pub(super) fn decided(
+pub(super) fn decide_by_initiator(
     tx: &Transaction,
     outcome: Outcome,
     reason: &str,
     cx: &Context,
 ) -> Result<Step, Refusal> {
-    if is_executed(tx) && outcome == Outcome::Success {
+    if tx.spec.is_executed() && outcome == Outcome::Success {
         return Err(Refusal::ExecuteDecides { id: tx.id() });
     }
-    if let Some(answer) = standing_decision(tx, outcome) {
-        return answer;
+    if let Some(result) = standing_decision(tx, outcome) {
+        return result;
     }
     let mut next = tx.clone();
     let reason = reason.to_owned();

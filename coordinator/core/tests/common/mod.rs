@@ -1,4 +1,4 @@
-//! What the core's tests share: transactions to judge, and an engine with a table that always holds.
+//! Shared by the core's tests: actions and transactions, an engine with a table, and text tables.
 
 #![allow(
     dead_code,
@@ -11,15 +11,19 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tercet_core::{
-    engine::{
-        Answer, Call, CallOutcome, Engine, EngineConfig, Input, Loaded, NewTransaction, Output,
-        Reach, Reply, Request, Settled, Wait,
-    },
+    config::EngineConfig,
+    engine::Engine,
     id::{CallerId, StreamId, TxId},
-    model::{ActionSpec, Driver, Ext, Mode, Name, Operation, Owner, RetryPolicy, Transaction},
+    model::{
+        ActionSpec, Decider, Ext, Mode, Name, Operation, Outcome, Owner, RetryPolicy, Transaction,
+    },
+    port::{
+        Call, CallAnswer, CallResult, Command, Input, Loaded, NewTransaction, Order, Output, Reach,
+        Reply, Request, Wait,
+    },
     refusal::Refusal,
     time::Timestamp,
-    write::Write,
+    write::{Write, WriteResult},
 };
 use uuid::Uuid;
 
@@ -42,7 +46,7 @@ pub fn tx_id(number: u64) -> TxId {
     TxId(Uuid::from_bytes(bytes))
 }
 
-pub fn action(name: &str, mode: Mode) -> ActionSpec {
+fn action(name: &str, mode: Mode) -> ActionSpec {
     ActionSpec {
         name: name.into(),
         mode,
@@ -60,13 +64,38 @@ pub fn action(name: &str, mode: Mode) -> ActionSpec {
     }
 }
 
-pub fn new_transaction(number: u64, driver: Driver, actions: Vec<ActionSpec>) -> NewTransaction {
+pub fn tcc(name: &str) -> ActionSpec {
+    action(name, Mode::Tcc)
+}
+
+pub fn compensate(name: &str) -> ActionSpec {
+    action(name, Mode::Compensate)
+}
+
+pub fn deliver(name: &str) -> ActionSpec {
+    action(name, Mode::Deliver)
+}
+
+/// An action that comes after another, and whose Try gets the other's result.
+pub fn following(before: &str, action: ActionSpec) -> ActionSpec {
+    ActionSpec {
+        after: vec![before.into()],
+        wants_results: true,
+        ..action
+    }
+}
+
+pub fn new_transaction(
+    number: u64,
+    decider: Decider,
+    actions: impl IntoIterator<Item = ActionSpec>,
+) -> NewTransaction {
     NewTransaction {
         id: tx_id(number),
         business_type: "exchange".into(),
         business_id: format!("order-{number}").into(),
         unique_business: false,
-        driver,
+        decider,
         timeout: Duration::from_secs(30),
         check_back: None,
         ext: Ext::new(),
@@ -74,7 +103,32 @@ pub fn new_transaction(number: u64, driver: Driver, actions: Vec<ActionSpec>) ->
     }
 }
 
-/// An engine with a table that holds every write at once, and one participant "p" with a stream.
+/// A begin by an initiator, of two TCC actions.
+pub fn new_begin(number: u64) -> NewTransaction {
+    new_transaction(number, Decider::Initiator, [tcc("a"), tcc("b")])
+}
+
+pub fn command(order: Order) -> Command {
+    Command {
+        who: "ann".into(),
+        reason: "the service is back".into(),
+        order,
+    }
+}
+
+pub fn ok() -> CallAnswer {
+    CallAnswer::Ok(Bytes::new())
+}
+
+pub fn unknown() -> CallAnswer {
+    CallAnswer::Unknown("lost".into())
+}
+
+pub fn rejected() -> CallAnswer {
+    CallAnswer::Rejected("short of points".into())
+}
+
+/// An engine with a table that applies every write at once, and one participant "p" with a stream.
 pub struct World {
     pub engine: Engine,
     pub now: Timestamp,
@@ -83,9 +137,10 @@ pub struct World {
     pub writes: Vec<Write>,
     pub calls: Vec<Call>,
     pub replies: BTreeMap<CallerId, Result<Reply, Refusal>>,
-    /// Whether writes are held back until [`World::hold`].
+    /// Whether writes stay under way until [`World::written`].
     pub slow_table: bool,
     pub pending: Vec<TxId>,
+    begun: u64,
     callers: u64,
 }
 
@@ -93,6 +148,12 @@ impl World {
     pub fn new() -> Self {
         let mut world = Self::detached();
         world.attach(1, 1_000);
+        world
+    }
+
+    pub fn with_slow_table() -> Self {
+        let mut world = Self::new();
+        world.slow_table = true;
         world
     }
 
@@ -108,9 +169,10 @@ impl World {
             replies: BTreeMap::new(),
             slow_table: false,
             pending: Vec::new(),
+            begun: 0,
             callers: 0,
         };
-        world.tell(Input::Participant {
+        world.deliver(Input::Participant {
             name: "p".into(),
             reach: Reach::Attach,
         });
@@ -119,47 +181,62 @@ impl World {
 
     pub fn attach(&mut self, stream: u64, concurrency: u32) {
         self.stream = StreamId(stream);
-        self.tell(Input::Attached {
+        self.deliver(Input::Attached {
             stream: self.stream,
             participant: "p".into(),
             concurrency,
         });
     }
 
-    pub fn tell(&mut self, input: Input) {
+    /// Hands an input to the engine and carries its outputs out.
+    pub fn deliver(&mut self, input: Input) {
         self.engine.handle(self.now, input);
-        self.carry_out();
-    }
-
-    pub fn after(&mut self, duration: Duration) {
-        self.now = self.now + duration;
-        self.tell(Input::Tick);
-    }
-
-    pub fn ask(&mut self, request: Request) -> CallerId {
-        self.callers += 1;
-        let caller = CallerId(self.callers);
-        self.tell(Input::Request { caller, request });
-        caller
-    }
-
-    pub fn begin(&mut self, new: NewTransaction, wait: Wait) -> CallerId {
-        self.ask(Request::Begin(Arc::new(new), wait))
-    }
-
-    fn carry_out(&mut self) {
         loop {
             let outputs = self.engine.drain();
             if outputs.is_empty() {
                 return;
             }
             for output in outputs {
-                self.carry_out_one(output);
+                self.carry_out(output);
             }
         }
     }
 
-    fn carry_out_one(&mut self, output: Output) {
+    /// Lets time pass.
+    pub fn after(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+        self.deliver(Input::Tick);
+    }
+
+    pub fn request(&mut self, request: Request) -> CallerId {
+        self.callers += 1;
+        let caller = CallerId(self.callers);
+        self.deliver(Input::Request { caller, request });
+        caller
+    }
+
+    /// Executes transaction 1, at the next call 2, and so on.
+    pub fn execute(
+        &mut self,
+        wait: Wait,
+        actions: impl IntoIterator<Item = ActionSpec>,
+    ) -> CallerId {
+        self.begun += 1;
+        let new = new_transaction(self.begun, Decider::Coordinator, actions);
+        self.request(Request::Begin(Arc::new(new), wait))
+    }
+
+    pub fn begin(&mut self, new: NewTransaction) -> CallerId {
+        self.request(Request::Begin(Arc::new(new), Wait::Accepted))
+    }
+
+    /// Decides transaction 1, as its initiator.
+    pub fn decide(&mut self, outcome: Outcome) -> CallerId {
+        let reason = "because".into();
+        self.request(Request::Decide(tx_id(1), outcome, reason, Wait::Decided))
+    }
+
+    fn carry_out(&mut self, output: Output) {
         match output {
             Output::Write(write) => {
                 let id = write.id;
@@ -168,7 +245,7 @@ impl World {
                     self.pending.push(id);
                 } else {
                     self.engine
-                        .handle(self.now, Input::Settled(vec![(id, Settled::Held)]));
+                        .handle(self.now, Input::Written(vec![(id, WriteResult::Durable)]));
                 }
             }
             Output::Call(call) => self.calls.push(call),
@@ -194,11 +271,11 @@ impl World {
         }
     }
 
-    /// Every write under way comes to this.
-    pub fn settle(&mut self, settled: Settled) {
+    /// Ends every write under way with this result.
+    pub fn written(&mut self, result: WriteResult) {
         let pending = std::mem::take(&mut self.pending);
-        let settled = pending.into_iter().map(|id| (id, settled)).collect();
-        self.tell(Input::Settled(settled));
+        let results = pending.into_iter().map(|id| (id, result)).collect();
+        self.deliver(Input::Written(results));
     }
 
     /// Takes the one call that has left since the last time.
@@ -207,33 +284,53 @@ impl World {
         self.calls.remove(0)
     }
 
-    pub fn answer(&mut self, call: &Call, outcome: CallOutcome) {
-        self.tell(Input::Answered(Answer {
+    pub fn answer(&mut self, call: &Call, answer: CallAnswer) {
+        self.deliver(Input::CallResult(CallResult {
             route: call.route,
             epoch: 1,
             call: call.id,
             tx: call.tx,
             action: call.action.name.clone(),
             operation: call.operation,
-            outcome,
+            answer,
         }));
     }
 
-    /// Answers every call that is out with OK, until none leaves any more; gives what was asked.
+    /// Takes the one call that has left since the last time, and answers it.
+    pub fn answer_call(&mut self, answer: CallAnswer) -> Call {
+        let call = self.call();
+        self.answer(&call, answer);
+        call
+    }
+
+    /// Answers every call with OK until no more leave; returns the calls.
     pub fn answer_all(&mut self) -> Vec<(Name, Operation)> {
-        let mut asked = Vec::new();
+        let mut called = Vec::new();
         while let Some(call) = self.calls.pop() {
-            asked.push((call.action.name.clone(), call.operation));
-            self.answer(&call, CallOutcome::Ok(Bytes::new()));
+            called.push((call.action.name.clone(), call.operation));
+            self.answer(&call, ok());
         }
-        asked
+        called
     }
 
     pub fn reply(&self, caller: CallerId) -> &Reply {
         self.replies[&caller].as_ref().unwrap()
     }
 
+    /// Returns the transaction that a caller was answered with.
+    pub fn transaction(&self, caller: CallerId) -> &Transaction {
+        &self.reply(caller).transaction
+    }
+
     pub fn refusal(&self, caller: CallerId) -> &Refusal {
         self.replies[&caller].as_ref().unwrap_err()
     }
+}
+
+/// The lines of a text table without blank ones and comments (`#`), each split at `|`.
+pub fn table(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.lines()
+        .map(|line| line.split('#').next().unwrap_or_default())
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| line.split('|').map(str::trim).collect())
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tokio::sync::Mutex;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::limits;
+use crate::bounds;
 
 /// Connections by address; the one that was made first goes when there are too many.
 #[derive(Default)]
@@ -20,6 +20,7 @@ struct Kept {
 }
 
 impl Channels {
+    /// Returns the connection to an address, made if there is none yet.
     pub(super) async fn get(&self, address: &str) -> Result<Channel, String> {
         let mut kept = self.kept.lock().await;
         if let Some((_, channel)) = kept.by_address.get(address) {
@@ -27,12 +28,12 @@ impl Channels {
         }
         let channel = Endpoint::from_shared(address.to_owned())
             .map_err(|error| format!("{address} is no address: {error}"))?
-            .connect_timeout(limits::CONNECT_TIMEOUT)
+            .connect_timeout(bounds::CONNECT_TIMEOUT)
             .tcp_nodelay(true)
-            .http2_keep_alive_interval(limits::KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(limits::KEEPALIVE_TIMEOUT)
+            .http2_keep_alive_interval(bounds::KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(bounds::KEEPALIVE_TIMEOUT)
             .connect_lazy();
-        if kept.by_address.len() >= limits::CHANNELS {
+        if kept.by_address.len() >= bounds::CHANNELS {
             let oldest = kept
                 .by_address
                 .iter()

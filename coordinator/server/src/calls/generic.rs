@@ -1,13 +1,13 @@
-//! Generic invocation of any unary gRPC method: the action's payload is the request message's bytes, the
-//! context travels as metadata, the response message's bytes are what the Try returned.
+//! Generic invocation of any unary gRPC method: the action's payload is the request message's bytes, the context
+//! travels as metadata, the response message's bytes are the result of a Try.
 
 use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
 use prost::Message;
 use tercet_core::{
-    engine::{AskBack, Call, CallOutcome},
-    limits as model,
+    limits,
     model::{Operation, Outcome},
+    port::{AskBack, Call, CallAnswer},
 };
 use tonic::{
     Request, Response, Status,
@@ -17,10 +17,8 @@ use tonic::{
     transport::Channel,
 };
 
-use super::{
-    context, invoke, said,
-    wire::{self, compact},
-};
+use super::invoke;
+use crate::wire::{self, compact, context};
 
 /// Passes messages through as they are.
 #[derive(Clone, Copy, Default)]
@@ -60,34 +58,36 @@ impl Decoder for Raw {
     }
 }
 
-pub(super) async fn call(channel: Channel, path: &str, call: &Call, epoch: u64) -> CallOutcome {
+/// Calls a method; returns the participant's answer.
+pub(super) async fn call(channel: Channel, path: &str, call: &Call, epoch: u64) -> CallAnswer {
     let metadata = context::binary(call, epoch)
         .and_then(|binary| metadata(context::of_call(call, epoch), &binary));
     let metadata = match metadata {
         Ok(metadata) => metadata,
-        Err(error) => return CallOutcome::Unknown(error),
+        Err(error) => return CallAnswer::Unknown(error),
     };
     match unary(channel, path, call.action.payload.clone(), metadata).await {
         Err(status) => invoke::of_status(&status),
-        // What a Confirm or Cancel returns is nobody's.
-        Ok(_) if call.operation != Operation::Try => CallOutcome::Ok(Bytes::new()),
-        Ok(answer) => CallOutcome::Ok(compact(answer.get_ref())),
+        // A Confirm or Cancel has no result.
+        Ok(_) if call.operation != Operation::Try => CallAnswer::Ok(Bytes::new()),
+        Ok(answer) => CallAnswer::Ok(compact(answer.get_ref())),
     }
 }
 
-pub(super) async fn ask(
+/// Asks an initiator back; returns its answer.
+pub(super) async fn ask_back(
     channel: Channel,
     path: &str,
     ask: &AskBack,
     epoch: u64,
 ) -> Result<Outcome, String> {
-    let binary = wire::ask_back(ask, epoch).encode_to_vec();
+    let binary = wire::calls::ask_back(ask, epoch).encode_to_vec();
     let metadata = metadata(context::of_ask(ask, epoch), &binary)?;
     match unary(channel, path, Bytes::new(), metadata).await {
         Err(status) => Err(invoke::text(&status)),
         Ok(answer) => {
             let outcome = answer.metadata().get(context::OUTCOME);
-            said(outcome.and_then(|value| value.to_str().ok()))
+            context::outcome(outcome.and_then(|value| value.to_str().ok()))
         }
     }
 }
@@ -113,7 +113,7 @@ async fn unary(
     let path: PathAndQuery = path
         .parse()
         .map_err(|_| Status::internal(format!("{path} is no method")))?;
-    let mut client = Grpc::new(channel).max_decoding_message_size(model::RESULT_BYTES);
+    let mut client = Grpc::new(channel).max_decoding_message_size(limits::RESULT_BYTES);
     client
         .ready()
         .await

@@ -1,69 +1,70 @@
-//! Calls by HTTP POST: the action's payload is the body, the context travels as headers, the response's
-//! body is what the Try returned.
+//! Calls by HTTP POST: the action's payload is the body, the context travels as headers, the response's body is the
+//! result of a Try.
 
 use std::error::Error;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{Client, Response, StatusCode, redirect::Policy};
 use tercet_core::{
-    engine::{AskBack, Call, CallOutcome},
-    limits as model,
+    limits,
     model::{Operation, Outcome},
+    port::{AskBack, Call, CallAnswer},
 };
 
-use super::{
-    context, said,
-    wire::{self, cut},
+use crate::{
+    bounds,
+    wire::{context, cut},
 };
-use crate::limits;
 
-/// One client for all: it keeps its connections by address. A redirect is an answer like any other, and
-/// no proxy of the environment stands between.
+/// Makes the client of all calls, which keeps its connections by address. It follows no redirect and uses no proxy of
+/// the environment.
 pub(super) fn client() -> Result<Client, reqwest::Error> {
     Client::builder()
         .redirect(Policy::none())
         .no_proxy()
-        .connect_timeout(limits::CONNECT_TIMEOUT)
+        .connect_timeout(bounds::CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .build()
 }
 
+/// Posts a call to a path; returns the participant's answer.
 pub(super) async fn call(
     client: &Client,
     address: &str,
     path: &str,
     call: &Call,
     epoch: u64,
-) -> CallOutcome {
+) -> CallAnswer {
     let payload = call.action.payload.clone();
     let mut pairs = context::of_call(call, epoch);
     match context::binary(call, epoch) {
         Ok(binary) => pairs.push((context::BINARY, context::base64(&binary))),
-        Err(error) => return CallOutcome::Unknown(error),
+        Err(error) => return CallAnswer::Unknown(error),
     }
     let response = match post(client, address, path, pairs, payload).await {
         Ok(response) => response,
-        Err(error) => return CallOutcome::Unknown(error),
+        Err(error) => return CallAnswer::Unknown(error),
     };
     let status = response.status();
     let body = body(response).await;
     if status == StatusCode::CONFLICT {
         let reason = body.unwrap_or_default();
-        return CallOutcome::Rejected(cut(&String::from_utf8_lossy(&reason)));
+        return CallAnswer::Rejected(cut(&String::from_utf8_lossy(&reason)));
     }
     if !status.is_success() {
         let reason = body.unwrap_or_default();
         let text = String::from_utf8_lossy(&reason);
-        return CallOutcome::Unknown(cut(&format!("HTTP {status}: {text}")));
+        return CallAnswer::Unknown(cut(&format!("HTTP {status}: {text}")));
     }
     match body {
-        Ok(_) if call.operation != Operation::Try => CallOutcome::Ok(Bytes::new()),
-        Ok(result) => CallOutcome::Ok(result),
-        Err(error) => CallOutcome::Unknown(error),
+        Ok(_) if call.operation != Operation::Try => CallAnswer::Ok(Bytes::new()),
+        Ok(result) => CallAnswer::Ok(result),
+        Err(error) => CallAnswer::Unknown(error),
     }
 }
 
-pub(super) async fn ask(
+/// Asks an initiator back; returns its answer.
+pub(super) async fn ask_back(
     client: &Client,
     address: &str,
     path: &str,
@@ -77,7 +78,7 @@ pub(super) async fn ask(
         return Err(format!("HTTP {status}"));
     }
     let outcome = response.headers().get(context::OUTCOME);
-    said(outcome.and_then(|value| value.to_str().ok()))
+    context::outcome(outcome.and_then(|value| value.to_str().ok()))
 }
 
 async fn post(
@@ -98,14 +99,14 @@ async fn post(
     request.send().await.map_err(|error| chain(&error))
 }
 
-/// The body, refused above the limit of a result without reading further.
+/// Reads the body of a response; one above the limit of a result is refused without reading further.
 async fn body(mut response: Response) -> Result<Bytes, String> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| chain(&error))? {
-        if body.len() + chunk.len() > model::RESULT_BYTES {
+        if body.len() + chunk.len() > limits::RESULT_BYTES {
             return Err(format!(
                 "the participant returned more than the {} bytes that are accepted",
-                model::RESULT_BYTES
+                limits::RESULT_BYTES
             ));
         }
         body.extend_from_slice(&chunk);
@@ -121,5 +122,5 @@ fn chain(error: &reqwest::Error) -> String {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    wire::cut(&text)
+    cut(&text)
 }

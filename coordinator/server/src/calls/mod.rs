@@ -1,18 +1,16 @@
-//! Calls to participants that do not attach: to `tercet.v1.Participant`, to any unary gRPC method, and
-//! by HTTP POST. How many are made at once is the engine's to bound; here each is a task.
+//! Calls to participants that do not attach: to `tercet.v1.Participant`, to any unary gRPC method, and by HTTP POST.
+//! Each is a task; the engine bounds their number.
 
 mod channels;
-mod context;
 mod generic;
 mod http_post;
 mod invoke;
-pub(crate) mod wire;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use tercet_core::{
-    engine::{Answer, AskBack, Call, CallOutcome, CheckBackAnswer, Input, Route},
     model::{Operation, Outcome},
+    port::{AskBack, Call, CallAnswer, CallResult, CheckBackResult, Input, Route},
 };
 use tokio::{sync::mpsc, time::timeout};
 use tracing::debug;
@@ -20,12 +18,12 @@ use tracing::debug;
 use self::channels::Channels;
 use crate::{
     directory::{Directory, Participant, Protocol},
-    driver::{Driver, Message},
+    driver::{CallBatch, Driver},
 };
 
-/// Makes the calls. Cheap to clone.
+/// Makes calls to registered addresses. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Caller {
+pub(crate) struct DirectCalls {
     directory: Arc<Directory>,
     driver: Driver,
     channels: Arc<Channels>,
@@ -33,7 +31,7 @@ pub(crate) struct Caller {
     epoch: u64,
 }
 
-impl Caller {
+impl DirectCalls {
     pub(crate) fn new(
         directory: Arc<Directory>,
         driver: Driver,
@@ -49,106 +47,111 @@ impl Caller {
     }
 
     /// Makes every call that comes, until the driver ends.
-    pub(crate) async fn run(self, mut calls: mpsc::UnboundedReceiver<(Vec<Call>, Vec<AskBack>)>) {
-        while let Some((calls, asks)) = calls.recv().await {
+    pub(crate) async fn run(self, mut batches: mpsc::UnboundedReceiver<CallBatch>) {
+        while let Some(CallBatch { calls, questions }) = batches.recv().await {
             for call in calls {
-                let caller = self.clone();
-                tokio::spawn(async move { caller.call(call).await });
+                tokio::spawn(self.clone().call(call));
             }
-            for ask in asks {
-                let caller = self.clone();
-                tokio::spawn(async move { caller.ask(ask).await });
+            for ask in questions {
+                tokio::spawn(self.clone().ask_back(ask));
             }
         }
     }
 
+    /// Makes a call, and gives its result to the engine.
     async fn call(self, call: Call) {
-        let outcome = within(call.timeout, self.outcome(&call))
+        let answer = within(call.timeout, self.call_answer(&call))
             .await
-            .unwrap_or_else(CallOutcome::Unknown);
-        debug!(tx_id = %call.tx, action = %call.action.name, operation = %call.operation, ?outcome, "answer");
-        let answer = Answer {
+            .unwrap_or_else(CallAnswer::Unknown);
+        debug!(tx_id = %call.tx, action = %call.action.name, operation = %call.operation, ?answer, "answer");
+        let result = CallResult {
             route: Route::Direct,
             epoch: self.epoch,
             call: call.id,
             tx: call.tx,
             action: Arc::clone(&call.action.name),
             operation: call.operation,
-            outcome,
+            answer,
         };
-        self.driver
-            .send(Message::Inputs(vec![Input::Answered(answer)]))
-            .await;
+        self.driver.inform(vec![Input::CallResult(result)]).await;
     }
 
-    async fn outcome(&self, call: &Call) -> CallOutcome {
+    async fn call_answer(&self, call: &Call) -> CallAnswer {
         let name = &call.action.participant;
         let known = self.directory.snapshot();
         let Some(participant) = known.get(name) else {
-            return CallOutcome::Unknown(format!("participant {name} is not known any more"));
+            return CallAnswer::Unknown(format!("participant {name} is no longer known"));
         };
         match participant.protocol {
-            Protocol::Attach => CallOutcome::Unknown(format!("participant {name} attaches now")),
+            Protocol::Attach => {
+                CallAnswer::Unknown(format!("participant {name} attaches instead now"))
+            }
             Protocol::Invoke => match self.channels.get(&participant.address).await {
                 Ok(channel) => invoke::call(channel, call, self.epoch).await,
-                Err(error) => CallOutcome::Unknown(error),
+                Err(error) => CallAnswer::Unknown(error),
             },
             Protocol::Grpc | Protocol::Http => match method(participant, call) {
-                Err(error) => CallOutcome::Unknown(error),
-                Ok(path) => self.raw(participant, path, call).await,
+                Err(error) => CallAnswer::Unknown(error),
+                Ok(path) => self.generic_answer(participant, path, call).await,
             },
         }
     }
 
-    async fn raw(&self, participant: &Participant, path: &str, call: &Call) -> CallOutcome {
+    async fn generic_answer(
+        &self,
+        participant: &Participant,
+        path: &str,
+        call: &Call,
+    ) -> CallAnswer {
         if participant.protocol == Protocol::Http {
             return http_post::call(&self.http, &participant.address, path, call, self.epoch).await;
         }
         match self.channels.get(&participant.address).await {
             Ok(channel) => generic::call(channel, path, call, self.epoch).await,
-            Err(error) => CallOutcome::Unknown(error),
+            Err(error) => CallAnswer::Unknown(error),
         }
     }
 
-    async fn ask(self, ask: AskBack) {
-        let outcome = within(ask.timeout, self.asked_back(&ask))
+    /// Asks an initiator back, and gives the result to the engine.
+    async fn ask_back(self, ask: AskBack) {
+        let answer = within(ask.timeout, self.check_back_answer(&ask))
             .await
             .unwrap_or_else(Err);
-        debug!(tx_id = %ask.tx, participant = %ask.participant, ?outcome, "answer to a check-back");
-        let answer = CheckBackAnswer {
+        debug!(tx_id = %ask.tx, participant = %ask.participant, ?answer, "answer to a check-back");
+        let result = CheckBackResult {
             route: Route::Direct,
             epoch: self.epoch,
             call: ask.id,
             tx: ask.tx,
-            outcome,
+            answer,
         };
         self.driver
-            .send(Message::Inputs(vec![Input::AskedBack(answer)]))
+            .inform(vec![Input::CheckBackResult(result)])
             .await;
     }
 
-    async fn asked_back(&self, ask: &AskBack) -> Result<Outcome, String> {
+    async fn check_back_answer(&self, ask: &AskBack) -> Result<Outcome, String> {
         let name = &ask.participant;
         let known = self.directory.snapshot();
         let Some(participant) = known.get(name) else {
-            return Err(format!("participant {name} is not known any more"));
+            return Err(format!("participant {name} is no longer known"));
         };
         let path = participant.check_back.as_str();
         match participant.protocol {
-            Protocol::Attach => Err(format!("participant {name} attaches now")),
+            Protocol::Attach => Err(format!("participant {name} attaches instead now")),
             Protocol::Invoke => {
                 let channel = self.channels.get(&participant.address).await?;
-                invoke::ask(channel, ask, self.epoch).await
+                invoke::ask_back(channel, ask, self.epoch).await
             }
             Protocol::Grpc | Protocol::Http if path.is_empty() => Err(format!(
                 "no method registered for a check-back of participant {name}; register it with one"
             )),
             Protocol::Grpc => {
                 let channel = self.channels.get(&participant.address).await?;
-                generic::ask(channel, path, ask, self.epoch).await
+                generic::ask_back(channel, path, ask, self.epoch).await
             }
             Protocol::Http => {
-                http_post::ask(&self.http, &participant.address, path, ask, self.epoch).await
+                http_post::ask_back(&self.http, &participant.address, path, ask, self.epoch).await
             }
         }
     }
@@ -160,6 +163,7 @@ async fn within<T>(limit: Duration, answer: impl Future<Output = T>) -> Result<T
         .map_err(|_| format!("no answer came within {} ms", limit.as_millis()))
 }
 
+/// Returns the method or path of a call at the participant.
 fn method<'a>(participant: &'a Participant, call: &Call) -> Result<&'a str, String> {
     let handler = &*call.action.handler;
     let path = participant
@@ -176,18 +180,4 @@ fn method<'a>(participant: &'a Participant, call: &Call) -> Result<&'a str, Stri
             call.operation, participant.name
         )
     })
-}
-
-/// What an answer to a check-back says in its metadata or header `tercet-outcome`.
-fn said(outcome: Option<&str>) -> Result<Outcome, String> {
-    match outcome {
-        Some("SUCCESS") => Ok(Outcome::Success),
-        Some("FAILURE") => Ok(Outcome::Failure),
-        Some("UNKNOWN") => Err("the initiator cannot say".to_owned()),
-        Some(other) => Err(wire::cut(&format!(
-            "{} is {other}; SUCCESS, FAILURE or UNKNOWN is accepted",
-            context::OUTCOME
-        ))),
-        None => Err(format!("the answer carries no {}", context::OUTCOME)),
-    }
 }

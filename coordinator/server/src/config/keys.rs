@@ -1,47 +1,41 @@
-//! Every key: its name, what it accepts, how it is understood and shown.
+//! Every key: its name, the values that it accepts, and the functions that read and show a value.
 
-use std::{
-    fmt::Display,
-    ops::RangeInclusive,
-    path::{Path, PathBuf},
-    str::FromStr,
-    time::Duration,
-};
+use std::{fmt::Display, ops::RangeInclusive, path::Path, str::FromStr, time::Duration};
 
-use tercet_core::limits as model;
+use tercet_core::limits;
 
 use super::{Config, LogFormat};
-use crate::limits;
+use crate::bounds;
 
 /// One key of the configuration.
 pub struct Key {
     /// Its name in the file; with dashes it is the flag, in capitals after `TERCET_` the variable.
     pub name: &'static str,
-    /// What it is for, for `--help`.
+    /// Its purpose, for `--help`.
     pub help: &'static str,
-    /// What is accepted.
+    /// The values that it accepts.
     pub accepts: &'static str,
     /// Whether it is a flag that needs no value.
     pub switch: bool,
-    /// Understands a value, or says what is wrong with it.
+    /// Reads a value into a configuration, or returns the rule that the value breaks.
     pub set: fn(&mut Config, &str) -> Result<(), String>,
-    /// The value in the form in which it is given.
+    /// Returns the value of a configuration, in the form in which it is given.
     pub show: fn(&Config) -> String,
 }
 
 impl Key {
-    /// The flag, without its dashes.
+    /// Returns the flag, without its dashes.
     pub fn flag(&self) -> String {
         self.name.replace('_', "-")
     }
 
-    /// The variable of the environment.
+    /// Returns the variable of the environment.
     pub fn variable(&self) -> String {
         format!("{}{}", super::PREFIX, self.name.to_uppercase())
     }
 }
 
-/// The key with this name.
+/// Returns the key of this name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
@@ -50,7 +44,7 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
 pub const KEYS: &[Key] = &[
     Key {
         name: "listen",
-        help: "Where to listen; port 0 takes a free one",
+        help: "The address to listen on; port 0 takes a free one",
         accepts: "an IP address with a port, 127.0.0.1:7460 or [::1]:7460",
         switch: false,
         set: |config, value| parse(value).map(|it| config.listen = it),
@@ -66,7 +60,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "advertise",
-        help: "The address that participants are told; default: where it listens",
+        help: "The address that is given to participants; default: the one listened on",
         accepts: "http://host:port",
         switch: false,
         set: |config, value| address(value).map(|it| config.advertise = it),
@@ -83,14 +77,14 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "database",
         help: "The file of the embedded database; it is made when it is not there",
-        accepts: "the path of a file in a directory that exists",
+        accepts: "the path of a file in a directory that exists, also as sqlite:PATH",
         switch: false,
         set: |config, value| database(value).map(|it| config.database = it),
-        show: |config| config.database.display().to_string(),
+        show: |config| config.database.clone(),
     },
     Key {
         name: "lease",
-        help: "How long the node's lease is; it is renewed every third of it",
+        help: "The length of the node's lease, which is renewed every third of it",
         accepts: "1s to 5m",
         switch: false,
         set: |config, value| {
@@ -101,7 +95,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "drain_timeout",
-        help: "How long a stopping server waits for what it has in hand",
+        help: "The longest wait of a stopping server for the work in hand",
         accepts: "0s to 10m",
         switch: false,
         set: |config, value| {
@@ -112,7 +106,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "log_level",
-        help: "Which log lines are written",
+        help: "The log lines to write",
         accepts: "error, warn, info, debug, trace, or a list like info,tercet_server=debug",
         switch: false,
         set: |config, value| filter(value).map(|it| config.log_level = it),
@@ -120,7 +114,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "log_format",
-        help: "How log lines look",
+        help: "The form of log lines",
         accepts: "text or json",
         switch: false,
         set: |config, value| log_format(value).map(|it| config.log_format = it),
@@ -158,7 +152,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "poll_interval",
-        help: "How often the database is asked which transactions are due",
+        help: "The interval at which the database is queried for due transactions",
         accepts: "10ms to 1m",
         switch: false,
         set: |config, value| {
@@ -185,7 +179,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "commit_linger",
-        help: "How long a write that nobody waits for may linger for company",
+        help: "The longest time for which a write lingers for company when no caller waits for it",
         accepts: "0ms to 1s",
         switch: false,
         set: |config, value| {
@@ -197,7 +191,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 fn parse<T: FromStr>(value: &str) -> Result<T, String> {
-    value.parse().map_err(|_| "is not understood".to_owned())
+    value.parse().map_err(|_| "cannot be read".to_owned())
 }
 
 fn number<T: FromStr + PartialOrd + Display>(
@@ -222,16 +216,17 @@ fn duration(value: &str, range: RangeInclusive<Duration>) -> Result<Duration, St
     }
 }
 
-/// A duration in the form in which it is given.
+/// Returns a duration in the form in which it is given.
 pub(super) fn duration_text(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
 fn address(value: &str) -> Result<String, String> {
-    let right = value.len() <= limits::ADDRESS_BYTES
+    let right = value.len() <= bounds::ADDRESS_BYTES
         && value
             .parse::<http::Uri>()
-            .is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.port_u16().is_some());
+            .is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.port_u16().is_some())
+        && !value.contains('@');
     if right {
         Ok(value.trim_end_matches('/').to_owned())
     } else {
@@ -240,34 +235,44 @@ fn address(value: &str) -> Result<String, String> {
 }
 
 fn node(value: &str) -> Result<String, String> {
-    if value.is_empty() || value.len() > model::NAME_BYTES || value.contains(['\0', '@']) {
+    if value.is_empty() || value.len() > limits::NAME_BYTES || value.contains(['\0', '@']) {
         Err("is no name of a node".to_owned())
     } else {
         Ok(value.to_owned())
     }
 }
 
-fn database(value: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(value);
+fn database(value: &str) -> Result<String, String> {
+    let path = tercet_store::sqlite_path(value)?;
+    if path.contains("://") {
+        return Err("names no file but a URL".to_owned());
+    }
+    let path = Path::new(path);
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    if value.is_empty() || path.is_dir() {
+    if path.is_dir() {
         Err("is no file".to_owned())
     } else if !directory.is_dir() {
-        Err(format!(
-            "lies in {}, which is no directory",
-            directory.display()
-        ))
+        Err("lies in no directory that exists".to_owned())
     } else {
-        Ok(path)
+        Ok(value.to_owned())
     }
 }
 
+/// The levels of log lines.
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
 fn filter(value: &str) -> Result<String, String> {
-    match value.parse::<tracing_subscriber::filter::Targets>() {
-        Ok(_) if !value.is_empty() => Ok(value.to_owned()),
+    // A word that is no level would be a target, and silence all others.
+    let wrong = value.split(',').find(|part| {
+        let level = part.split_once('=').map_or(*part, |(_, level)| level);
+        !LEVELS.contains(&level.trim())
+    });
+    let parsed = value.parse::<tracing_subscriber::filter::Targets>();
+    match (wrong, parsed) {
+        (None, Ok(_)) => Ok(value.to_owned()),
         _ => Err("is no level and no list of levels".to_owned()),
     }
 }
@@ -276,6 +281,6 @@ fn log_format(value: &str) -> Result<LogFormat, String> {
     match value {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
-        _ => Err("is neither".to_owned()),
+        _ => Err("is neither text nor json".to_owned()),
     }
 }

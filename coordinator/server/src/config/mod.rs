@@ -1,8 +1,8 @@
 //! The configuration: read once, checked whole, before anything binds.
 //!
-//! Each key can be given as a flag, as a variable of the environment or in a TOML file; a flag goes
-//! before the environment, the environment before the file. Every mistake is told with its key and what
-//! would be accepted, and an unknown key is one.
+//! Each key can be given as a flag, as a variable of the environment or in a TOML file; a flag goes before the
+//! environment, the environment before the file. Every mistake is reported with its key and with the accepted values,
+//! and an unknown key is one.
 
 mod keys;
 
@@ -16,38 +16,38 @@ use std::{
 };
 
 pub use keys::{KEYS, Key};
-use tercet_core::{engine::EngineConfig, lane::LaneConfig};
+use tercet_core::{config::EngineConfig, lane::LaneConfig};
 use thiserror::Error;
 
-/// How log lines look.
+/// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// For machines: one object a line.
+    /// For machines: one object per line.
     Json,
 }
 
-/// How a server is set up. Every key is explained in `docs/configuration.md`.
+/// The configuration of a server. `docs/configuration.md` explains every key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: SocketAddr,
     /// Whether an address that others can reach may be listened on without protection.
     pub insecure: bool,
-    /// The address that participants are told; empty: the one listened on.
+    /// The address that is given to participants; empty: the one listened on.
     pub advertise: String,
     /// The node's name.
     pub node: String,
-    /// The file of the embedded database.
-    pub database: PathBuf,
-    /// How long the node's lease is.
+    /// The database, as [`tercet_store::open`] takes it.
+    pub database: String,
+    /// The length of the node's lease.
     pub lease: Duration,
-    /// How long a stopping server waits for what it has in hand.
+    /// The longest wait of a stopping server for the work in hand.
     pub drain_timeout: Duration,
-    /// Which log lines are written.
+    /// The log lines to write.
     pub log_level: String,
-    /// How they look.
+    /// The form of log lines.
     pub log_format: LogFormat,
     /// The engine's bounds.
     pub engine: EngineConfig,
@@ -65,7 +65,7 @@ impl Default for Config {
             insecure: false,
             advertise: String::new(),
             node: "node-1".to_owned(),
-            database: PathBuf::from("tercet.db"),
+            database: "tercet.db".to_owned(),
             lease: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
             log_level: "info".to_owned(),
@@ -76,10 +76,10 @@ impl Default for Config {
     }
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody gave one.
+    /// The default: no source gives a value.
     Default,
     /// The TOML file.
     File(PathBuf),
@@ -100,23 +100,23 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong with the configuration.
+/// One mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     /// The key.
     pub key: String,
-    /// Where its value comes from.
+    /// The source of its value.
     pub origin: Origin,
-    /// What is wrong, and what would be accepted.
+    /// The mistake, and the accepted values.
     pub what: String,
 }
 
-/// Everything that is wrong with the configuration.
+/// Every mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{}", told(.0))]
+#[error("{}", in_words(.0))]
 pub struct Mistakes(pub Vec<Mistake>);
 
-fn told(mistakes: &[Mistake]) -> String {
+fn in_words(mistakes: &[Mistake]) -> String {
     let mut text = format!("the configuration has {} mistake(s):", mistakes.len());
     for mistake in mistakes {
         let _ = write!(
@@ -128,7 +128,7 @@ fn told(mistakes: &[Mistake]) -> String {
     text
 }
 
-/// What the outside says, before it is understood.
+/// The sources of a configuration, not yet read.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// Flags, by key.
@@ -139,21 +139,24 @@ pub struct Sources {
     pub file: Option<(PathBuf, String)>,
 }
 
-/// A configuration and where each of its values comes from.
+/// A configuration, and the source of each of its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
     /// The configuration.
     pub config: Config,
-    /// By key.
+    /// The sources, by key.
     pub origins: BTreeMap<&'static str, Origin>,
 }
 
-/// Variables that begin like keys and are not: the CLI's own.
+/// Variables that begin like keys and are none: they belong to other parts of the program.
 const OTHER_VARIABLES: &[&str] = &["TERCET_CONFIG", "TERCET_COORDINATOR", "TERCET_FAILPOINT"];
 const PREFIX: &str = "TERCET_";
 
 impl Effective {
-    /// Understands all sources, or tells every mistake in them.
+    /// Reads all sources.
+    ///
+    /// # Errors
+    /// Every mistake in them.
     pub fn from_sources(sources: &Sources) -> Result<Self, Mistakes> {
         let mut mistakes = Vec::new();
         let file = read_file(sources, &mut mistakes);
@@ -179,7 +182,11 @@ impl Effective {
                         mistakes.push(Mistake {
                             key: key.name.to_owned(),
                             origin: origin.clone(),
-                            what: format!("{value:?} {what}; accepted: {}", key.accepts),
+                            what: format!(
+                                "{:?} {what}; accepted: {}",
+                                redacted(value),
+                                key.accepts
+                            ),
                         });
                     }
                     origin
@@ -196,7 +203,7 @@ impl Effective {
         }
     }
 
-    /// Each key with its value and where that comes from.
+    /// Returns each key with its value and the source of that.
     pub fn lines(&self) -> impl Iterator<Item = (&'static Key, String, &Origin)> {
         KEYS.iter().map(|key| {
             let origin = self.origins.get(key.name).unwrap_or(&Origin::Default);
@@ -205,6 +212,17 @@ impl Effective {
     }
 }
 
+/// Returns a value for messages, without the part of a URL that may hold a password.
+fn redacted(value: &str) -> String {
+    let plain = value.starts_with("http://") || value.starts_with("https://");
+    let secret = value.contains(['@', '?']) || (value.contains("://") && !plain);
+    match value.split_once(':') {
+        Some((scheme, _)) if secret => format!("{scheme}:…"),
+        _ => value.to_owned(),
+    }
+}
+
+/// Reads the file's values, by key.
 fn read_file(sources: &Sources, mistakes: &mut Vec<Mistake>) -> BTreeMap<String, String> {
     let Some((path, text)) = &sources.file else {
         return BTreeMap::new();
@@ -249,6 +267,7 @@ fn read_file(sources: &Sources, mistakes: &mut Vec<Mistake>) -> BTreeMap<String,
     values
 }
 
+/// Reads the environment's values, by key.
 fn read_environment(sources: &Sources, mistakes: &mut Vec<Mistake>) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     for (name, value) in &sources.environment {
@@ -274,6 +293,7 @@ fn unknown() -> String {
     format!("is no key; the keys are {}", names.join(", "))
 }
 
+/// Checks the rules that hold between several keys.
 fn check_together(
     config: &Config,
     origins: &BTreeMap<&'static str, Origin>,

@@ -1,284 +1,117 @@
 //! The thread that owns the engine and the lane, and the one queue into it.
 //!
-//! Nothing else touches either: network tasks send [`Message`]s, most of them batches; what comes out is
-//! handed on in batches too, one wake of a stream's task for everything that one drain had for it.
+//! Nothing else touches either. Network tasks put messages into the queue, most of them batches; the thread
+//! hands work out in batches too, one wake of a stream's task for everything that one drain has for it. It
+//! replies to requests with the caller's id and the engine's reply, and depends on no front end and no wire.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `handle` | the queue, and the handle by which the other parts use the thread |
+//! | `run` | the loop: take messages in, carry outputs out |
+//! | `outgoing` | replies and calls on their way out, gathered per session and stream |
+//! | `storing` | commands and reads of the store |
 
+mod handle;
+mod outgoing;
 mod run;
 mod storing;
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-};
+use std::{sync::Arc, thread};
 
 use tercet_core::{
-    engine::{AskBack, Call, Engine, EngineConfig, Input, Reply, Request, Stats},
-    id::{CallerId, StreamId, TxId},
+    config::EngineConfig,
+    engine::Engine,
+    id::CallerId,
     lane::{Lane, LaneConfig},
-    model::{Name, Owner},
+    model::Owner,
+    port::{AskBack, Call, Reply},
     refusal::Refusal,
 };
 use tercet_store::{Store, StoreError};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{api::error::ApiError, clock::Clock, limits};
+use self::handle::Message;
+pub(crate) use self::handle::{Driver, SessionId};
+use crate::{clock::Clock, observe::Observer};
 
-/// What ends the driver before it is told to stop.
+/// The reason why the thread ended before it was stopped.
 #[derive(Debug, Error)]
 pub enum DriverError {
     /// The database will never take a write again.
-    #[error("the database takes no writes any more; repair it and start again")]
+    #[error("the database no longer takes writes; repair it and start again")]
     Fatal(#[source] StoreError),
     /// The thread could not be started.
     #[error("the engine's thread could not be started")]
     Thread(#[source] std::io::Error),
 }
 
-/// One session, unique within a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SessionId(pub(crate) u64);
+/// Replies to requests of one session, each with its caller.
+pub(crate) type CallerReplies = Vec<(CallerId, Result<Reply, Refusal>)>;
 
-/// What one request of a session asks for.
-pub(crate) enum Asked {
-    /// Something that the engine answers.
-    Engine(Request),
-    /// A look at one transaction.
-    Read(Lookup),
-    /// Nothing: it was refused before.
-    Refused(ApiError),
-    /// The open request with this id is to be forgotten.
-    Forget,
-}
-
-/// Which transaction to look at.
-#[derive(Clone, Debug)]
-pub(crate) enum Lookup {
-    Id(TxId),
-    Business(String, String),
-}
-
-/// What a session is answered.
-pub(crate) enum Answered {
-    State(Result<Reply, Refusal>),
-    Read(Result<Box<tercet_proto::v1::Transaction>, ApiError>),
-    Refused(ApiError),
-}
-
-pub(crate) type SessionSender = mpsc::UnboundedSender<Vec<(u64, Answered)>>;
-
-/// What a stream to a participant carries.
+/// Work for a participant: on the stream that it attached, or at its address.
 pub(crate) enum ToParticipant {
-    Calls(Vec<Call>, Vec<AskBack>),
+    Calls(CallBatch),
     Drain,
 }
 
-pub(crate) type StreamSender = mpsc::UnboundedSender<ToParticipant>;
-
-/// Calls to participants that do not attach.
-pub(crate) type DirectSender = mpsc::UnboundedSender<(Vec<Call>, Vec<AskBack>)>;
-
-/// What the driver is told.
-pub(crate) enum Message {
-    /// Things that nobody waits for.
-    Inputs(Vec<Input>),
-    /// One request, by a unary call.
-    Ask {
-        caller: CallerId,
-        request: Request,
-        reply: oneshot::Sender<Result<Reply, Refusal>>,
-    },
-    /// The unary call is gone.
-    Left { caller: CallerId, id: TxId },
-    /// A session opened.
-    SessionOpened(SessionId, SessionSender),
-    /// Requests of a session, by the caller's ids.
-    SessionAsks(SessionId, Vec<(u64, Asked)>),
-    /// A read of a session is done.
-    SessionRead(
-        SessionId,
-        u64,
-        Result<Box<tercet_proto::v1::Transaction>, ApiError>,
-    ),
-    /// The session is gone.
-    SessionClosed(SessionId),
-    /// A participant attached.
-    Attached {
-        stream: StreamId,
-        participant: Name,
-        concurrency: u32,
-        sender: StreamSender,
-    },
-    /// It is gone.
-    Detached(StreamId),
-    /// How full everything is.
-    Stats(oneshot::Sender<Box<Gauges>>),
-    /// From now on, no new requests.
-    Drain,
-    /// End, whatever is under way.
-    Stop,
+/// Calls and questions that leave together.
+#[derive(Default)]
+pub(crate) struct CallBatch {
+    pub(crate) calls: Vec<Call>,
+    pub(crate) questions: Vec<AskBack>,
 }
 
-/// How full everything is.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Gauges {
-    /// The engine's own.
-    pub engine: Stats,
-    /// Callers that wait for an answer.
-    pub callers: usize,
-    /// Writes that wait or are under way.
-    pub writes: usize,
-    /// By participant: calls under way, and calls that wait.
-    pub calls: HashMap<Name, (u32, u32)>,
-}
-
-impl Gauges {
-    /// Calls of a participant under way, and those that wait.
-    pub(crate) fn calls_of(&self, name: &str) -> (u32, u32) {
-        self.calls.get(name).copied().unwrap_or_default()
-    }
-
-    /// Whether nobody waits and nothing is under way.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.callers == 0 && self.engine.calls == 0 && self.writes == 0
+impl CallBatch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.questions.is_empty()
     }
 }
 
-/// The way to the driver. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct Driver {
-    queue: mpsc::Sender<Message>,
-    ids: Arc<AtomicU64>,
-}
-
-/// What the driver hands things to.
-pub(crate) struct Outlets {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) reader: crate::api::read::Reader,
-    pub(crate) direct: DirectSender,
-    /// Where reads run.
-    pub(crate) runtime: tokio::runtime::Handle,
-}
-
-/// A driver that runs.
-pub(crate) struct Running {
-    pub(crate) driver: Driver,
-    /// Ready when the thread has ended.
-    pub(crate) ended: oneshot::Receiver<Result<(), DriverError>>,
-}
-
-/// What a driver starts with.
-pub(crate) struct Start {
+/// Everything that the thread works with.
+pub(crate) struct Setup {
     pub(crate) engine: EngineConfig,
     pub(crate) lane: LaneConfig,
     pub(crate) owner: Owner,
+    /// The seed of the engine's jitter.
     pub(crate) seed: u64,
     pub(crate) clock: Arc<Clock>,
+    pub(crate) store: Arc<dyn Store>,
+    /// Takes the calls to registered addresses.
+    pub(crate) direct: mpsc::UnboundedSender<CallBatch>,
+    pub(crate) observer: Box<dyn Observer>,
+    /// Runs the reads.
+    pub(crate) runtime: tokio::runtime::Handle,
 }
 
-impl Driver {
-    /// A driver's queue, before the driver: what feeds it may be built first.
-    pub(crate) fn queue() -> (Self, mpsc::Receiver<Message>) {
-        let (queue, messages) = mpsc::channel(limits::QUEUE_MESSAGES);
-        let ids = Arc::new(AtomicU64::new(1));
-        (Self { queue, ids }, messages)
-    }
+/// The receiving end of the queue, until the thread takes it.
+pub(crate) struct Queue(mpsc::Receiver<Message>);
 
-    /// Starts the thread.
+impl Driver {
+    /// Starts the thread. The result is ready when it has ended.
     pub(crate) fn start(
-        self,
-        messages: mpsc::Receiver<Message>,
-        start: Start,
-        outlets: Outlets,
-    ) -> Result<Running, DriverError> {
-        let now = start.clock.now();
-        let engine = Engine::new(start.engine, start.owner.clone(), start.seed, now);
-        let lane = Lane::new(start.lane, start.owner);
+        &self,
+        queue: Queue,
+        setup: Setup,
+    ) -> Result<oneshot::Receiver<Result<(), DriverError>>, DriverError> {
+        let now = setup.clock.now();
+        let engine = Engine::new(setup.engine, setup.owner.clone(), setup.seed, now);
+        let lane = Lane::new(setup.lane, setup.owner);
+        let reads = storing::Reads {
+            store: setup.store,
+            driver: self.clone(),
+            runtime: setup.runtime,
+        };
+        let outgoing = outgoing::Outgoing::new(setup.direct);
+        let state = run::State::new(engine, lane, setup.clock, reads, outgoing, setup.observer);
         let (end, ended) = oneshot::channel();
-        let state = run::State::new(engine, lane, start.clock, outlets, self.clone());
         thread::Builder::new()
             .name("engine".to_owned())
             .spawn(move || {
                 // The receiver is gone only when the whole server is.
-                let _ = end.send(run::run(state, messages));
+                let _ = end.send(run::run(state, queue.0));
             })
             .map_err(DriverError::Thread)?;
-        Ok(Running {
-            driver: self,
-            ended,
-        })
-    }
-
-    /// An id that was never used in this run.
-    pub(crate) fn next_id(&self) -> u64 {
-        self.ids.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Puts a message into the queue, waiting for a place. A driver that has stopped takes it and does
-    /// nothing.
-    pub(crate) async fn send(&self, message: Message) {
-        let _ = self.queue.send(message).await;
-    }
-
-    /// Puts a message into the queue from where nothing can wait.
-    pub(crate) fn post(&self, message: Message) {
-        if let Err(mpsc::error::TrySendError::Full(message)) = self.queue.try_send(message) {
-            let driver = self.clone();
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(async move { driver.send(message).await });
-            }
-        }
-    }
-
-    /// Asks the engine and waits for its answer. Dropping this tells the engine that nobody waits.
-    pub(crate) async fn ask(&self, request: Request) -> Result<Reply, Refusal> {
-        let caller = CallerId(self.next_id());
-        let id = request.id();
-        let (reply, answer) = oneshot::channel();
-        self.send(Message::Ask {
-            caller,
-            request,
-            reply,
-        })
-        .await;
-        let mut leaving = Leaving {
-            driver: self,
-            caller,
-            id,
-            waits: true,
-        };
-        let answer = answer.await;
-        leaving.waits = false;
-        // A driver that ended dropped the sender: what it had in hand may have taken effect.
-        answer.unwrap_or(Err(Refusal::OutcomeUnknown { id }))
-    }
-
-    /// How full everything is; `None` when the driver has ended.
-    pub(crate) async fn gauges(&self) -> Option<Box<Gauges>> {
-        let (tell, told) = oneshot::channel();
-        self.send(Message::Stats(tell)).await;
-        told.await.ok()
-    }
-}
-
-struct Leaving<'a> {
-    driver: &'a Driver,
-    caller: CallerId,
-    id: TxId,
-    waits: bool,
-}
-
-impl Drop for Leaving<'_> {
-    fn drop(&mut self) {
-        if self.waits {
-            self.driver.post(Message::Left {
-                caller: self.caller,
-                id: self.id,
-            });
-        }
+        Ok(ended)
     }
 }

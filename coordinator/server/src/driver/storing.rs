@@ -1,5 +1,5 @@
-//! What the driver has the store do: the lane's command, which it waits for itself, and reads, each in a task of its
-//! own that brings the result back.
+//! Work of the store: the lane's command, which the thread waits for itself, and reads, each in a task of its own
+//! that brings the result back.
 
 use std::{
     collections::HashMap,
@@ -11,74 +11,29 @@ use std::{
 
 use futures::FutureExt as _;
 use tercet_core::{
-    engine::{Input, Loaded},
     id::TxId,
     lane::{LaneCommand, LaneResult},
+    port::{Input, Loaded},
     write::DueQuery,
 };
 use tercet_failpoint::reach;
 use tercet_store::{Store, StoreError};
-use tracing::warn;
 
-use super::{Message, run::State};
+use super::Driver;
 
-/// A command of the lane on its way, with what came of it in the end.
+/// A command of the lane under way.
 pub(super) type Committing = Pin<Box<dyn Future<Output = Committed> + Send>>;
+/// The result of a command of the lane, and the store's error.
 pub(super) type Committed = (LaneResult, Option<StoreError>);
 
-impl State {
-    /// Starts a command of the lane. This thread waits for it itself: a hop to another one and back would be
-    /// spent between every two commits.
-    pub(super) fn commit(&mut self, command: LaneCommand) {
-        let mut committing: Committing =
-            Box::pin(run_command(Arc::clone(&self.outlets.store), command));
-        // Under way at once, and not only when this thread has nothing else to do.
-        let started = committing.as_mut().now_or_never();
-        self.committing = Some(match started {
-            Some(committed) => Box::pin(ready(committed)),
-            None => committing,
-        });
-    }
-
-    pub(super) fn load(&self, ids: Vec<TxId>) {
-        let (store, driver) = (Arc::clone(&self.outlets.store), self.driver.clone());
-        self.outlets.runtime.spawn(async move {
-            let input = match store.load(&ids).await {
-                Ok(found) => {
-                    let mut loaded: HashMap<TxId, Loaded> = found
-                        .into_iter()
-                        .map(|found| match found {
-                            Ok(tx) => (tx.id(), Loaded::Found(Box::new(tx))),
-                            Err(row) => (row.id, Loaded::Illegal(row)),
-                        })
-                        .collect();
-                    let all = ids
-                        .into_iter()
-                        .map(|id| (id, loaded.remove(&id).unwrap_or(Loaded::Absent)))
-                        .collect();
-                    Input::Loaded(all)
-                }
-                Err(error) => {
-                    warn!(%error, "transactions could not be read; they are asked for again");
-                    Input::ReadFailed(ids, None)
-                }
-            };
-            driver.send(Message::Inputs(vec![input])).await;
-        });
-    }
-
-    pub(super) fn due(&self, query: DueQuery) {
-        let (store, driver) = (Arc::clone(&self.outlets.store), self.driver.clone());
-        self.outlets.runtime.spawn(async move {
-            let input = match store.due(&query).await {
-                Ok(due) => Input::Due(query, due),
-                Err(error) => {
-                    warn!(%error, "due rows could not be read; they are asked for again");
-                    Input::ReadFailed(Vec::new(), Some(query))
-                }
-            };
-            driver.send(Message::Inputs(vec![input])).await;
-        });
+/// Starts a command of the lane. The thread waits for it itself: a hop to another one and back would be spent
+/// between every two commits.
+pub(super) fn commit(store: &Arc<dyn Store>, command: LaneCommand) -> Committing {
+    let mut committing: Committing = Box::pin(run_command(Arc::clone(store), command));
+    // Under way at once, and not only once the thread has nothing else to do.
+    match committing.as_mut().now_or_never() {
+        Some(committed) => Box::pin(ready(committed)),
+        None => committing,
     }
 }
 
@@ -113,4 +68,54 @@ pub(super) async fn committed(slot: &mut Option<Committing>) -> Committed {
         committed
     })
     .await
+}
+
+/// Reads of the store for the engine.
+pub(super) struct Reads {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) driver: Driver,
+    pub(super) runtime: tokio::runtime::Handle,
+}
+
+impl Reads {
+    /// Reads transactions; an error is the engine's to repeat.
+    pub(super) fn load(&self, ids: Vec<TxId>) {
+        let (store, driver) = (Arc::clone(&self.store), self.driver.clone());
+        self.runtime.spawn(async move {
+            match store.load(&ids).await {
+                Err(error) => {
+                    let failed = Input::ReadFailed(ids, None);
+                    driver.finish_read(failed, Some(error)).await;
+                }
+                Ok(found) => {
+                    let mut loaded: HashMap<TxId, Loaded> = found
+                        .into_iter()
+                        .map(|found| match found {
+                            Ok(tx) => (tx.id(), Loaded::Found(Box::new(tx))),
+                            Err(row) => (row.id, Loaded::Illegal(row)),
+                        })
+                        .collect();
+                    let all = ids
+                        .into_iter()
+                        .map(|id| (id, loaded.remove(&id).unwrap_or(Loaded::Absent)))
+                        .collect();
+                    driver.finish_read(Input::Loaded(all), None).await;
+                }
+            }
+        });
+    }
+
+    /// Reads the due rows; an error is the engine's to repeat.
+    pub(super) fn due(&self, query: DueQuery) {
+        let (store, driver) = (Arc::clone(&self.store), self.driver.clone());
+        self.runtime.spawn(async move {
+            match store.due(&query).await {
+                Ok(due) => driver.finish_read(Input::Due(query, due), None).await,
+                Err(error) => {
+                    let failed = Input::ReadFailed(Vec::new(), Some(query));
+                    driver.finish_read(failed, Some(error)).await;
+                }
+            }
+        });
+    }
 }

@@ -1,4 +1,4 @@
-//! Mistakes in the configuration, and which source goes first.
+//! Mistakes in the configuration, and the order of its sources.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -51,7 +51,7 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
-fn what_is_shown_is_what_is_accepted() {
+fn every_value_is_accepted_in_the_form_in_which_it_is_shown() {
     let defaults = Effective::from_sources(&Sources::default()).unwrap();
     assert_eq!(defaults.config, Config::default());
     let shown: BTreeMap<_, _> = defaults
@@ -78,7 +78,25 @@ fn mistakes(sources: &Sources) -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_key_refuses_what_it_does_not_accept() {
+fn a_word_that_is_no_level_is_refused() {
+    for value in ["inf", "off", "", "info,tercet", "tercet=inf", "info,,debug"] {
+        let sources = Sources {
+            flags: flags(&[("log_level", value)]),
+            ..Sources::default()
+        };
+        assert_eq!(mistakes(&sources).len(), 1, "{value}");
+    }
+    for value in ["trace", "info,tercet_server=debug"] {
+        let sources = Sources {
+            flags: flags(&[("log_level", value)]),
+            ..Sources::default()
+        };
+        assert!(Effective::from_sources(&sources).is_ok(), "{value}");
+    }
+}
+
+#[test]
+fn every_key_refuses_a_wrong_value_and_names_the_accepted_ones() {
     let wrong = [
         ("listen", "localhost"),
         ("insecure", "yes"),
@@ -101,14 +119,14 @@ fn every_key_refuses_what_it_does_not_accept() {
         flags: flags(&wrong),
         ..Sources::default()
     };
-    let told = mistakes(&sources);
-    let keys: Vec<_> = told.iter().map(|(key, _)| key.as_str()).collect();
+    let mistakes = mistakes(&sources);
+    let keys: Vec<_> = mistakes.iter().map(|(key, _)| key.as_str()).collect();
     let all: Vec<_> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(
         keys, all,
-        "each key is tried, and all mistakes are told at once"
+        "each key is tried, and all mistakes are reported at once"
     );
-    for (key, what) in told {
+    for (key, what) in mistakes {
         assert!(what.contains("; accepted: "), "{key}: {what}");
     }
 }
@@ -150,4 +168,40 @@ fn an_address_that_others_can_reach_needs_insecure_and_a_name() {
     ];
     Effective::from_sources(&listen(&right)).unwrap();
     assert_eq!(keys(&listen(&[("lease", "2s")])), ["hold"]);
+}
+
+#[test]
+fn a_database_that_is_no_file_is_refused_without_its_password() {
+    for (value, named) in [
+        ("postgres://tercet:secret@host/tercet", "postgres:"),
+        ("mysql://tercet:se@cret@host/tercet", "mysql:"),
+        ("postgres:tercet:secret@host/tercet", "postgres:"),
+        ("postgres://tercet:secret", "postgres:"),
+        ("postgres://host/tercet?password=secret", "postgres:"),
+        ("sqlite:postgres://tercet:secret@host/tercet", "URL"),
+        ("./postgres://tercet:secret@host/tercet", "URL"),
+        ("//tercet:secret@host/tercet", "no directory"),
+        ("sqlite:", "no file"),
+        (":memory:", "memory"),
+    ] {
+        let sources = Sources {
+            flags: flags(&[("database", value)]),
+            ..Sources::default()
+        };
+        let mistakes = mistakes(&sources);
+        let [(_, what)] = &mistakes[..] else {
+            panic!("{value}: {mistakes:?}");
+        };
+        assert!(what.contains(named), "{what}");
+        assert!(
+            !what.contains("cret@") && !what.contains("secret"),
+            "{what}"
+        );
+    }
+    let sources = Sources {
+        flags: flags(&[("database", "sqlite:tercet.db")]),
+        ..Sources::default()
+    };
+    let effective = Effective::from_sources(&sources).unwrap();
+    assert_eq!(effective.config.database, "sqlite:tercet.db");
 }

@@ -2,36 +2,49 @@
 
 use std::{fs, path::PathBuf};
 
-use tercet_server::{api::error::REASONS, config::KEYS};
+use tercet_core::{
+    limits::{self, LimitValue},
+    model::{ActionStatus, AttemptOutcome, BizStatus, Decider, Mode, Operation, Outcome, TxStatus},
+    reason::Reason,
+};
+use tercet_server::{bounds, config::KEYS};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
 
 fn read(path: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path);
+    let path = root().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 #[test]
-fn every_reason_has_a_page() {
-    for reason in REASONS {
-        assert!(read(&format!("docs/errors/{reason}.md")).contains(reason));
+fn every_reason_has_a_page_and_every_page_a_reason() {
+    for reason in Reason::ALL {
+        let page = read(&format!("docs/errors/{reason}.md"));
+        assert!(page.contains(reason.word()), "{reason}");
+    }
+    let folder = root().join("docs/errors");
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy();
+        assert!(
+            name == "README" || Reason::from_word(&name).is_some(),
+            "docs/errors/{name}.md: there is no such code"
+        );
     }
 }
 
 #[test]
-fn every_reason_of_the_core_is_in_the_list() {
-    let source = read("coordinator/core/src/refusal.rs");
-    let reasons = source.split("pub fn reason").nth(1).unwrap();
-    let mut found = 0;
-    for word in reasons.split('"').skip(1).step_by(2) {
-        assert!(REASONS.contains(&word), "{word}");
-        found += 1;
+fn the_list_of_errors_names_every_reason() {
+    let list = read("docs/errors/README.md");
+    for reason in Reason::ALL {
+        assert!(list.contains(&format!("{reason}.md")), "{reason}");
     }
-    assert!(found > 10);
 }
 
 #[test]
-fn every_key_is_explained_with_what_it_accepts() {
+fn every_key_is_explained_with_its_default() {
     let page = read("docs/configuration.md");
     let defaults = tercet_server::Config::default();
     for key in KEYS {
@@ -51,59 +64,69 @@ fn every_key_is_explained_with_what_it_accepts() {
 #[test]
 fn every_limit_is_explained_with_its_value() {
     let page = read("docs/configuration.md");
-    for source in [
-        "coordinator/core/src/limits.rs",
-        "coordinator/server/src/limits.rs",
-    ] {
-        let source = read(source);
-        let constants = source
-            .lines()
-            .filter_map(|line| line.strip_prefix("pub const "));
-        let mut found = 0;
-        for constant in constants {
-            let name = constant.split(':').next().unwrap();
-            let row = page
-                .lines()
-                .find(|line| line.contains(&format!("`{name}`")));
-            let row = row.unwrap_or_else(|| panic!("{name} is not explained"));
-            let value = constant.split(" = ").nth(1).unwrap().trim_end_matches(';');
-            let value = in_words(value);
-            assert!(
-                row.contains(&value),
-                "{name}: its value is {value}, but\n{row}"
-            );
-            found += 1;
-        }
-        assert!(found > 10, "constants are not found any more");
+    let all = [limits::all(), bounds::all()].concat();
+    assert!(all.len() > 20, "{all:?}");
+    for limit in all {
+        let name = format!("`{}`", limit.name);
+        let row = page.lines().find(|line| line.contains(&name));
+        let row = row.unwrap_or_else(|| panic!("{name} is not explained"));
+        let value = in_words(&limit.value);
+        assert!(
+            row.contains(&value),
+            "{name}: its value is {value}, but\n{row}"
+        );
     }
 }
 
-/// The value of a constant as the page has it.
-fn in_words(value: &str) -> String {
-    let number = |text: &str| {
-        let factors = text
-            .split('*')
-            .map(|f| f.trim().replace('_', "").parse::<u64>().unwrap());
-        let digits = factors.product::<u64>().to_string();
-        let mut grouped = String::new();
-        for (i, digit) in digits.chars().enumerate() {
-            if i > 0 && (digits.len() - i) % 3 == 0 {
-                grouped.push(',');
-            }
-            grouped.push(digit);
+#[test]
+fn every_word_is_in_the_glossary() {
+    fn words<T: Copy>(all: &[T], word: fn(T) -> &'static str) -> Vec<&'static str> {
+        all.iter().map(|value| word(*value)).collect()
+    }
+    let page = read("docs/glossary.md");
+    let all = [
+        words(Mode::ALL, Mode::word),
+        words(Operation::ALL, |operation| match operation {
+            Operation::Try => "Try",
+            Operation::Confirm => "Confirm",
+            Operation::Cancel => "Cancel",
+        }),
+        words(Outcome::ALL, Outcome::word),
+        words(TxStatus::ALL, TxStatus::word),
+        words(BizStatus::ALL, BizStatus::word),
+        words(ActionStatus::ALL, ActionStatus::word),
+        words(AttemptOutcome::ALL, AttemptOutcome::word),
+        words(Decider::ALL, Decider::word),
+    ];
+    for word in all.concat() {
+        assert!(page.contains(word), "{word}");
+    }
+}
+
+/// Returns the value of a bound in the form of the page: a duration in the largest unit that leaves no rest.
+fn in_words(value: &LimitValue) -> String {
+    let duration = match value {
+        LimitValue::Number(number) => return grouped(*number),
+        LimitValue::Duration(duration) => duration,
+    };
+    let millis = u64::try_from(duration.as_millis()).unwrap();
+    let units = [(3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
+    let (length, unit) = units
+        .into_iter()
+        .find(|(length, _)| millis % length == 0)
+        .unwrap();
+    format!("{} {unit}", grouped(millis / length))
+}
+
+/// Returns a number with its digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
         }
-        grouped
-    };
-    let Some(duration) = value.strip_prefix("Duration::from_") else {
-        return number(value);
-    };
-    let (unit, amount) = duration.trim_end_matches(')').split_once('(').unwrap();
-    let unit = match unit {
-        "millis" => "ms",
-        "secs" => "s",
-        "mins" => "min",
-        "hours" => "h",
-        other => panic!("{other}"),
-    };
-    format!("{} {unit}", number(amount))
+        grouped.push(digit);
+    }
+    grouped
 }

@@ -1,40 +1,40 @@
-//! How a server stops, and how it starts.
+//! The end of a server, and its start.
 
 use std::time::Duration;
 
-use tercet_proto::v1::{self, attach_reply::Message as FromServer};
+use tercet_proto::v1::{self, attach_reply};
 use tercet_server::ServeError;
-use tercet_store::Store;
+use tercet_store::Nodes as _;
+use tokio::time::timeout;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use crate::harness::{Attached, PATIENCE, Server, action, begin, done, execute, reason};
+use crate::harness::{PATIENCE, Server, begin, done, execute, refusal, tcc};
 
 #[tokio::test]
-async fn a_stopping_server_finishes_what_it_has_in_hand_and_refuses_new_requests() {
+async fn a_stopping_server_finishes_the_work_in_hand_and_refuses_new_requests() {
     let mut server = Server::start().await;
-    let mut points = Attached::new(&server, "points", 10).await;
+    let mut points = server.attach("points").await;
     let mut client = server.coordinator();
-    let wanted = execute(vec![action("spend", "points")], v1::Wait::Completed);
-    let waiting = tokio::spawn(async move { client.execute(wanted).await });
+    let request = execute([tcc("points")], v1::Wait::Completed);
+    let waiting = tokio::spawn(async move { client.execute(request).await });
     let call = points.call().await;
 
     server.stop();
-    assert!(matches!(points.next().await, FromServer::Drain(_)));
-    let refused = server
-        .coordinator()
-        .begin(begin(Vec::new()))
-        .await
-        .unwrap_err();
-    assert_eq!(reason(&refused).0, "DRAINING");
-    assert_eq!(refused.code(), tonic::Code::Unavailable);
+    assert!(matches!(
+        points.next().await,
+        attach_reply::Message::Drain(_)
+    ));
+    let refused = server.coordinator().begin(begin([])).await;
+    let code = refused.as_ref().map_err(tonic::Status::code).unwrap_err();
+    assert_eq!(code, tonic::Code::Unavailable);
+    assert_eq!(refusal(refused), "DRAINING");
 
     points.answer(&call, done(b"")).await;
-    let confirm = points.call().await;
-    points.answer(&confirm, done(b"")).await;
+    points.agree_to(v1::Operation::Confirm).await;
     let state = waiting.await.unwrap().unwrap().into_inner();
     assert_eq!(state.status(), v1::TxStatus::Success);
     server.ended().await.unwrap();
@@ -43,29 +43,22 @@ async fn a_stopping_server_finishes_what_it_has_in_hand_and_refuses_new_requests
 #[tokio::test]
 async fn a_server_that_cannot_finish_in_time_stops_all_the_same() {
     let mut server = Server::with(|config| config.drain_timeout = Duration::from_millis(100)).await;
-    let mut points = Attached::new(&server, "points", 10).await;
+    let mut points = server.attach("points").await;
     let mut client = server.coordinator();
-    let wanted = execute(vec![action("spend", "points")], v1::Wait::Completed);
-    let waiting = tokio::spawn(async move { client.execute(wanted).await });
+    let request = execute([tcc("points")], v1::Wait::Completed);
+    let waiting = tokio::spawn(async move { client.execute(request).await });
     let _never_answered = points.call().await;
     server.stop();
     server.ended().await.unwrap();
-    let lost = tokio::time::timeout(PATIENCE, waiting)
-        .await
-        .unwrap()
-        .unwrap();
+    let lost = timeout(PATIENCE, waiting).await.unwrap().unwrap();
     assert!(lost.is_err(), "{lost:?}");
 }
 
 #[tokio::test]
 async fn a_node_that_was_started_again_elsewhere_ends_with_an_error() {
     let server = Server::with(|config| config.lease = Duration::from_millis(300)).await;
-    // It has started once it answers.
-    let known = server
-        .participants()
-        .list(v1::ListParticipantsRequest {})
-        .await;
-    known.unwrap();
+    // A server that answers has started.
+    server.known().await;
     let lease = Duration::from_secs(1);
     server
         .store
@@ -86,11 +79,9 @@ async fn health_and_reflection_are_on() {
     let request = HealthCheckRequest {
         service: "tercet.v1.Coordinator".to_owned(),
     };
-    let health = HealthClient::new(server.channel())
-        .check(request)
-        .await
-        .unwrap();
-    assert_eq!(health.into_inner().status, 1);
+    let mut health = HealthClient::new(server.channel());
+    let state = health.check(request).await.unwrap().into_inner();
+    assert_eq!(state.status, 1);
 
     let request = ServerReflectionRequest {
         host: String::new(),
@@ -103,13 +94,8 @@ async fn health_and_reflection_are_on() {
         .await
         .unwrap()
         .into_inner();
-    let reply = replies
-        .message()
-        .await
-        .unwrap()
-        .unwrap()
-        .message_response
-        .unwrap();
+    let reply = replies.message().await.unwrap().unwrap();
+    let reply = reply.message_response.unwrap();
     assert!(
         matches!(reply, MessageResponse::FileDescriptorResponse(_)),
         "{reply:?}"

@@ -1,4 +1,4 @@
-//! The server over the wire: what it refuses, whom it calls and how, how it stops.
+//! The server over the wire: the flows, the refusals, the calls to participants, the end.
 
 #![allow(clippy::unwrap_used, clippy::assigning_clones, missing_docs)]
 
@@ -10,4 +10,6 @@ mod direct;
 mod documentation;
 mod drain;
 mod flow;
+mod operator;
 mod refusals;
+mod session;

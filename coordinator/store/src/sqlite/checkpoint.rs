@@ -1,4 +1,4 @@
-//! Moving the write-ahead log into the database, beside the commits and not between them.
+//! Copies the write-ahead log into the database, beside the commits and not between them.
 
 use std::{
     cell::Cell,
@@ -15,17 +15,17 @@ use rusqlite::Connection;
 
 use super::options::SqliteOptions;
 
-/// Pages of the log after which they are moved: 64 MiB, and again after as many if that could not be
-/// finished, because somebody reads for long. Larger than SQLite's default: a page that is
-/// changed again and again is moved once.
+/// Pages of the log after which they are copied into the database: 64 MiB, and again after as many where a long read
+/// kept a copy from reaching the end. Larger than SQLite's default, so that a page that is changed again and again
+/// is copied once.
 const LOG_PAGES: u32 = 16_000;
 
 thread_local! {
-    /// Pages in the log after this thread's last commit.
+    /// The number of pages in the log after this thread's last commit.
     static PAGES: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Has the connection, of this thread, count the pages of its log instead of moving them itself.
+/// Makes the connection, which is this thread's, count the pages of its log instead of copying them itself.
 pub(super) fn count_pages(connection: &Connection) {
     connection.wal_hook(Some(|_, pages| {
         PAGES.set(pages.try_into().unwrap_or_default());
@@ -33,14 +33,14 @@ pub(super) fn count_pages(connection: &Connection) {
     }));
 }
 
-/// A thread that copies the log while commits go on. It cannot come to the log's end as long as they do; the
-/// short rest is copied between two commits, and then the log starts anew.
+/// The thread that copies the log while commits go on. It cannot reach the end of the log while they do; the short
+/// rest is copied between two commits, and then the log starts again from its beginning.
 pub(super) struct Checkpoints {
     wanted: SyncSender<()>,
-    /// Whether all but a short rest was copied.
+    /// Whether all but a short rest has been copied.
     nearly_done: Arc<AtomicBool>,
     thread: JoinHandle<()>,
-    /// Pages of the log at which they are to be moved.
+    /// The number of pages at which the log is to be copied next.
     due_at: u32,
 }
 
@@ -60,19 +60,19 @@ impl Checkpoints {
         })
     }
 
-    /// To be called by the thread that writes, between two transactions.
+    /// Starts a copy, or finishes one, where it is time. The thread that writes calls this between two transactions.
     pub(super) fn after_commit(&mut self, connection: &Connection) {
         let pages = PAGES.get();
         if self.nearly_done.swap(false, Ordering::Acquire) {
-            // An error leaves the log as it is; the next time takes it up.
+            // An error leaves the log as it is, and the next copy takes it up.
             let _ = checkpoint(connection);
             self.due_at = pages.saturating_add(LOG_PAGES);
         } else if pages >= self.due_at {
-            // A thread that is still at it, or has ended, does not take it: there is a next time.
+            // A thread that is still copying, or has ended, does not take this: the next one follows.
             let _ = self.wanted.try_send(());
             self.due_at = pages.saturating_add(LOG_PAGES);
         } else if pages < LOG_PAGES {
-            // It has started anew.
+            // The log has started again from its beginning.
             self.due_at = LOG_PAGES;
         }
     }
@@ -80,7 +80,7 @@ impl Checkpoints {
     /// Ends the thread.
     pub(super) fn stop(self) {
         drop(self.wanted);
-        // One that panicked has nothing to say that matters to whoever closes the database.
+        // Its panic does not matter here: the log is whole, and the next open copies it.
         let _ = self.thread.join();
     }
 }
@@ -106,7 +106,7 @@ fn serve(
     }
 }
 
-/// Copies as much of the log as no reader still needs, without making anybody wait.
+/// Copies as much of the log as no reader still needs, and delays neither readers nor the writer.
 fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }

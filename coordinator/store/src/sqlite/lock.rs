@@ -2,32 +2,25 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    io,
     path::{Path, PathBuf},
 };
 
-use tercet_core::write::ApplyFailure;
-
 use crate::StoreError;
 
-/// Held for the store's life; the operating system lets go of it when the process ends, however it ends.
+/// A lock that is held for the store's life. The operating system releases it when the process ends, in whatever way.
 #[derive(Debug)]
 pub(super) struct ProcessLock {
     _file: File,
 }
 
 impl ProcessLock {
-    /// Takes the lock on `database` with `.lock` appended.
+    /// Takes the lock on the file beside `database` that has its name with `.lock` appended.
     pub(super) fn take(database: &Path) -> Result<Self, StoreError> {
         let mut path = database.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
-        let failed = |what: String| {
-            StoreError::new(
-                ApplyFailure::Fatal,
-                format!("locking {}", path.display()),
-                what,
-            )
-        };
+        let failed = |what: String| StoreError::fatal(format!("locking {}", path.display()), what);
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -45,4 +38,18 @@ impl ProcessLock {
             ))),
         }
     }
+}
+
+/// Returns the path without links and dots, so that one database has one lock.
+pub(super) fn resolved(path: &Path) -> io::Result<PathBuf> {
+    if path.exists() {
+        return path.canonicalize();
+    }
+    let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
+    let name = path.file_name().ok_or_else(no_file)?;
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Ok(directory.canonicalize()?.join(name))
 }

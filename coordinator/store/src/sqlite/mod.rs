@@ -1,63 +1,43 @@
 //! SQLite: one file, one process, one connection that writes and a few that read beside it.
 
-mod cells;
+mod bind;
 mod checkpoint;
+mod codes;
 mod commit;
-mod failure;
-mod list;
+mod dialect;
 mod lock;
 mod options;
-mod read;
-mod registry;
 mod writer;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use sqlx::{
-    ConnectOptions, Connection, SqlSafeStr, SqliteConnection, SqlitePool,
-    migrate::{Migration, MigrationType, Migrator},
-    sqlite::SqlitePoolOptions,
+    ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, sqlite::SqlitePoolOptions,
 };
 use tempfile::TempDir;
-use tercet_core::{
-    id::TxId,
-    model::{Owner, Transaction},
-    row::IllegalRow,
-    write::{ApplyFailure, Due, DueQuery, Standing, Write},
-};
+use tercet_core::write::Write;
 
 pub use self::options::{Durability, SqliteOptions};
 use self::{lock::ProcessLock, writer::Writer};
 use crate::{
-    Store, StoreError,
-    view::{Incarnation, ListQuery, ParticipantRow, Renewal, TxView},
+    StoreError,
+    sql::{Change, Changed, MigrationFile, SqlStore, migrator},
 };
 
-/// Every change of the tables, in order; the files of `migrations/sqlite`.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    "first tables",
-    include_str!("../../../../migrations/sqlite/0001_first_tables.sql"),
-)];
-
-fn migrations() -> Migrator {
-    let migration = |&(version, description, sql): &(i64, &'static str, &'static str)| {
-        let sql = sql.into_sql_str();
-        Migration::new(
-            version,
-            description.into(),
-            MigrationType::Simple,
-            sql,
-            false,
-        )
-    };
-    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
-}
+/// The files of `migrations/sqlite`.
+const MIGRATIONS: &[MigrationFile] = &[
+    (
+        1,
+        "first tables",
+        include_str!("../../../../migrations/sqlite/0001_first_tables.sql"),
+    ),
+    (
+        2,
+        "who and paused",
+        include_str!("../../../../migrations/sqlite/0002_who_and_paused.sql"),
+    ),
+];
 
 /// Transactions in one SQLite file.
 ///
@@ -65,31 +45,23 @@ fn migrations() -> Migrator {
 pub struct SqliteStore {
     writer: Writer,
     readers: SqlitePool,
-    /// Where a temporary one is.
+    /// The folder of a temporary database.
     directory: Option<TempDir>,
 }
 
 impl SqliteStore {
     /// Opens the database at `path`, making it where there is none, and brings its tables up to date.
     ///
-    /// Refused while another store, of this process or another one, has it open, and when `options` would
-    /// lose acknowledged commits without saying so.
+    /// # Errors
+    /// Another store, of this process or of another one, has the database open; `options` would lose acknowledged
+    /// commits without allowing it; the file cannot be used.
     pub async fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let doing = format!("opening {}", path.display());
-        if options.durability != Durability::Full && !options.allow_data_loss {
-            return Err(StoreError::new(
-                ApplyFailure::Fatal,
-                doing,
-                format!(
-                    "durability {:?} can lose commits that were acknowledged; choose Full, or \
-                     allow data loss",
-                    options.durability
-                ),
-            ));
-        }
-        let path = resolved(path)
-            .map_err(|error| StoreError::new(ApplyFailure::Fatal, &doing, error.to_string()))?;
+        options
+            .check()
+            .map_err(|what| StoreError::fatal(&doing, what))?;
+        let path = lock::resolved(path).map_err(|error| StoreError::fatal(&doing, error))?;
         let lock = ProcessLock::take(&path)?;
         let preparing = prepare(&path, &options).await?;
         let readers = SqlitePoolOptions::new()
@@ -97,9 +69,10 @@ impl SqliteStore {
             .test_before_acquire(false)
             .connect_lazy_with(options.reader(&path));
         let writer = Writer::open(path, options, lock).await?;
-        // Only now: the last connection of a database moves its log into it, which can take its time.
+        // Not before there is another one: the last connection of a database copies the log into it, which can take
+        // long.
         let closed = preparing.close().await;
-        closed.map_err(|error| StoreError::new(ApplyFailure::Fatal, doing, error.to_string()))?;
+        closed.map_err(|error| StoreError::fatal(doing, error))?;
         Ok(Self {
             writer,
             readers,
@@ -107,16 +80,12 @@ impl SqliteStore {
         })
     }
 
-    /// An empty database in a directory of its own, which goes away with the store: for tests and trials.
-    /// Commits survive the process, as everywhere, but nothing else.
+    /// Makes an empty database in a folder of its own, which is removed with the store: for tests and trials. Its
+    /// commits survive a crash of the process, but not always a loss of power.
     pub async fn temporary() -> Result<Self, StoreError> {
-        let directory = TempDir::with_prefix("tercet-").map_err(|error| {
-            StoreError::new(
-                ApplyFailure::Fatal,
-                "making a directory for a temporary database",
-                error.to_string(),
-            )
-        })?;
+        let doing = "making a folder for a temporary database";
+        let directory = TempDir::with_prefix("tercet-");
+        let directory = directory.map_err(|error| StoreError::fatal(doing, error))?;
         let options = SqliteOptions {
             durability: Durability::Off,
             allow_data_loss: true,
@@ -126,126 +95,75 @@ impl SqliteStore {
         store.directory = Some(directory);
         Ok(store)
     }
-
-    /// Closes the database once what is under way has ended, and lets go of it.
-    pub async fn close(self) -> Result<(), StoreError> {
-        self.readers.close().await;
-        self.writer.close().await
-    }
 }
 
-/// Makes the database where there is none, and brings its tables up to this program's version. Tables of a
-/// later version are left as they are: the program before works with them too.
+/// Makes the database where there is none, and brings its tables up to this program's version.
 async fn prepare(path: &Path, options: &SqliteOptions) -> Result<SqliteConnection, StoreError> {
     let doing = format!("preparing {}", path.display());
-    let failed = |what: String| StoreError::new(ApplyFailure::Fatal, &doing, what);
-    let connection = options.preparing(path).connect().await;
-    let mut connection = connection.map_err(|error| failed(error.to_string()))?;
+    let failed = |error: sqlx::Error| StoreError::fatal(&doing, error);
+    let mut connection = options.preparing(path).connect().await.map_err(failed)?;
     let mode = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection);
-    let mode: String = mode.await.map_err(|error| failed(error.to_string()))?;
+    let mode: String = mode.await.map_err(failed)?;
     if mode != "wal" {
-        return Err(failed(format!(
-            "the database stays in journal mode {mode}; put it on a local file system"
-        )));
+        let what =
+            format!("the database stays in journal mode {mode}; put it on a local file system");
+        return Err(StoreError::fatal(doing, what));
     }
-    migrations()
-        .set_ignore_missing(true)
+    migrator(MIGRATIONS)
         .run_direct(None, &mut connection, false)
         .await
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| StoreError::fatal(doing, error))?;
     Ok(connection)
 }
 
-/// The path without links and dots, so that one database has one lock.
-fn resolved(path: &Path) -> std::io::Result<PathBuf> {
-    if path.exists() {
-        return path.canonicalize();
-    }
-    let name = path.file_name().ok_or_else(|| {
-        std::io::Error::new(
-            std::io::ErrorKind::InvalidInput,
-            "this is no path of a file",
-        )
-    })?;
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    Ok(directory.canonicalize()?.join(name))
-}
-
 #[async_trait]
-impl Store for SqliteStore {
-    async fn start_node(
-        &self,
-        node: &str,
-        address: &str,
-        lease: Duration,
-    ) -> Result<Incarnation, StoreError> {
-        registry::start_node(&self.writer, node, address, lease).await
+impl SqlStore for SqliteStore {
+    type Dialect = Sqlite;
+
+    fn readers(&self) -> &SqlitePool {
+        &self.readers
     }
 
-    async fn renew(&self, owner: &Owner, lease: Duration) -> Result<Renewal, StoreError> {
-        registry::renew(&self.writer, &self.readers, owner, lease).await
-    }
-
-    async fn end_node(&self, owner: &Owner) -> Result<(), StoreError> {
-        registry::end_node(&self.writer, owner).await
-    }
-
-    async fn apply(&self, batch: Arc<Vec<Write>>) -> Result<(), StoreError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
+    async fn commit(&self, batch: Arc<Vec<Write>>) -> Result<(), StoreError> {
         let doing = format!("applying {} writes", batch.len());
         self.writer
             .run(&doing, move |connection| commit::apply(connection, &batch))
             .await
     }
 
-    async fn standing(&self, batch: &[Write]) -> Result<Vec<Standing>, StoreError> {
-        read::standing(&self.readers, batch).await
+    async fn change(&self, doing: &str, change: Change) -> Result<Changed, StoreError> {
+        let what = doing.to_owned();
+        self.writer
+            .run(doing, move |connection| {
+                commit::change(connection, &what, change)
+            })
+            .await
     }
 
-    async fn load(&self, ids: &[TxId]) -> Result<Vec<Result<Transaction, IllegalRow>>, StoreError> {
-        read::load(&self.readers, ids).await
-    }
-
-    async fn due(&self, query: &DueQuery) -> Result<Vec<Due>, StoreError> {
-        read::due(&self.readers, query).await
-    }
-
-    async fn view(&self, id: TxId) -> Result<Option<Result<TxView, IllegalRow>>, StoreError> {
-        read::view(&self.readers, id).await
-    }
-
-    async fn find(
-        &self,
-        business_type: &str,
-        business_id: &str,
-    ) -> Result<Option<TxId>, StoreError> {
-        read::find(&self.readers, business_type, business_id).await
-    }
-
-    async fn list(&self, query: &ListQuery) -> Result<Vec<Result<TxView, IllegalRow>>, StoreError> {
-        list::list(&self.readers, query).await
-    }
-
-    async fn participants(&self) -> Result<Vec<ParticipantRow>, StoreError> {
-        registry::participants(&self.readers).await
-    }
-
-    async fn put_participant(&self, row: &ParticipantRow) -> Result<u32, StoreError> {
-        registry::put_participant(&self.writer, row).await
+    async fn close_writers(&self) -> Result<(), StoreError> {
+        self.writer.close().await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use sqlx::{AssertSqlSafe, Row};
-    use tercet_core::{model::TxStatus, time::Timestamp};
+    use tercet_core::{
+        id::TxId,
+        model::TxStatus,
+        time::Timestamp,
+        write::{Due, DueQuery},
+    };
 
     use super::*;
+    use crate::{
+        ListQuery,
+        columns::{
+            ActionColumns, Columns, NodeColumns, OperatorColumns, ParticipantColumns, TxColumns,
+            WRITTEN_AT,
+        },
+        sql::{due_query, list_query},
+    };
 
     #[test]
     fn every_migration_is_embedded() {
@@ -260,6 +178,26 @@ mod tests {
         assert_eq!(found, embedded);
     }
 
+    /// A column that the migrations add and the program forgets would be lost by each write and read by none.
+    #[tokio::test]
+    async fn every_column_of_the_database_is_written_and_read() {
+        let tables = [
+            (TxColumns::TABLE, TxColumns::names()),
+            (ActionColumns::TABLE, ActionColumns::names()),
+            (OperatorColumns::TABLE, OperatorColumns::names()),
+            (ParticipantColumns::TABLE, ParticipantColumns::names()),
+            (NodeColumns::TABLE, NodeColumns::names()),
+        ];
+        let store = SqliteStore::temporary().await.unwrap();
+        for (table, mut columns) in tables {
+            let query = sqlx::query_scalar("SELECT name FROM pragma_table_info(?) ORDER BY name");
+            let there: Vec<String> = query.bind(table).fetch_all(&store.readers).await.unwrap();
+            columns.push(WRITTEN_AT);
+            columns.sort_unstable();
+            assert_eq!(there, columns, "{table}");
+        }
+    }
+
     async fn plan(store: &SqliteStore, sql: &str) -> String {
         // A plan does not depend on the values; none are bound.
         let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
@@ -270,32 +208,34 @@ mod tests {
         steps.collect::<Vec<_>>().join("\n")
     }
 
-    /// Reads that the coordinator repeats, and lists of the unfinished, never scan the table or sort it.
+    /// Reads that the coordinator repeats, and lists of unfinished transactions, never scan the table or sort it.
     #[tokio::test]
     async fn reads_use_their_indexes() {
         let store = SqliteStore::temporary().await.unwrap();
-        let due = DueQuery {
-            waiting_for: Some("points".into()),
-            until: Timestamp::from_micros(1),
-            after: Some(Due {
-                at: Timestamp::from_micros(0),
-                id: TxId::from_bytes([0; 16]),
-            }),
-            limit: 10,
-        };
-        let steps = plan(&store, read::due_query(&due).sql().as_str()).await;
-        assert!(
-            steps.contains("SEARCH tx_info USING COVERING INDEX tx_due"),
-            "{steps}"
-        );
-        assert!(!steps.contains("B-TREE"), "{steps}");
+        for waiting_for in [None, Some("points".into())] {
+            let due = DueQuery {
+                waiting_for,
+                until: Timestamp::from_micros(1),
+                after: Some(Due {
+                    at: Timestamp::from_micros(0),
+                    id: TxId::from_bytes([0; 16]),
+                }),
+                limit: 10,
+            };
+            let steps = plan(&store, due_query::<Sqlite>(&due).sql().as_str()).await;
+            assert!(
+                steps.contains("SEARCH tx_info USING COVERING INDEX tx_due"),
+                "{steps}"
+            );
+            assert!(!steps.contains("B-TREE"), "{steps}");
+        }
 
         let parked = ListQuery {
             statuses: vec![TxStatus::Failure],
             limit: 10,
             ..ListQuery::default()
         };
-        let steps = plan(&store, list::text(&parked).sql().as_str()).await;
+        let steps = plan(&store, list_query::<Sqlite>(&parked).sql().as_str()).await;
         assert!(steps.contains("SEARCH t USING PRIMARY KEY"), "{steps}");
         assert!(steps.contains("COVERING INDEX tx_parked"), "{steps}");
         assert!(!steps.contains("SCAN t\n"), "{steps}");
@@ -304,7 +244,7 @@ mod tests {
             limit: 10,
             ..ListQuery::default()
         };
-        let steps = plan(&store, list::text(&newest).sql().as_str()).await;
+        let steps = plan(&store, list_query::<Sqlite>(&newest).sql().as_str()).await;
         assert!(!steps.contains("B-TREE"), "{steps}");
     }
 }

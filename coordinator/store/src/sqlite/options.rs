@@ -1,4 +1,4 @@
-//! How a SQLite database is opened.
+//! Options and connections of a SQLite database.
 
 use std::{path::Path, time::Duration};
 
@@ -12,12 +12,12 @@ use super::checkpoint::count_pages;
 
 /// Page cache of the writing connection, in KiB.
 const WRITER_CACHE_KIB: u32 = 32 * 1024;
-/// Prepared statements that the writing connection keeps: more than there are.
+/// Prepared statements that the writing connection keeps: more than it has.
 const WRITER_STATEMENTS: usize = 32;
 /// Page cache of each reading connection, in KiB.
 const READER_CACHE_KIB: u32 = 4 * 1024;
 
-/// What a commit survives.
+/// The failures that a commit survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// A loss of power: `synchronous = FULL`.
@@ -29,16 +29,16 @@ pub enum Durability {
     Off,
 }
 
-/// How a SQLite database is opened.
+/// The way in which a SQLite database is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteOptions {
-    /// What a commit survives. Less than [`Durability::Full`] is refused without `allow_data_loss`.
+    /// The failures that a commit survives. Less than [`Durability::Full`] is refused without `allow_data_loss`.
     pub durability: Durability,
     /// Whether acknowledged commits may be lost.
     pub allow_data_loss: bool,
     /// Connections that read beside the writer; at least 1.
     pub readers: u32,
-    /// How long a statement waits for a lock that a person's own session holds.
+    /// The time for which a statement waits for a lock that a person's own session holds.
     pub busy_timeout: Duration,
 }
 
@@ -54,14 +54,25 @@ impl Default for SqliteOptions {
 }
 
 impl SqliteOptions {
-    /// The connection that makes the database and brings its tables up to date.
+    /// Refuses to lose acknowledged commits where that was not allowed.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.durability == Durability::Full || self.allow_data_loss {
+            return Ok(());
+        }
+        Err(format!(
+            "durability {:?} can lose commits that were acknowledged; choose Full, or allow data loss",
+            self.durability
+        ))
+    }
+
+    /// Returns the options of the connection that makes the database and brings its tables up to date.
     pub(super) fn preparing(&self, path: &Path) -> SqliteConnectOptions {
         self.connection(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
     }
 
-    /// One of those that read.
+    /// Returns the options of a connection that reads.
     pub(super) fn reader(&self, path: &Path) -> SqliteConnectOptions {
         self.connection(path).read_only(true)
     }
@@ -78,7 +89,7 @@ impl SqliteOptions {
 
     /// Opens the connection that writes. It stays with the thread that opens it.
     pub(super) fn open_writer(&self, path: &Path) -> rusqlite::Result<Connection> {
-        // Without locks around its calls: one thread has it.
+        // Without locks around its calls: a single thread uses it.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(self.busy_timeout)?;

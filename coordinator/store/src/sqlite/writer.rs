@@ -2,28 +2,35 @@
 
 use std::{io, path::PathBuf, thread};
 
-use rusqlite::{Connection, Params, types::FromSql};
+use rusqlite::Connection;
 use tercet_core::write::ApplyFailure;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     checkpoint::Checkpoints,
-    failure::{self, At},
+    codes::{self, At},
     lock::ProcessLock,
     options::SqliteOptions,
 };
 use crate::StoreError;
 
-/// Jobs that wait for the thread; whoever has more waits with them.
+/// Jobs that wait for the thread. The callers of more wait until there is room.
 const QUEUE: usize = 16;
 
-type Job = Box<dyn FnOnce(&mut Held) + Send>;
+/// A message to the thread.
+enum Message {
+    /// A job for the connection.
+    Job(Box<dyn FnOnce(&mut WriterThread) + Send>),
+    /// The end: no more jobs are taken, and those that wait are carried out.
+    Close,
+}
 
-/// The one connection that writes, on a thread of its own: a commit is one message there and one back. A
-/// job that was handed over is carried out, whether or not anybody still waits for it.
+/// The way to the thread that writes: a commit is one message there and one back. A job that was handed over is
+/// carried out, even if its caller no longer waits.
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Job>,
-    ended: oneshot::Receiver<rusqlite::Result<()>>,
+    messages: mpsc::Sender<Message>,
+    /// The result of closing the connection, once the thread has ended.
+    ended: watch::Receiver<Option<Result<(), String>>>,
 }
 
 impl Writer {
@@ -34,12 +41,11 @@ impl Writer {
         lock: ProcessLock,
     ) -> Result<Self, StoreError> {
         let doing = format!("opening {}", path.display());
-        let failed =
-            |error: io::Error| StoreError::new(ApplyFailure::Fatal, &doing, error.to_string());
-        let (jobs, queue) = mpsc::channel(QUEUE);
-        let (end, ended) = oneshot::channel();
-        let writer = Self { jobs, ended };
-        let held = Held {
+        let failed = |error: io::Error| StoreError::fatal(&doing, error);
+        let (messages, queue) = mpsc::channel(QUEUE);
+        let (end, ended) = watch::channel(None);
+        let writer = Self { messages, ended };
+        let thread = WriterThread {
             connection: None,
             checkpoints: Checkpoints::start(path.clone(), options.clone()).map_err(failed)?,
             path,
@@ -49,7 +55,8 @@ impl Writer {
         thread::Builder::new()
             .name("tercet-sqlite".into())
             .spawn(move || {
-                let _ = end.send(held.serve(queue));
+                let closed = thread.serve(queue).map_err(|error| error.to_string());
+                end.send_replace(Some(closed));
             })
             .map_err(failed)?;
         writer.run(&doing, |_| Ok(())).await?;
@@ -58,7 +65,7 @@ impl Writer {
 
     /// Runs a job on the connection; its transaction, if it leaves one open, is rolled back.
     ///
-    /// When the call is dropped, the job may run all the same.
+    /// When the call is dropped, the job may still run.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         doing: &str,
@@ -66,36 +73,25 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let lost = |kind| StoreError::new(kind, doing, "the thread that writes has ended");
         let (reply, result) = oneshot::channel();
-        let job = Box::new(move |held: &mut Held| {
-            // Whoever does not wait any more does not want to know.
-            let _ = reply.send(held.run(job));
+        let job = Box::new(move |thread: &mut WriterThread| {
+            // A caller that was dropped takes no result.
+            let _ = reply.send(thread.run(job));
         });
-        let handed_over = self.jobs.send(job).await;
+        let handed_over = self.messages.send(Message::Job(job)).await;
         handed_over.map_err(|_| lost(ApplyFailure::Fatal))?;
         result.await.map_err(|_| lost(ApplyFailure::Unknown))?
     }
 
-    /// Runs a statement that is a transaction of its own; it is told the database's clock.
-    pub(super) async fn statement<T: Send + 'static>(
-        &self,
-        doing: &str,
-        statement: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let what = doing.to_owned();
-        self.run(doing, move |connection| {
-            let done = clock(connection).and_then(|now| statement(connection, now));
-            done.map_err(|error| failed(&what, &error))
-        })
-        .await
-    }
-
-    /// Closes the connection once the jobs before have ended; the last one of a database moves its log
-    /// into it.
-    pub(super) async fn close(self) -> Result<(), StoreError> {
-        drop(self.jobs);
-        let what = match self.ended.await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error.to_string(),
+    /// Closes the connection once the jobs before have ended. The last connection of a database copies the log into
+    /// it.
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
+        // An error means that it is closing already, or has ended.
+        let _ = self.messages.send(Message::Close).await;
+        let mut ended = self.ended.clone();
+        let ended = ended.wait_for(Option::is_some).await;
+        let what = match ended.as_deref() {
+            Ok(Some(Err(error))) => error.clone(),
+            Ok(_) => return Ok(()),
             Err(_) => "the thread that writes has ended badly".into(),
         };
         Err(StoreError::new(
@@ -106,22 +102,25 @@ impl Writer {
     }
 }
 
-/// What the thread owns.
-struct Held {
-    /// Known to be outside of any transaction. After an error that leaves doubt there is none, and the next
-    /// job opens a new one.
+/// The state of the thread that writes.
+struct WriterThread {
+    /// The connection, known to be outside of any transaction. `None` after an error that leaves a doubt of that: the
+    /// next job opens a new one.
     connection: Option<Connection>,
     checkpoints: Checkpoints,
     path: PathBuf,
     options: SqliteOptions,
-    /// Let go of after the connection.
+    /// Released after the connection is closed.
     _lock: ProcessLock,
 }
 
-impl Held {
-    fn serve(mut self, mut jobs: mpsc::Receiver<Job>) -> rusqlite::Result<()> {
-        while let Some(job) = jobs.blocking_recv() {
-            job(&mut self);
+impl WriterThread {
+    fn serve(mut self, mut messages: mpsc::Receiver<Message>) -> rusqlite::Result<()> {
+        while let Some(message) = messages.blocking_recv() {
+            match message {
+                Message::Job(job) => job(&mut self),
+                Message::Close => messages.close(),
+            }
             if let Some(connection) = &self.connection {
                 self.checkpoints.after_commit(connection);
             }
@@ -151,11 +150,14 @@ impl Held {
 
     fn open(&self) -> Result<Connection, StoreError> {
         let opened = self.options.open_writer(&self.path);
-        opened.map_err(|error| failed(&format!("opening {}", self.path.display()), &error))
+        opened.map_err(|error| {
+            let doing = format!("opening {}", self.path.display());
+            StoreError::new(codes::of(&error, At::Statement), doing, error)
+        })
     }
 }
 
-/// Whether the connection itself is no cause of the error.
+/// Returns whether the error, if any, leaves the connection usable.
 fn is_sound(error: Option<ApplyFailure>) -> bool {
     match error {
         None | Some(ApplyFailure::Moved | ApplyFailure::Content | ApplyFailure::NotApplied) => true,
@@ -163,36 +165,7 @@ fn is_sound(error: Option<ApplyFailure>) -> bool {
     }
 }
 
-/// Whether no transaction is open any more.
+/// Returns whether no transaction is open, rolling back one that is.
 fn is_rolled_back(connection: &Connection) -> bool {
     connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok()
-}
-
-/// The database's clock.
-pub(super) fn clock(connection: &Connection) -> rusqlite::Result<i64> {
-    let sql = "SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000";
-    connection
-        .prepare_cached(sql)?
-        .query_row([], |row| row.get(0))
-}
-
-/// Runs a statement that is a transaction of its own, and gives the cell that it returns, if it does.
-pub(super) fn only_cell<T: FromSql>(
-    connection: &Connection,
-    sql: &str,
-    values: impl Params,
-) -> rusqlite::Result<Option<T>> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(values)?;
-    let mut cell = None;
-    // To the end: only there the statement commits.
-    while let Some(row) = rows.next()? {
-        cell = Some(row.get(0)?);
-    }
-    Ok(cell)
-}
-
-/// An error somewhere in a job; where is not known.
-fn failed(doing: &str, error: &rusqlite::Error) -> StoreError {
-    StoreError::new(failure::of(error, At::Commit), doing, error.to_string())
 }

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use tercet_core::{
     id::TxId,
     model::{
-        Action, ActionSpec, ActionStatus, Begun, Cause, Decision, Driver, Live, Mode, Outcome,
-        Owner, Phase, RetryPolicy, Transaction, TxSpec,
+        Action, ActionSpec, ActionState, ActionStatus, Begun, Cause, Decider, Decision, Live, Mode,
+        Outcome, Owner, Phase, RetryPolicy, Transaction, TxSpec,
     },
-    row::{ActionInfoRow, TxRow},
+    row::{ActionRow, TxRow},
     time::Timestamp,
-    write::{ActionInsert, ActionRow, ActionWrite, ApplyFailure, Fence, Head, Write},
+    write::{ActionWrite, ApplyFailure, Fence, Head, NewAction, Write},
 };
 use tercet_store::{Store, StoreError};
 
@@ -36,7 +36,7 @@ pub fn owner() -> Owner {
     }
 }
 
-/// What a transaction that was just begun looks like: two TCC actions.
+/// A transaction of two TCC actions that was just begun.
 pub fn transaction(millis: u64) -> Transaction {
     let actions = vec![
         action("points", "points-service"),
@@ -53,7 +53,7 @@ pub fn with_actions(millis: u64, actions: Vec<Action>) -> Transaction {
             business_type: "points_for_coupon".into(),
             business_id: format!("order-{millis}").into(),
             unique_business: false,
-            driver: Driver::Coordinator,
+            decider: Decider::Coordinator,
             check_back: None,
             ext: BTreeMap::new(),
             begun: actions.iter().map(begun).collect(),
@@ -92,13 +92,15 @@ pub fn action(name: &str, participant: &str) -> Action {
             retry: RetryPolicy::default(),
             ext: BTreeMap::new(),
         }),
-        status: ActionStatus::Init,
-        result: Bytes::new(),
-        retry_count: 0,
-        last_error: String::new(),
-        attempts: Vec::new(),
-        version: 1,
-        finished_at: None,
+        state: ActionState {
+            status: ActionStatus::Init,
+            result: Bytes::new(),
+            retry_count: 0,
+            last_error: String::new(),
+            attempts: Vec::new(),
+            version: 1,
+            finished_at: None,
+        },
         live: Live::new(),
     }
 }
@@ -157,9 +159,9 @@ pub fn finished(before: &Transaction) -> Transaction {
         ..before.clone()
     };
     for action in &mut after.actions {
-        action.status = status;
-        action.version += 1;
-        action.finished_at = Some(finished_at);
+        action.state.status = status;
+        action.state.version += 1;
+        action.state.finished_at = Some(finished_at);
     }
     after
 }
@@ -176,9 +178,9 @@ pub fn parked(before: &Transaction) -> Transaction {
         ..before.clone()
     };
     if let Some(action) = after.actions.first_mut() {
-        action.status = ActionStatus::Failed;
-        action.last_error = "the account is closed".into();
-        action.version += 1;
+        action.state.status = ActionStatus::Failed;
+        action.state.last_error = "the account is closed".into();
+        action.state.version += 1;
     }
     after
 }
@@ -187,7 +189,7 @@ pub fn parked(before: &Transaction) -> Transaction {
 pub fn at_once(mut tx: Transaction) -> Transaction {
     tx.version = 1;
     for action in &mut tx.actions {
-        action.version = 1;
+        action.state.version = 1;
     }
     tx
 }
@@ -213,10 +215,10 @@ pub fn change(before: &Transaction, after: &Transaction) -> Write {
     for (place, action) in after.actions.iter().enumerate() {
         match before.actions.get(place) {
             None => actions.push(new_action(after, place, action)),
-            Some(old) if old.version != action.version => actions.push(ActionWrite {
+            Some(old) if old.state.version != action.state.version => actions.push(ActionWrite {
                 name: Arc::clone(&action.spec.name),
                 insert: None,
-                row: row(action),
+                state: action.state.clone(),
             }),
             Some(_) => {}
         }
@@ -234,12 +236,12 @@ pub fn change(before: &Transaction, after: &Transaction) -> Write {
 fn new_action(tx: &Transaction, place: usize, action: &Action) -> ActionWrite {
     ActionWrite {
         name: Arc::clone(&action.spec.name),
-        insert: Some(ActionInsert {
+        insert: Some(NewAction {
             position: place as u32,
             spec: Arc::clone(&action.spec),
             create_time: tx.spec.create_time,
         }),
-        row: row(action),
+        state: action.state.clone(),
     }
 }
 
@@ -251,18 +253,6 @@ fn head(tx: &Transaction) -> Head {
         owner: tx.owner.clone(),
         waiting_for: tx.waiting_for.clone(),
         next_attempt_at: tx.next_attempt_at,
-    }
-}
-
-fn row(action: &Action) -> ActionRow {
-    ActionRow {
-        status: action.status,
-        result: action.result.clone(),
-        retry_count: action.retry_count,
-        last_error: action.last_error.clone(),
-        attempts: action.attempts.clone(),
-        version: action.version,
-        finished_at: action.finished_at,
     }
 }
 
@@ -284,17 +274,11 @@ pub fn tx_row(tx: &Transaction) -> TxRow {
 }
 
 /// The rows of `action_info` that the database must show.
-pub fn action_rows(tx: &Transaction) -> Vec<ActionInfoRow> {
-    let row = |action: &Action| ActionInfoRow {
+pub fn action_rows(tx: &Transaction) -> Vec<ActionRow> {
+    let row = |action: &Action| ActionRow {
         spec: (*action.spec).clone(),
         create_time: tx.spec.create_time,
-        status: action.status,
-        result: action.result.clone(),
-        retry_count: action.retry_count,
-        last_error: action.last_error.clone(),
-        attempts: action.attempts.clone(),
-        version: action.version,
-        finished_at: action.finished_at,
+        state: action.state.clone(),
     };
     tx.actions.iter().map(row).collect()
 }
@@ -321,7 +305,7 @@ pub async fn load_one(store: &dyn Store, id: TxId) -> Option<Transaction> {
     loaded.pop().map(|loaded| loaded.unwrap())
 }
 
-/// Has the store apply the batch.
+/// Applies the batch.
 pub async fn apply(store: &dyn Store, batch: &[Write]) -> Result<(), StoreError> {
     store.apply(Arc::new(batch.to_vec())).await
 }

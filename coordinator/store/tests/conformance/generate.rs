@@ -7,7 +7,7 @@ use proptest::{collection, option, prelude::*, sample::select};
 use tercet_core::{
     limits,
     model::{
-        Action, ActionStatus, Attempt, AttemptOutcome, Cause, CheckBack, Decision, Driver, Ext,
+        Action, ActionStatus, Attempt, AttemptOutcome, Cause, CheckBack, Decider, Decision, Ext,
         Mode, Name, Operation, Outcome, Owner, Phase, RetryPolicy, Transaction,
     },
     time::Timestamp,
@@ -224,8 +224,9 @@ fn action(phase: &Phase) -> impl Strategy<Value = Action> + use<> {
         spec.already_tried = already_tried;
         spec.retry = retry;
         spec.ext = ext;
-        (action.status, action.result, action.retry_count) = (row.0, row.1, row.2);
-        (action.last_error, action.attempts, action.finished_at) = (row.3, row.4, row.5);
+        let state = &mut action.state;
+        (state.status, state.result, state.retry_count) = (row.0, row.1, row.2);
+        (state.last_error, state.attempts, state.finished_at) = (row.3, row.4, row.5);
         action
     })
 }
@@ -238,7 +239,7 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
             name(),
             name(),
             any::<bool>(),
-            select(Driver::ALL),
+            select(Decider::ALL),
             option::of(check_back()),
             ext(),
         );
@@ -255,11 +256,11 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
             tx_spec.business_type = spec.0;
             tx_spec.business_id = spec.1;
             tx_spec.unique_business = spec.2;
-            tx_spec.driver = spec.3;
+            tx_spec.decider = spec.3;
             tx_spec.check_back = spec.4;
             tx_spec.ext = spec.5;
             (tx_spec.create_time, tx_spec.deadline) = (times.0, times.1);
-            tx.next_attempt_at = (!phase.is_settled()).then_some(times.2);
+            tx.next_attempt_at = (!phase.is_over()).then_some(times.2);
             if let Phase::AskingBack { next } = &phase {
                 tx.next_attempt_at = Some(*next);
                 let asked = tx_spec.check_back.get_or_insert_with(|| CheckBack {
@@ -329,7 +330,7 @@ pub fn steps(after: &Transaction) -> (Transaction, Transaction) {
             spec: Arc::clone(&old.spec),
             ..untouched
         };
-        new.version = 2;
+        new.state.version = 2;
     }
     (before, after)
 }

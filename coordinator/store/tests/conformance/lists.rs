@@ -107,20 +107,17 @@ fn one_of_each() -> Vec<Transaction> {
 }
 
 pub async fn a_list_filters<D: Database>(database: &mut D) {
-    use BizStatus as B;
-    use TxStatus as S;
-
     let store = database.store();
     let txs = one_of_each();
     begin_all(store, &txs).await;
     for tx in &txs {
         assert_stands(store, tx).await;
     }
-    let statuses = |statuses: &[S]| ListQuery {
+    let statuses = |statuses: &[TxStatus]| ListQuery {
         statuses: statuses.to_vec(),
         ..page(100)
     };
-    let decisions = |decisions: &[B]| ListQuery {
+    let decisions = |decisions: &[BizStatus]| ListQuery {
         biz_statuses: decisions.to_vec(),
         ..page(100)
     };
@@ -143,14 +140,20 @@ pub async fn a_list_filters<D: Database>(database: &mut D) {
         ..page(100)
     };
     let table: Vec<(ListQuery, &[u64])> = vec![
-        (statuses(&[S::ProcessWaiting]), &[7, 1, 0]),
-        (statuses(&[S::Processing]), &[3, 2]),
-        (statuses(&[S::Success]), &[5, 4]),
-        (statuses(&[S::Failure]), &[6]),
-        (statuses(&[S::Success, S::Failure]), &[6, 5, 4]),
-        (decisions(&[B::Unknown]), &[1]),
-        (decisions(&[B::Init, B::Unknown]), &[7, 1, 0]),
-        (decisions(&[B::Failure]), &[5, 3]),
+        (statuses(&[TxStatus::ProcessWaiting]), &[7, 1, 0]),
+        (statuses(&[TxStatus::Processing]), &[3, 2]),
+        (statuses(&[TxStatus::Success]), &[5, 4]),
+        (statuses(&[TxStatus::Failure]), &[6]),
+        (
+            statuses(&[TxStatus::Success, TxStatus::Failure]),
+            &[6, 5, 4],
+        ),
+        (decisions(&[BizStatus::Unknown]), &[1]),
+        (
+            decisions(&[BizStatus::Init, BizStatus::Unknown]),
+            &[7, 1, 0],
+        ),
+        (decisions(&[BizStatus::Failure]), &[5, 3]),
         (business(Some("newsletter"), None), &[7]),
         (business(Some("NEWSLETTER"), None), &[]),
         (business(Some("points_for_coupon"), Some("order-4")), &[4]),
@@ -175,7 +178,7 @@ pub async fn a_list_filters<D: Database>(database: &mut D) {
         participant: Some("coupon-service".into()),
         before: Some(id(6)),
         limit: 2,
-        ..decisions(&[B::Failure])
+        ..decisions(&[BizStatus::Failure])
     };
     assert_eq!(ids(store, &both).await, [id(5), id(3)]);
 }

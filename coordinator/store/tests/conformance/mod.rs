@@ -1,4 +1,4 @@
-//! What every store must do, written against the trait. A database brings a [`Database`] and one line of
+//! The properties of every store, tested through the trait. A database brings a [`Database`] and one line of
 //! [`conformance!`](crate::conformance); nothing here names one.
 
 pub mod fixture;
@@ -81,6 +81,8 @@ macro_rules! conformance {
                 a_lease_is_renewed_until_a_later_start,
                 an_ended_lease_is_over,
                 participants_are_replaced,
+                a_paused_participant_stays_paused,
+                versions_of_participants_are_counted,
             }
         }
     };

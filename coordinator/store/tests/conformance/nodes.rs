@@ -1,4 +1,4 @@
-//! Leases, epochs and participants.
+//! Epochs, leases and participants.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub async fn a_lease_is_renewed_until_a_later_start<D: Database>(database: &mut 
     let store = database.store();
     let first = store.start_node("a", "", LEASE).await.unwrap();
     let Renewal::Renewed(now) = store.renew(&first.owner, LEASE).await.unwrap() else {
-        panic!("nobody else has started");
+        panic!("no other incarnation has started");
     };
     assert!(now >= first.now);
 
@@ -67,7 +67,7 @@ pub async fn an_ended_lease_is_over<D: Database>(database: &mut D) {
     let store = database.store();
     let first = store.start_node("a", "", LEASE).await.unwrap();
     store.end_node(&first.owner).await.unwrap();
-    // Its epoch stays: what it wrote is told apart from what a later incarnation writes.
+    // Its epoch stays, so that its writes differ from those of a later incarnation.
     let second = store.start_node("a", "", LEASE).await.unwrap();
     assert_eq!(second.owner.epoch, 2);
     // The end of an earlier incarnation comes late and changes nothing.
@@ -87,6 +87,7 @@ pub async fn participants_are_replaced<D: Database>(database: &mut D) {
         address: "http://127.0.0.1:7001".into(),
         methods: r#"{"exchange":{"try":"/points.v1.Points/Freeze"}}"#.into(),
         policy: r#"{"concurrency":8}"#.into(),
+        paused: false,
         version: 1,
     };
     assert_eq!(store.put_participant(&row).await.unwrap(), 1);
@@ -103,4 +104,64 @@ pub async fn participants_are_replaced<D: Database>(database: &mut D) {
 
     database.restart().await;
     assert_eq!(database.store().participants().await.unwrap(), [upper, row]);
+}
+
+/// An operator's pause outlives every registration; a new participant starts as its row says.
+pub async fn a_paused_participant_stays_paused<D: Database>(database: &mut D) {
+    let row = |participant: &str, paused| ParticipantRow {
+        participant: participant.into(),
+        protocol: "ATTACH".into(),
+        address: String::new(),
+        methods: "{}".into(),
+        policy: "{}".into(),
+        paused,
+        version: 1,
+    };
+    let store = database.store();
+    for row in [
+        row("coupons", true),
+        row("points", false),
+        row("POINTS", false),
+    ] {
+        assert_eq!(store.put_participant(&row).await.unwrap(), 1);
+    }
+    database
+        .tamper("UPDATE participant_info SET paused = 1 WHERE participant = 'points'")
+        .await;
+    let store = database.store();
+    for (participant, paused) in [("coupons", false), ("points", false), ("POINTS", true)] {
+        let again = store.put_participant(&row(participant, paused)).await;
+        assert_eq!(again.unwrap(), 2);
+    }
+    database.restart().await;
+    let known = database.store().participants().await.unwrap();
+    let known: Vec<(&str, bool, u32)> = known
+        .iter()
+        .map(|row| (&*row.participant, row.paused, row.version))
+        .collect();
+    let expected = [
+        ("POINTS", false, 2),
+        ("coupons", true, 2),
+        ("points", true, 2),
+    ];
+    assert_eq!(known, expected);
+}
+
+/// The store counts a participant's versions, whatever a caller's row says.
+pub async fn versions_of_participants_are_counted<D: Database>(database: &mut D) {
+    let store = database.store();
+    let row = ParticipantRow {
+        participant: "points".into(),
+        protocol: "ATTACH".into(),
+        address: String::new(),
+        methods: "{}".into(),
+        policy: "{}".into(),
+        paused: false,
+        version: 7,
+    };
+    for version in 1..4 {
+        assert_eq!(store.put_participant(&row).await.unwrap(), version);
+    }
+    let known = store.participants().await.unwrap();
+    assert_eq!(known, [ParticipantRow { version: 3, ..row }]);
 }

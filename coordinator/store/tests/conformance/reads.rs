@@ -1,4 +1,4 @@
-//! Loads, due rows, what stands, and rows that no write can have left.
+//! Loads, due rows, rows that writes meet, and rows that no write can have left.
 
 use std::sync::{
     Arc,
@@ -66,9 +66,9 @@ pub async fn the_largest_transaction_is_read_back<D: Database>(database: &mut D)
             spec.handler = name(n).into();
             spec.payload = Bytes::from(vec![n as u8; limits::PAYLOAD_BYTES]);
             spec.after = (0..n).map(|before| name(before).into()).collect();
-            action.result = Bytes::from(vec![0xff; limits::RESULT_BYTES]);
-            action.last_error = "\u{10FFFF}".repeat(limits::REASON_BYTES / 4);
-            action.status = tercet_core::model::ActionStatus::Tried;
+            action.state.result = Bytes::from(vec![0xff; limits::RESULT_BYTES]);
+            action.state.last_error = "\u{10FFFF}".repeat(limits::REASON_BYTES / 4);
+            action.state.status = tercet_core::model::ActionStatus::Tried;
             action
         })
         .collect();
@@ -345,6 +345,8 @@ pub async fn illegal_rows_are_named<D: Database>(database: &mut D) {
         let illegal = loaded[0].as_ref().expect_err(sql);
         assert_eq!(illegal.id, tx.id());
         assert!(illegal.what.contains(named), "{sql}: {illegal}");
+        let is_action = sql.starts_with("UPDATE action_info");
+        assert_eq!(illegal.what.starts_with("action "), is_action, "{illegal}");
         assert!(loaded[1].is_ok(), "{sql}");
         let viewed = database.store().view(tx.id()).await.unwrap().unwrap();
         assert_eq!(viewed.as_ref().expect_err(sql), illegal);
@@ -383,12 +385,12 @@ pub async fn readers_see_whole_commits<D: Database>(database: &mut D) {
             let mut after = txs.clone();
             for tx in &mut after {
                 tx.version += 1;
-                tx.actions[1].version += 1;
-                tx.actions[1].last_error = format!("error {}", tx.version);
+                tx.actions[1].state.version += 1;
+                tx.actions[1].state.last_error = format!("error {}", tx.version);
             }
             let batch: Vec<Write> = txs.iter().zip(&after).map(|(b, a)| change(b, a)).collect();
             apply(store, &batch).await.unwrap();
-            // What was acknowledged is seen by the next read.
+            // The next read sees every acknowledged write.
             let one = load_one(store, ids[7]).await.unwrap();
             assert_eq!(one.version, after[7].version);
             txs = after;

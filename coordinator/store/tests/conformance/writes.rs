@@ -53,7 +53,7 @@ pub async fn a_unique_business_is_begun_once<D: Database>(database: &mut D) {
     assert_absent(store, id(1)).await;
     assert_stands(store, &first).await;
 
-    // Another one, and the same business where nobody asked for uniqueness.
+    // Another one, and the same business where uniqueness was not asked for.
     begin_all(store, &[unique(2, "order-2")]).await;
     let plain = respec(transaction(3), |spec| spec.business_id = "order-1".into());
     let plain_again = respec(transaction(4), |spec| spec.business_id = "order-1".into());
@@ -122,11 +122,12 @@ pub async fn one_moved_write_undoes_its_batch<D: Database>(database: &mut D) {
     let old: Vec<Transaction> = (0..3).map(transaction).collect();
     begin_all(store, &old).await;
     let new: Vec<Transaction> = old.iter().map(|tx| decided(tx, failure())).collect();
-    // The middle one is decided already, by somebody else.
+    // The middle one is decided already, by another write.
     apply(store, &[change(&old[1], &new[1])]).await.unwrap();
     let stranger = transaction(3);
     let entry = OperatorEntry {
         at: at(5),
+        who: "local".into(),
         command: "decide FAILURE".into(),
         reason: "asked for".into(),
         before: "PROCESS_WAITING INIT".into(),
@@ -216,7 +217,7 @@ pub async fn an_action_of_another_version_is_named<D: Database>(database: &mut D
     let mut gone = end.clone();
     gone.actions[1].name = "COUPON".into();
     let mut skipped = end.clone();
-    skipped.actions[1].row.version = 3;
+    skipped.actions[1].state.version = 3;
     for (write, named) in [(gone, "COUPON"), (skipped, "coupon")] {
         let error = apply(store, &[write]).await.unwrap_err();
         assert_eq!(error.kind, ApplyFailure::Content, "{error}");
@@ -237,7 +238,7 @@ pub async fn a_write_that_skips_a_version_is_refused<D: Database>(database: &mut
     let mut second = begin(&transaction(1));
     second.head.version = 2;
     let mut again = begin(&transaction(1));
-    again.actions[0].row.version = 2;
+    again.actions[0].state.version = 2;
     for write in [jump, second, again] {
         let error = apply(store, &[write]).await.unwrap_err();
         assert_eq!(error.kind, ApplyFailure::Content, "{error}");
@@ -321,6 +322,7 @@ pub async fn operators_commands_are_kept<D: Database>(database: &mut D) {
     for n in 0..25 {
         let entry = OperatorEntry {
             at: at(100 + n),
+            who: format!("O'Brien {}", n % 3).into(),
             command: format!("retry {n}"),
             reason: "the account is open again; 'quoted' \u{1F642}".into(),
             before: "FAILURE FAILURE".into(),
@@ -338,7 +340,7 @@ pub async fn operators_commands_are_kept<D: Database>(database: &mut D) {
     assert_eq!(view.tx.version, tx.version);
 }
 
-/// Whoever drops a call does not know what became of it; the next call does.
+/// A dropped call is applied whole or not at all, and the next call sees which.
 pub async fn a_dropped_call_leaves_nothing_half_done<D: Database>(database: &mut D) {
     let store = database.store();
     for round in 0..20 {
@@ -347,7 +349,7 @@ pub async fn a_dropped_call_leaves_nothing_half_done<D: Database>(database: &mut
         let batch: Vec<Write> = begun.iter().map(begin).collect();
         let patience = Duration::from_micros(round * 150);
         let dropped = tokio::time::timeout(patience, apply(store, &batch)).await;
-        // The same again waits for whatever the dropped call still holds.
+        // The same batch again waits for any lock that the dropped call still holds.
         match apply(store, &batch).await {
             Ok(()) => assert!(!matches!(dropped, Ok(Ok(()))), "it was begun twice"),
             Err(error) => assert_eq!(error.kind, ApplyFailure::Moved, "{error}"),
@@ -380,6 +382,6 @@ pub async fn racing_changes_have_one_winner<D: Database>(database: &mut D) {
         stands
             .actions
             .iter()
-            .all(|action| action.status != ActionStatus::Confirmed)
+            .all(|action| action.state.status != ActionStatus::Confirmed)
     );
 }

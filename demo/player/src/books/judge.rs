@@ -9,7 +9,7 @@ use tercet_proto::v1::{ActionView, BizStatus, Transaction, TxStatus};
 
 use super::{Evidence, ending};
 use crate::args::Mode;
-use crate::event::Answer;
+use crate::event::OrderAnswer;
 use crate::orders::Order;
 use crate::{COUPON_ACTION, POINTS_ACTION};
 
@@ -160,11 +160,13 @@ impl<'a> Books<'a> {
         let line = order.line;
         match self.evidence.answers.get(&line) {
             None => Some(format!("line {line} was not answered")),
-            Some(Answer::Failed { error }) => Some(format!("line {line} was answered: {error}")),
-            Some(Answer::Decided { tx_id, .. }) if *tx_id != tx.tx_id => {
+            Some(OrderAnswer::Failed { error }) => {
+                Some(format!("line {line} was answered: {error}"))
+            }
+            Some(OrderAnswer::Decided { tx_id, .. }) if *tx_id != tx.tx_id => {
                 Some(format!("line {line} was answered with transaction {tx_id}"))
             }
-            Some(Answer::Decided { committed, .. }) => {
+            Some(OrderAnswer::Decided { committed, .. }) => {
                 let stands = tx.biz_status() == BizStatus::Success;
                 (*committed != stands).then(|| {
                     let words = |committed| {

@@ -16,7 +16,7 @@ use tercet_proto::v1::{BizStatus, CauseKind, Transaction, TxStatus};
 use judge::{Books, points_request};
 
 use crate::args::Mode;
-use crate::event::Answer;
+use crate::event::OrderAnswer;
 use crate::orders::{Order, Orders};
 use crate::seeds::Seeds;
 
@@ -36,7 +36,7 @@ pub(crate) struct Evidence {
     /// From the coupons service.
     pub coupons_ledger: Vec<coupons::Entry>,
     /// The answers to the initiator, by the order's line.
-    pub answers: BTreeMap<usize, Answer>,
+    pub answers: BTreeMap<usize, OrderAnswer>,
 }
 
 /// The end of an order.

@@ -9,7 +9,7 @@ use tercet_proto::v1::{Action, ActionView, BizStatus, Transaction, TxStatus};
 
 use super::{Evidence, Sheet};
 use crate::args::Mode;
-use crate::event::Answer;
+use crate::event::OrderAnswer;
 use crate::orders::Orders;
 use crate::seeds::Seeds;
 use crate::{COUPON_ACTION, POINTS_ACTION};
@@ -77,8 +77,8 @@ fn handed(tx_id: &str, kind: coupons::Kind) -> coupons::Entry {
     }
 }
 
-fn decided(tx_id: &str, committed: bool) -> Answer {
-    Answer::Decided {
+fn decided(tx_id: &str, committed: bool) -> OrderAnswer {
+    OrderAnswer::Decided {
         tx_id: tx_id.to_owned(),
         committed,
         repeated: false,
@@ -86,7 +86,7 @@ fn decided(tx_id: &str, committed: bool) -> Answer {
 }
 
 fn right() -> Evidence {
-    use coupons::Kind::{Issue, Release as PutBack, Reserve};
+    use coupons::Kind::{Issue, Reserve};
     use points::Kind::{Freeze, Release, Spend};
     Evidence {
         transactions: vec![
@@ -125,7 +125,7 @@ fn right() -> Evidence {
             handed("t-1", Reserve),
             handed("t-1", Issue),
             handed("t-2", Reserve),
-            handed("t-2", PutBack),
+            handed("t-2", coupons::Kind::Release),
         ],
         answers: [
             (2, decided("t-1", true)),

@@ -1,21 +1,21 @@
-//! The initiator's own row, `(tx_id, "")`: one truth about its local transaction.
+//! The initiator's own row, `(tx_id, "")`: the one truth about its local transaction.
 //!
 //! An initiator that commits something of its own inserts the row as SUCCESS in that same local
 //! transaction. Its check-back inserts it as FAILURE. The key lets only one of them in.
 
 use tercet_mutation::broken;
 
-/// What the initiator's row says.
+/// The content of the initiator's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Truth {
     /// The initiator's local transaction committed.
     Success,
-    /// It did not, and never will.
+    /// The local transaction did not commit, and never will.
     Failure,
 }
 
 impl Truth {
-    /// The word that is stored.
+    /// Returns the stored word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "SUCCESS",
@@ -23,7 +23,7 @@ impl Truth {
         }
     }
 
-    /// What a stored word means; nothing for any other word.
+    /// Reads a stored word; returns `None` for any other word.
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Success, Self::Failure]
             .into_iter()
@@ -31,19 +31,20 @@ impl Truth {
     }
 }
 
-/// What a check-back does.
+/// The action that a check-back takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckBack {
-    /// Insert the row as FAILURE; answer FAILURE if it goes in, otherwise ask again with the row.
+    /// Insert the row as FAILURE. If it is inserted, answer FAILURE, otherwise decide again with the
+    /// row that is there.
     InsertFailure,
     /// Answer this.
     Answer(Truth),
-    /// Nobody can say: the row may have been removed. Answer UNKNOWN.
+    /// The row may have been removed: answer UNKNOWN.
     Expired,
 }
 
-/// What a check-back that finds `row` does. `expired`: the transaction was begun so long ago that
-/// its row may have been removed, see [`expired`](crate::expired).
+/// Decides what a check-back that finds `row` does. `expired` is set if the transaction was begun so
+/// long ago that its row may have been removed, see [`expired`](crate::expired).
 pub fn decide_check_back(row: Option<Truth>, expired: bool) -> CheckBack {
     match row {
         None if expired => CheckBack::Expired,

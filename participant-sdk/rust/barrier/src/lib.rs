@@ -1,10 +1,10 @@
-//! The barrier's decision, pure: what one operation of one action does, given the row that an
-//! earlier operation left in the participant's own database.
+//! The barrier's decision, pure: maps an operation of an action, and the row that an earlier operation
+//! left in the participant's own database, to the verdict about it.
 //!
 //! The row of `(tx_id, action)` is written in the same local transaction as the business effect.
-//! [`decide`] says what to do with an operation that arrives, [`after_run`] what is stored once the
-//! participant's code has answered. Both do no I/O and read no clock, so that the SDK's databases and
-//! the simulation share them.
+//! [`decide`] judges an operation that arrives, [`after_run`] determines what is stored once the
+//! participant's code has returned. Neither does I/O nor reads a clock, so that the SDK's databases
+//! and the simulation share them.
 //!
 //! | arrives | row absent | TRIED | CONFIRMED | CANCELLED | REJECTED |
 //! |---|---|---|---|---|---|
@@ -12,8 +12,11 @@
 //! | CONFIRM | REJECTED: nothing was tried (DELIVER: run it, CONFIRMED) | run it, CONFIRMED | OK | REJECTED: already cancelled | REJECTED |
 //! | CANCEL | OK, row CANCELLED: an empty cancel that fences a late Try | run it, CANCELLED | REJECTED: already confirmed | OK | OK |
 //!
-//! A row TRYING is left by an action with an effect outside the database, before its code runs for
-//! the first time: TRY and CANCEL run the code, which must be idempotent.
+//! An action with an effect outside the database leaves a row TRYING before its code runs for the
+//! first time. On such a row TRY and CANCEL run the code, which must be idempotent.
+//!
+//! The same table as calls and answers, for SDKs in every language, is
+//! `participant-sdk/conformance/barrier.json`.
 
 pub mod initiator;
 
@@ -21,10 +24,11 @@ use std::time::Duration;
 
 use tercet_mutation::broken;
 
-/// How long a final row is kept before it may be removed, unless the participant says otherwise.
+/// The time for which a final row is kept before it may be removed, unless the participant configures
+/// another one.
 pub const DEFAULT_RETENTION: Duration = Duration::from_hours(30 * 24);
 
-/// What phase one does and which calls phase two makes.
+/// An action's mode: the work of phase one, and the calls of phase two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Try freezes, Confirm uses what was frozen, Cancel gives it back.
@@ -35,7 +39,7 @@ pub enum Mode {
     Deliver,
 }
 
-/// What a participant is asked to do.
+/// The operation that a call asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Phase one.
@@ -46,7 +50,7 @@ pub enum Operation {
     Cancel,
 }
 
-/// How far the action is, as its row says.
+/// The progress of an action, as stored in its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RowState {
     /// The code of an action with an effect outside the database may have run; its outcome is unknown.
@@ -71,7 +75,7 @@ impl RowState {
         Self::Rejected,
     ];
 
-    /// The word that is stored, for a person with a SQL prompt.
+    /// Returns the stored word, which a person can read at a SQL prompt.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Trying => "TRYING",
@@ -82,7 +86,7 @@ impl RowState {
         }
     }
 
-    /// The state that a stored word means; nothing for any other word.
+    /// Reads a stored word; returns `None` for any other word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
@@ -91,16 +95,16 @@ impl RowState {
 /// One row of the barrier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// How far the action is.
+    /// The progress of the action.
     pub state: RowState,
-    /// What its Try returned.
+    /// The bytes that its Try returned.
     pub result: Vec<u8>,
-    /// Why its Try was refused; empty unless the state is REJECTED.
+    /// The reason for which its Try was refused; empty unless the state is REJECTED.
     pub rejection: String,
 }
 
 impl Row {
-    /// A row in `state` with neither result nor rejection.
+    /// Makes a row in `state` with neither result nor rejection.
     pub fn new(state: RowState) -> Self {
         Self {
             state,
@@ -110,53 +114,53 @@ impl Row {
     }
 }
 
-/// What an operation came to.
+/// The result of a call: the answer that the participant gives to the coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Done; a Try's result, empty for Confirm and Cancel.
+pub enum CallAnswer {
+    /// Done, with a Try's result; empty for Confirm and Cancel.
     Done(Vec<u8>),
-    /// Definitely not, with the reason: no effect, not now, not earlier, and never later.
+    /// Definitely not done, with the reason: no effect now, none of an earlier call, none later.
     Rejected(String),
-    /// Nobody can say, with the error: it is asked again.
+    /// Neither is certain, with the error: the call is made again.
     Unknown(String),
 }
 
-impl Outcome {
-    /// Done, without a result.
+impl CallAnswer {
+    /// Makes a result that is done, without bytes.
     pub fn done() -> Self {
         Self::Done(Vec::new())
     }
 }
 
-/// One operation that arrives.
+/// An operation that arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// The action's mode.
     pub mode: Mode,
-    /// What to do.
+    /// The operation.
     pub operation: Operation,
-    /// Whether the action has an effect outside the database, and so needs a row TRYING first.
+    /// Set if the action has an effect outside the database, and so needs a row TRYING first.
     pub external: bool,
-    /// Whether the transaction was begun so long ago that its row may have been removed: [`expired`].
+    /// Set if the transaction was begun so long ago that its row may have been removed: [`expired`].
     pub expired: bool,
 }
 
-/// Whether a row of a transaction begun at `begun_ms` may have been removed by `now_ms`, when rows
-/// are kept for `retention` after they became final. Both times are milliseconds since 1970; the
+/// Returns true if a row of a transaction begun at `begun_ms` may have been removed by `now_ms`, when
+/// rows are kept for `retention` after they became final. Both times are milliseconds since 1970; the
 /// first is in the transaction's id, a `UUIDv7`.
 pub fn expired(begun_ms: u64, now_ms: u64, retention: Duration) -> bool {
     u128::from(now_ms.saturating_sub(begun_ms)) >= retention.as_millis()
 }
 
-/// What to do with an operation.
+/// The barrier's verdict about an operation that arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Run the code; if it is done, the row is `then`. See [`after_run`].
+    /// Run the code; if it succeeds, the row becomes `then`. See [`after_run`].
     Run {
-        /// The row's state if the code is done.
+        /// The row's state if the code succeeds.
         then: RowState,
     },
-    /// Commit a row TRYING, then ask again.
+    /// Commit a row TRYING, then decide again.
     Announce,
     /// Nothing was done, so nothing is undone: answer done and leave a row that fences a late Try.
     Empty {
@@ -164,10 +168,10 @@ pub enum Verdict {
         leave: RowState,
     },
     /// Answer this, change nothing.
-    Answer(Outcome),
+    Answer(CallAnswer),
 }
 
-/// What to do with an operation that finds `row`.
+/// Decides what to do with an operation that finds `row`.
 pub fn decide(arrival: Arrival, row: Option<&Row>) -> Verdict {
     if let Some(error) = never_called(arrival.mode, arrival.operation) {
         return unknown(error);
@@ -182,7 +186,7 @@ pub fn decide(arrival: Arrival, row: Option<&Row>) -> Verdict {
     }
 }
 
-/// The operations that a mode does not have.
+/// Returns an error for an operation that the mode does not have.
 fn never_called(mode: Mode, operation: Operation) -> Option<&'static str> {
     match (mode, operation) {
         (Mode::Deliver, Operation::Try) => Some("an action in mode DELIVER has no Try"),
@@ -198,7 +202,7 @@ fn decide_absent(arrival: Arrival) -> Verdict {
     if arrival.expired {
         return unknown(
             "the transaction was begun longer ago than barrier rows are kept: its row may have been \
-             removed, so that nobody can say what was done",
+             removed, and its outcome cannot be determined",
         );
     }
     match arrival.operation {
@@ -222,7 +226,9 @@ fn decide_try(row: &Row) -> Verdict {
         RowState::Trying => Verdict::Run {
             then: RowState::Tried,
         },
-        RowState::Tried | RowState::Confirmed => Verdict::Answer(Outcome::Done(row.result.clone())),
+        RowState::Tried | RowState::Confirmed => {
+            Verdict::Answer(CallAnswer::Done(row.result.clone()))
+        }
         RowState::Cancelled if broken("fence_skipped") => Verdict::Run {
             then: RowState::Tried,
         },
@@ -254,18 +260,18 @@ fn decide_cancel(state: RowState) -> Verdict {
 }
 
 fn done() -> Verdict {
-    Verdict::Answer(Outcome::done())
+    Verdict::Answer(CallAnswer::done())
 }
 
 fn rejected(reason: &str) -> Verdict {
-    Verdict::Answer(Outcome::Rejected(reason.to_owned()))
+    Verdict::Answer(CallAnswer::Rejected(reason.to_owned()))
 }
 
 fn unknown(error: &str) -> Verdict {
-    Verdict::Answer(Outcome::Unknown(error.to_owned()))
+    Verdict::Answer(CallAnswer::Unknown(error.to_owned()))
 }
 
-/// How the local transaction ends once the code has answered.
+/// The way in which the local transaction ends once the code has returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
     /// The row becomes this one and is committed together with the effect.
@@ -276,33 +282,33 @@ pub enum Stored {
     Nothing,
 }
 
-/// What is stored when the code that [`decide`] said to run answered `outcome`. `before` is the row
-/// that was found; a Confirm or Cancel keeps the result in it.
+/// Determines what is stored after the verdict [`Run`](Verdict::Run), when the code returned `result`.
+/// `before` is the row that was found; a Confirm or Cancel keeps the Try's result in it.
 ///
-/// Only a Try's business rejection is stored: it stands for ever. What the code of a Confirm or
-/// Cancel rejects may be put right by a person, so it must run again.
+/// Of rejections only a Try's is stored: it is final. A person may correct the cause for which a
+/// Confirm or Cancel was rejected, so the code must run again.
 pub fn after_run(
     operation: Operation,
     then: RowState,
     before: Option<&Row>,
-    outcome: &Outcome,
+    result: &CallAnswer,
 ) -> Stored {
-    match (operation, outcome) {
-        (_, Outcome::Unknown(_)) => Stored::Nothing,
-        (Operation::Try, Outcome::Done(result)) => Stored::WithEffect(Row {
-            result: result.clone(),
+    match (operation, result) {
+        (_, CallAnswer::Unknown(_)) => Stored::Nothing,
+        (Operation::Try, CallAnswer::Done(bytes)) => Stored::WithEffect(Row {
+            result: bytes.clone(),
             ..Row::new(then)
         }),
-        (_, Outcome::Done(_)) => Stored::WithEffect(Row {
+        (_, CallAnswer::Done(_)) => Stored::WithEffect(Row {
             result: before.map(|row| row.result.clone()).unwrap_or_default(),
             ..Row::new(then)
         }),
-        (Operation::Confirm | Operation::Cancel, Outcome::Rejected(_))
+        (Operation::Confirm | Operation::Cancel, CallAnswer::Rejected(_))
             if !broken("barrier_stores_phase_two_rejection") =>
         {
             Stored::Nothing
         }
-        (_, Outcome::Rejected(reason)) => Stored::WithoutEffect(Row {
+        (_, CallAnswer::Rejected(reason)) => Stored::WithoutEffect(Row {
             rejection: reason.clone(),
             ..Row::new(RowState::Rejected)
         }),

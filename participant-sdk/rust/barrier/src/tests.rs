@@ -1,7 +1,8 @@
 //! The table of the barrier, cell by cell.
 
 use super::{
-    Arrival, Mode, Operation, Outcome, Row, RowState, Stored, Verdict, after_run, decide, expired,
+    Arrival, CallAnswer, Mode, Operation, Row, RowState, Stored, Verdict, after_run, decide,
+    expired,
     initiator::{CheckBack, Truth, decide_check_back},
 };
 use std::time::Duration;
@@ -32,15 +33,15 @@ fn row(state: RowState) -> Row {
 }
 
 fn ok() -> Verdict {
-    Verdict::Answer(Outcome::done())
+    Verdict::Answer(CallAnswer::done())
 }
 
 fn stored() -> Verdict {
-    Verdict::Answer(Outcome::Done(b"frozen".to_vec()))
+    Verdict::Answer(CallAnswer::Done(b"frozen".to_vec()))
 }
 
 fn no(reason: &str) -> Verdict {
-    Verdict::Answer(Outcome::Rejected(reason.to_owned()))
+    Verdict::Answer(CallAnswer::Rejected(reason.to_owned()))
 }
 
 fn run(then: RowState) -> Verdict {
@@ -133,7 +134,7 @@ fn an_operation_that_a_mode_does_not_have_is_unknown() {
         {
             let verdict = decide(arrival(mode, operation), found.as_ref());
             assert!(
-                matches!(verdict, Verdict::Answer(Outcome::Unknown(_))),
+                matches!(verdict, Verdict::Answer(CallAnswer::Unknown(_))),
                 "{mode:?} {operation:?} on {found:?}: {verdict:?}"
             );
         }
@@ -174,7 +175,7 @@ fn without_a_row_an_expired_transaction_is_unknown_and_with_one_it_is_not() {
             };
             let verdict = decide(late, None);
             assert!(
-                matches!(verdict, Verdict::Answer(Outcome::Unknown(_))),
+                matches!(verdict, Verdict::Answer(CallAnswer::Unknown(_))),
                 "{mode:?} {operation:?}: {verdict:?}"
             );
             for state in RowState::ALL {
@@ -200,13 +201,16 @@ fn a_row_expires_after_its_retention() {
 }
 
 fn check_after_run() {
-    let rejected = Outcome::Rejected("short of points".to_owned());
-    let done = Outcome::Done(b"new".to_vec());
+    let rejected = CallAnswer::Rejected("short of points".to_owned());
+    let done = CallAnswer::Done(b"new".to_vec());
     let found = row(RowState::Tried);
     for operation in OPERATIONS {
         let then = RowState::Confirmed;
-        let stored = |outcome: &Outcome| after_run(operation, then, Some(&found), outcome);
-        assert_eq!(stored(&Outcome::Unknown("?".to_owned())), Stored::Nothing);
+        let stored = |outcome: &CallAnswer| after_run(operation, then, Some(&found), outcome);
+        assert_eq!(
+            stored(&CallAnswer::Unknown("?".to_owned())),
+            Stored::Nothing
+        );
         let result = if operation == Operation::Try {
             &b"new"[..]
         } else {
@@ -265,7 +269,7 @@ fn stored_words_are_read_back() {
     assert_eq!(Truth::parse(""), None);
 }
 
-/// Each mutation turns one of the tables red; with none of them all are green.
+/// Each mutation fails one of the tables; without a mutation all pass.
 #[cfg(feature = "mutations")]
 #[test]
 fn every_mutation_is_noticed() {

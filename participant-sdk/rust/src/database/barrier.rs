@@ -1,4 +1,4 @@
-//! The barrier on a database: opens the local transaction, asks the pure decision, runs the
+//! The barrier on a database: opens the local transaction, applies the pure decision, runs the
 //! participant's code inside, and commits the row together with the effect.
 
 use std::{
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use sqlx::{Connection as _, Pool, Transaction};
 use tercet_barrier::{
-    Arrival, DEFAULT_RETENTION, Operation, Outcome, Row, RowState, Stored, Verdict, after_run,
+    Arrival, CallAnswer, DEFAULT_RETENTION, Operation, Row, RowState, Stored, Verdict, after_run,
     decide, expired,
 };
 use tercet_failpoint::reach;
@@ -28,20 +28,20 @@ use crate::{
     error::{ActionError, chain},
 };
 
-/// How often one call tries its local transaction when the database says that the same again may
-/// succeed: a deadlock, a serialization failure, a busy database.
+/// Attempts at the local transaction of one call, when the database reports an error after which a
+/// repetition may succeed: a deadlock, a serialization failure, a busy database.
 pub const MAX_LOCAL_ATTEMPTS: u32 = 8;
 /// The longest wait before the second attempt; it doubles with each one.
 const FIRST_PAUSE_MS: u64 = 4;
-/// The longest result of a Try, in bytes.
+/// The length of the longest result of a Try, in bytes.
 pub(crate) const MAX_RESULT_BYTES: usize = 64 * 1024;
 
-/// The code of one action, whatever its types.
+/// The code of one action, independent of its types.
 pub(crate) trait Code<D: Database>: Send + Sync + 'static {
-    /// Whether it has an effect outside the database.
+    /// Returns true if the action has an effect outside the database.
     fn external(&self) -> bool;
 
-    /// Does what the call says; `tried` is what the action's own Try returned.
+    /// Carries out the call; `tried` is the result of the action's own Try.
     fn run<'a>(
         &'a self,
         connection: &'a mut Connection<D>,
@@ -56,7 +56,7 @@ pub struct Barrier<D: Database> {
     pool: Pool<D>,
     retention: Duration,
     fenced: bool,
-    /// Where the database has one writer at a time: whose turn it is.
+    /// Held by the local transaction whose turn it is, if the database has one writer at a time.
     turn: Option<Arc<Mutex<()>>>,
 }
 
@@ -70,9 +70,9 @@ impl<D: Database> Clone for Barrier<D> {
     }
 }
 
-/// A local transaction that did not end in an answer.
+/// A local transaction that ended without an answer.
 enum Broken {
-    /// The same again may succeed.
+    /// A repetition may succeed.
     Transient(String),
     /// Anything else.
     Failed(String),
@@ -90,7 +90,7 @@ pub async fn create_table<D: Database>(pool: &Pool<D>) -> Result<(), sqlx::Error
 }
 
 impl<D: Database> Barrier<D> {
-    /// A barrier in the database behind `pool`, whose table must be there: see
+    /// Makes a barrier in the database behind `pool`, whose table must exist: see
     /// [`create_table`](Self::create_table).
     pub fn new(pool: Pool<D>) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl<D: Database> Barrier<D> {
         }
     }
 
-    /// How long final rows are kept, 30 days unless said otherwise. An operation that finds no row
+    /// Sets the time for which final rows are kept; default 30 days. An operation that finds no row
     /// for a transaction older than this is answered UNKNOWN, so never [`purge`](Self::purge) younger
     /// rows.
     #[must_use]
@@ -122,10 +122,11 @@ impl<D: Database> Barrier<D> {
     }
 
     /// Removes at most `limit` rows that have been final for at least `older_than` (or for the
-    /// retention, if that is longer) and says how many it removed: call it again while it is `limit`.
+    /// retention, if that is longer). Returns the number of rows removed: call it again while that is
+    /// `limit`.
     ///
-    /// A row still TRIED stays, as every committed action in mode COMPENSATE leaves one: only the
-    /// coordinator knows that its transaction is final.
+    /// A row that is still TRIED stays. Every committed action in mode COMPENSATE leaves one, and it
+    /// does not show that its transaction is final.
     pub async fn purge(&self, older_than: Duration, limit: u32) -> Result<u64, sqlx::Error> {
         let older_than = older_than.max(self.retention);
         let begun_before = first_id_of(now_ms().saturating_sub(millis(older_than)));
@@ -139,13 +140,17 @@ impl<D: Database> Barrier<D> {
         D::execute(&mut connection, D::STATEMENTS.purge, &binds).await
     }
 
-    /// Carries out one call: its row and its effect are committed together, or neither is.
-    pub(crate) async fn carry_out(&self, call: &Arc<CallContext>, code: &dyn Code<D>) -> Outcome {
+    /// Carries out one call; its row and its effect are committed together, or neither is.
+    pub(crate) async fn carry_out(
+        &self,
+        call: &Arc<CallContext>,
+        code: &dyn Code<D>,
+    ) -> CallAnswer {
         for attempt in 1..=MAX_LOCAL_ATTEMPTS {
             match self.attempt(call, code).await {
-                Ok(ControlFlow::Break(outcome)) => return outcome,
+                Ok(ControlFlow::Break(result)) => return result,
                 Ok(ControlFlow::Continue(())) => {}
-                Err(Broken::Failed(error)) => return Outcome::Unknown(error),
+                Err(Broken::Failed(error)) => return CallAnswer::Unknown(error),
                 Err(Broken::Transient(error)) => {
                     tracing::debug!(tx_id = %call.tx_id, action = call.action, attempt, error,
                         "the local transaction is tried again");
@@ -153,17 +158,17 @@ impl<D: Database> Barrier<D> {
                 }
             }
         }
-        Outcome::Unknown(format!(
+        CallAnswer::Unknown(format!(
             "the local transaction did not succeed in {MAX_LOCAL_ATTEMPTS} attempts"
         ))
     }
 
-    /// One local transaction; `Continue` after it has only announced the Try of an external action.
+    /// Runs one local transaction; `Continue` if it only announced the Try of an external action.
     async fn attempt(
         &self,
         call: &Arc<CallContext>,
         code: &dyn Code<D>,
-    ) -> Result<ControlFlow<Outcome>, Broken> {
+    ) -> Result<ControlFlow<CallAnswer>, Broken> {
         let _turn = match &self.turn {
             Some(turn) => Some(turn.lock().await),
             None => None,
@@ -175,9 +180,9 @@ impl<D: Database> Barrier<D> {
             .map_err(broken::<D>)?;
         let (verdict, found) = self.judge(&mut local, call, code.external()).await?;
         match verdict {
-            Verdict::Answer(outcome) => {
+            Verdict::Answer(result) => {
                 local.rollback().await.map_err(broken::<D>)?;
-                Ok(ControlFlow::Break(outcome))
+                Ok(ControlFlow::Break(result))
             }
             Verdict::Announce => {
                 commit(local).await?;
@@ -185,7 +190,7 @@ impl<D: Database> Barrier<D> {
             }
             Verdict::Empty { .. } => {
                 commit(local).await?;
-                Ok(ControlFlow::Break(Outcome::done()))
+                Ok(ControlFlow::Break(CallAnswer::done()))
             }
             Verdict::Run { then } => self
                 .run(local, call, code, then, found.as_ref())
@@ -194,8 +199,8 @@ impl<D: Database> Barrier<D> {
         }
     }
 
-    /// What to do, with the row that was found. A row that the verdict leaves is already inserted:
-    /// inserting comes first, so that of two operations that race one waits for the other.
+    /// Returns the verdict and the row that was found. A row that the verdict leaves is already
+    /// inserted: inserting comes first, so that of two operations that race one waits for the other.
     async fn judge(
         &self,
         local: &mut Connection<D>,
@@ -232,7 +237,7 @@ impl<D: Database> Barrier<D> {
         match read::<D>(local, call).await? {
             Some(row) => Ok((decide(arrival, Some(&row)), Some(row))),
             None if leaves.is_some() => Err(Broken::Transient(
-                "the barrier's row went away meanwhile".to_owned(),
+                "the barrier's row was removed meanwhile".to_owned(),
             )),
             None => Ok((absent, None)),
         }
@@ -246,13 +251,13 @@ impl<D: Database> Barrier<D> {
         code: &dyn Code<D>,
         then: RowState,
         found: Option<&Row>,
-    ) -> Result<Outcome, Broken> {
+    ) -> Result<CallAnswer, Broken> {
         let tried = (call.operation != Operation::Try)
             .then(|| found.map(|row| Bytes::from(row.result.clone())))
             .flatten();
         let mut savepoint = (*local).begin().await.map_err(broken::<D>)?;
-        let outcome = run_code::<D>(&mut savepoint, call, code, tried).await?;
-        match after_run(call.operation, then, found, &outcome) {
+        let result = run_code::<D>(&mut savepoint, call, code, tried).await?;
+        match after_run(call.operation, then, found, &result) {
             Stored::WithEffect(row) => {
                 // Fails if the code ended the transaction, or went on after the database had.
                 savepoint.commit().await.map_err(broken::<D>)?;
@@ -269,10 +274,10 @@ impl<D: Database> Barrier<D> {
                 local.rollback().await.map_err(broken::<D>)?;
             }
         }
-        Ok(outcome)
+        Ok(result)
     }
 
-    /// Changes the row to `row`, unless it was inserted so.
+    /// Changes the row to `row`, unless it was already inserted in that form.
     async fn store(
         &self,
         local: &mut Connection<D>,
@@ -298,31 +303,33 @@ impl<D: Database> Barrier<D> {
     }
 }
 
-/// Runs the code; a panic, an error and a result that is too long are UNKNOWN.
+/// Runs the code; returns UNKNOWN for a panic, an error or a result that is too long.
 async fn run_code<D: Database>(
     connection: &mut Connection<D>,
     call: &Arc<CallContext>,
     code: &dyn Code<D>,
     tried: Option<Bytes>,
-) -> Result<Outcome, Broken> {
-    let answer = AssertUnwindSafe(code.run(connection, call, tried))
+) -> Result<CallAnswer, Broken> {
+    let returned = AssertUnwindSafe(code.run(connection, call, tried))
         .catch_unwind()
         .await;
-    match answer {
+    match returned {
         Ok(Ok(result)) if result.len() > MAX_RESULT_BYTES => {
-            Ok(Outcome::Unknown(crate::text::too_long(result.len())))
+            Ok(CallAnswer::Unknown(crate::text::too_long(result.len())))
         }
-        Ok(Ok(result)) => Ok(Outcome::Done(result)),
-        Ok(Err(ActionError::Rejected(reason))) => Ok(Outcome::Rejected(crate::text::cut(reason))),
+        Ok(Ok(result)) => Ok(CallAnswer::Done(result)),
+        Ok(Err(ActionError::Rejected(reason))) => {
+            Ok(CallAnswer::Rejected(crate::text::cut(reason)))
+        }
         Ok(Err(ActionError::Failed(error))) => match database_error(error.as_ref()) {
             Some(inner) if D::is_transient(inner) => Err(Broken::Transient(chain(error.as_ref()))),
-            _ => Ok(Outcome::Unknown(chain(error.as_ref()))),
+            _ => Ok(CallAnswer::Unknown(chain(error.as_ref()))),
         },
         Err(panic) => Ok(crate::text::panicked(call, panic.as_ref())),
     }
 }
 
-/// Whether a Try can no longer count, because phase one has ended.
+/// Returns true if a Try can no longer count, because phase one has ended.
 fn is_over(call: &CallContext) -> bool {
     call.operation == Operation::Try
         && call
@@ -330,11 +337,14 @@ fn is_over(call: &CallContext) -> bool {
             .is_some_and(|deadline| Instant::now() >= deadline)
 }
 
-/// What a Try whose time is over answers: what the row says, or UNKNOWN where it would run the code.
+/// Returns the verdict about a Try whose time is over: the answer from its row, or UNKNOWN where the
+/// code would run.
 fn answer_or_over(verdict: Option<Verdict>) -> Verdict {
     match verdict {
-        Some(Verdict::Answer(outcome)) => Verdict::Answer(outcome),
-        _ => Verdict::Answer(Outcome::Unknown("phase one is over: not tried".to_owned())),
+        Some(Verdict::Answer(result)) => Verdict::Answer(result),
+        _ => Verdict::Answer(CallAnswer::Unknown(
+            "phase one is over: not tried".to_owned(),
+        )),
     }
 }
 
@@ -378,7 +388,7 @@ async fn read<D: Database>(
     }))
 }
 
-/// The point before which a crash loses the effect and after which it does not.
+/// Commits. A crash before this loses the effect, a crash afterwards does not.
 async fn commit<D: Database>(local: Transaction<'static, D>) -> Result<(), Broken> {
     reach("barrier.commit.before");
     local.commit().await.map_err(broken::<D>)?;
@@ -395,7 +405,7 @@ fn broken<D: Database>(error: sqlx::Error) -> Broken {
     }
 }
 
-/// The database's own words somewhere among the causes of an error.
+/// Finds the database's own error among the causes of an error.
 fn database_error<'e>(
     error: &'e (dyn Error + 'static),
 ) -> Option<&'e (dyn sqlx::error::DatabaseError + 'static)> {
@@ -414,7 +424,7 @@ async fn pause(attempt: u32) {
     tokio::time::sleep(Duration::from_millis(rand::random_range(0..=longest))).await;
 }
 
-/// Milliseconds since 1970 by this machine's clock. It is compared with days only.
+/// Returns the milliseconds since 1970 by this machine's clock, which are only compared with days.
 pub(super) fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -425,7 +435,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The smallest transaction id of that millisecond, as it is stored.
+/// Returns the smallest transaction id of that millisecond, as it is stored.
 fn first_id_of(ms: u64) -> String {
     uuid::Builder::from_unix_timestamp_millis(ms, &[0; 10])
         .into_uuid()

@@ -1,5 +1,5 @@
-//! The initiator's own row, `(tx_id, "")`: one truth about its local transaction, however its commit
-//! and its check-back race.
+//! The initiator's own row, `(tx_id, "")`: the one truth about its local transaction, in
+//! every order of its commit and its check-back.
 
 use std::time::Duration;
 
@@ -18,24 +18,24 @@ use super::{
 };
 use crate::context::begun_ms;
 
-/// How long a check-back waits behind the initiator's open local transaction before it answers
-/// UNKNOWN. (On SQLite: the pool's `busy_timeout`.)
+/// The time for which a check-back waits behind the initiator's open local transaction before it
+/// answers UNKNOWN. (On SQLite: the pool's `busy_timeout`.)
 pub const CHECK_BACK_LOCK_WAIT: Duration = Duration::from_secs(2);
 
-/// Why the initiator's row could not be inserted or judged.
+/// The reason for which the initiator's row could not be inserted or read.
 #[derive(Debug, thiserror::Error)]
 pub enum InitiatorRowError {
     /// A check-back came first and answered FAILURE: roll the local transaction back.
     #[error("transaction {0} is already answered as failed: roll the local transaction back")]
     AlreadyFailed(Uuid),
-    /// An earlier local transaction of the same id committed: roll this repetition back, the work is
+    /// An earlier local transaction with the same id committed: roll this repetition back, the work is
     /// done.
     #[error("the local transaction of {0} has committed before: roll this repetition back")]
     AlreadyCommitted(Uuid),
-    /// Another local transaction of the same initiator, still open, is in the way.
+    /// Another local transaction with the same id is still open.
     #[error("the local transaction of {0} is still open")]
     StillOpen(Uuid),
-    /// The row may have been removed, so that nobody can say.
+    /// The row may have been removed, so that its absence means nothing.
     #[error("transaction {0} was begun longer ago than rows are kept")]
     Expired(Uuid),
     /// The row is not one of an initiator.
@@ -43,7 +43,7 @@ pub enum InitiatorRowError {
     Corrupt {
         /// The transaction.
         tx_id: Uuid,
-        /// What stands there.
+        /// The stored word.
         state: String,
     },
     /// The database failed.
@@ -51,8 +51,8 @@ pub enum InitiatorRowError {
     Database(#[from] sqlx::Error),
 }
 
-/// Says, inside the initiator's open local transaction, that it takes effect with `tx_id`: inserts
-/// `(tx_id, "")` as SUCCESS. Do it first, and commit only if it went in.
+/// Records, inside the initiator's open local transaction, that it takes effect with `tx_id`: inserts
+/// `(tx_id, "")` as SUCCESS. Call this first, and commit only if it succeeded.
 pub async fn insert_initiator_row<D: Database>(
     connection: &mut Connection<D>,
     tx_id: Uuid,
@@ -68,8 +68,8 @@ pub async fn insert_initiator_row<D: Database>(
     }
 }
 
-/// Answers a check-back: what the row says, or FAILURE once that is written, after which the
-/// initiator's late commit fails on the key. An error means UNKNOWN.
+/// Answers a check-back from the row; without a row it writes FAILURE and answers that, after which
+/// the initiator's late commit fails on the key. An error means UNKNOWN.
 pub async fn check_back_initiator_row<D: Database>(
     pool: &Pool<D>,
     tx_id: Uuid,
@@ -79,7 +79,7 @@ pub async fn check_back_initiator_row<D: Database>(
     if let Some(restore) = D::STATEMENTS.restore_lock_wait {
         let restored = D::execute(&mut connection, restore, &[]).await;
         if restored.is_err() {
-            // A connection that would wait too short for others does not go back to the pool.
+            // A connection whose lock wait is still shortened does not go back to the pool.
             connection.close().await?;
         }
     }

@@ -1,14 +1,14 @@
 //! The participant's own database: the barrier's table, the initiator's row, and one small file per
-//! dialect with what really differs.
+//! dialect with the differences.
 //!
 //! | table | `tercet_barrier` |
 //! |---|---|
 //! | `tx_id` | the transaction, in its hyphenated form |
 //! | `action` | the action's name; empty: the initiator's own row |
 //! | `state` | `TRYING`, `TRIED`, `CONFIRMED`, `CANCELLED`, `REJECTED`; `SUCCESS` or `FAILURE` in the initiator's |
-//! | `result` | what its Try returned |
-//! | `rejection` | why its Try was refused |
-//! | `changed_at` | when, by the database's clock, UTC |
+//! | `result` | the bytes that its Try returned |
+//! | `rejection` | the reason for which its Try was refused |
+//! | `changed_at` | the time of the last change, by the database's clock, UTC |
 
 mod barrier;
 mod initiator_row;
@@ -38,7 +38,7 @@ impl Database for sqlx::MySql {}
 /// The connection that an action's code receives, inside the open local transaction.
 pub type Connection<D> = <D as sqlx::Database>::Connection;
 
-/// One parameter of a statement.
+/// A parameter of a statement.
 #[derive(Clone, Copy, Debug)]
 pub enum Bind<'a> {
     /// A string.
@@ -49,7 +49,7 @@ pub enum Bind<'a> {
     Number(i64),
 }
 
-/// One row of the table, as it is stored.
+/// A row of the table, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRow {
     /// The state's word.
@@ -60,20 +60,20 @@ pub struct StoredRow {
     pub rejection: String,
 }
 
-/// What the dialects give; unnameable from outside, which seals [`Database`].
+/// The trait of the dialects; unnameable from outside, which seals [`Database`].
 pub(crate) mod dialect {
     use super::{Bind, BoxFuture, Statements, StoredRow};
 
-    /// What differs from database to database.
+    /// The differences between databases.
     pub trait Dialect: sqlx::Database {
         /// The statements.
         const STATEMENTS: Statements;
 
-        /// Whether only one local transaction can write at a time, so that the others had better wait
-        /// for their turn here than ask for the lock again and again.
+        /// Set if only one local transaction can write at a time. The others then wait for their turn
+        /// in this process, instead of requesting the lock again and again.
         const ONE_WRITER: bool = false;
 
-        /// Runs a statement; how many rows it changed, as the driver counts.
+        /// Runs a statement; returns the number of rows that it changed, as the driver counts.
         fn execute<'c>(
             connection: &'c mut Self::Connection,
             sql: &'static str,
@@ -87,21 +87,22 @@ pub(crate) mod dialect {
             binds: &'c [Bind<'c>],
         ) -> BoxFuture<'c, Result<Option<StoredRow>, sqlx::Error>>;
 
-        /// The action's name as a parameter: text, or bytes where only these compare byte by byte.
+        /// Returns the action's name as a parameter: text, or bytes if only these compare byte by
+        /// byte.
         fn name(action: &str) -> Bind<'_> {
             Bind::Text(action)
         }
 
-        /// Whether the same local transaction, tried again, may well succeed: a deadlock, a
-        /// serialization failure, a busy database.
+        /// Returns true if the same local transaction may succeed when it is repeated: after a
+        /// deadlock, a serialization failure, a busy database.
         fn is_transient(error: &dyn sqlx::error::DatabaseError) -> bool;
 
-        /// Whether a lock was waited for too long.
+        /// Returns true if the wait for a lock timed out.
         fn is_lock_timeout(error: &dyn sqlx::error::DatabaseError) -> bool;
     }
 }
 
-/// The two functions of a dialect that read alike for every driver but have no common type.
+/// The two functions of a dialect that have the same text for every driver but no common type.
 macro_rules! driver {
     ($database:ty) => {
         fn execute<'c>(
@@ -137,7 +138,7 @@ macro_rules! driver {
     };
 }
 
-/// Binds every parameter in its order.
+/// Binds the parameters in order.
 macro_rules! bind_all {
     ($query:expr, $binds:expr) => {{
         let mut query = $query;

@@ -1,4 +1,4 @@
-//! What differs on MySQL and MariaDB.
+//! The dialect of MySQL and MariaDB.
 
 use sqlx::{MySql, error::DatabaseError, mysql::MySqlDatabaseError};
 
@@ -16,9 +16,9 @@ impl Dialect for MySql {
     const STATEMENTS: Statements = Statements {
         begin: "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION",
         // Every text collation that both servers have pads with spaces, so the action's name is
-        // bytes. `asked` makes a repeated insert a change, by which the driver's count tells it from
-        // a first one; and it locks the row exclusively at once, where a duplicate-key error would
-        // take a shared lock and two repeats would deadlock.
+        // bytes. `asked` turns a repeated insert into a change, which the driver counts differently
+        // from a first insert. It also locks the row exclusively at once; a duplicate-key error would
+        // take a shared lock, and two repetitions would deadlock.
         create_table: "CREATE TABLE IF NOT EXISTS tercet_barrier (
             tx_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
             action VARBINARY(128) NOT NULL,

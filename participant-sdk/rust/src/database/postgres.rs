@@ -1,4 +1,4 @@
-//! What differs on PostgreSQL.
+//! The dialect of PostgreSQL.
 
 use sqlx::{Postgres, error::DatabaseError};
 

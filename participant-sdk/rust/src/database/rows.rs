@@ -1,4 +1,4 @@
-//! Rows of the table `tercet_barrier`: what goes in and comes out, whatever it means.
+//! Reads and writes rows of the table `tercet_barrier`, without interpreting them.
 
 use tercet_barrier::Row;
 use uuid::Uuid;
@@ -12,7 +12,7 @@ pub(super) struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    /// The row of an action; with an empty name, the initiator's.
+    /// Makes the key of an action's row; with an empty name, of the initiator's.
     pub(super) fn of(tx_id: Uuid, action: &'a str) -> Self {
         Self {
             tx_id: tx_id.to_string(),
@@ -21,8 +21,8 @@ impl<'a> Key<'a> {
     }
 }
 
-/// Inserts a row with neither result nor rejection; false if there is one, committed. Waits for
-/// another session that is about to insert it.
+/// Inserts a row with neither result nor rejection; returns false if a committed row exists. Waits for
+/// another session that has inserted it and not yet committed.
 pub(super) async fn insert<D: Database>(
     connection: &mut Connection<D>,
     key: &Key<'_>,
@@ -47,7 +47,7 @@ pub(super) async fn read<D: Database>(
     D::fetch(connection, D::STATEMENTS.read, &binds).await
 }
 
-/// Changes a row; how many it changed.
+/// Changes a row; returns the number of rows changed.
 pub(super) async fn update<D: Database>(
     connection: &mut Connection<D>,
     key: &Key<'_>,

@@ -1,4 +1,4 @@
-//! What differs on SQLite.
+//! The dialect of SQLite.
 
 use sqlx::{Sqlite, error::DatabaseError};
 
@@ -15,7 +15,7 @@ const PRIMARY_CODE: i32 = 0xff;
 
 impl Dialect for Sqlite {
     const STATEMENTS: Statements = Statements {
-        // The lock is taken at once: a read lock that is to become a write lock later deadlocks.
+        // Takes the write lock at once: a read lock that has to become a write lock later deadlocks.
         begin: "BEGIN IMMEDIATE",
         create_table: "CREATE TABLE IF NOT EXISTS tercet_barrier (
             tx_id TEXT NOT NULL,

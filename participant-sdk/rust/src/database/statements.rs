@@ -1,24 +1,24 @@
-//! The statements, written once; a dialect gives the few words that differ.
+//! The statements, written once; a dialect supplies the few words that differ.
 
 /// Every statement of the barrier, with the parameters in this order.
 #[derive(Debug)]
 pub struct Statements {
-    /// Begins a local transaction at READ COMMITTED, or as the only writer.
+    /// Begins a local transaction, at READ COMMITTED or as the only writer.
     pub begin: &'static str,
     /// Creates the table if it is absent.
     pub create_table: &'static str,
-    /// `tx_id, action, state, result, rejection`: changes exactly one row if there was none, and
-    /// otherwise none or two.
+    /// `tx_id, action, state, result, rejection`: inserts the row. The count of changed rows is
+    /// exactly 1 if there was none, and otherwise 0 or 2.
     pub insert: &'static str,
     /// `tx_id, action`: reads and locks the row.
     pub read: &'static str,
-    /// `state, result, rejection, tx_id, action`.
+    /// `state, result, rejection, tx_id, action`: changes the row.
     pub update: &'static str,
-    /// `tx_id, seconds, limit`: removes rows of transactions with smaller ids that are final and
-    /// unchanged for so long.
+    /// `tx_id, seconds, limit`: removes rows of transactions with smaller ids that are final and have
+    /// not changed for that many seconds.
     pub purge: &'static str,
-    /// Makes this connection wait for a lock no longer than [`CHECK_BACK_LOCK_WAIT`]; nothing where
-    /// the driver bounds every wait.
+    /// Makes this connection wait for a lock no longer than [`CHECK_BACK_LOCK_WAIT`]; `None` where the
+    /// driver bounds every wait.
     ///
     /// [`CHECK_BACK_LOCK_WAIT`]: super::CHECK_BACK_LOCK_WAIT
     pub shorten_lock_wait: Option<&'static str>,
@@ -66,8 +66,8 @@ macro_rules! update {
     };
 }
 
-/// Which rows may be removed: final ones, of transactions begun before the first parameter, unchanged
-/// for as long as the second says.
+/// The condition for rows that may be removed: final, of transactions with an id below the first
+/// parameter, and last changed before the second.
 macro_rules! removable {
     ($p1:literal, $before:literal) => {
         concat!(

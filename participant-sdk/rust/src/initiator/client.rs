@@ -1,4 +1,4 @@
-//! The client: how it is built, and the requests that need no builder of their own.
+//! The client, its builder, and the requests that need no builder of their own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,21 +20,19 @@ use super::{
     session::Session,
 };
 
-/// Requests of one client that may be without an answer at once, unless
-/// [`ClientBuilder::max_in_flight`] says otherwise. Further ones wait for a place.
+/// The default of [`ClientBuilder::max_in_flight`].
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 10_000;
-/// How long a request is repeated and its answer waited for, unless
-/// [`ClientBuilder::answer_within`] says otherwise. An Execute adds its own time-out.
+/// The default of [`ClientBuilder::answer_within`].
 pub const DEFAULT_ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// HTTP/2 windows: large enough that a stream never waits for one at a few GB/s on a LAN.
+/// HTTP/2 windows: large enough that a stream does not wait for one at a few GB/s on a LAN.
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A silent peer is given up after the sum of these.
+/// The connection to a silent peer is closed after the sum of these.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Waits before a request that the coordinator could not take just now is sent again.
+/// The waits before a request that the coordinator could not accept is sent again.
 const ASK_AGAIN: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(20))
     .with_max_delay(Duration::from_secs(1))
@@ -44,10 +42,11 @@ const ASK_AGAIN: ExponentialBuilder = ExponentialBuilder::new()
 /// An initiator's connection to the coordinator. Cheap to clone; every clone shares one stream.
 ///
 /// Requests of all callers travel batched on one bidirectional stream. When it breaks, the client
-/// opens another one, at the next of its addresses, and sends whatever has no answer again, with the
-/// same transaction ids, until the caller's own time is over: a lost reply is no lost transaction.
+/// opens another one, at the next of its addresses, and sends every request without an answer again,
+/// with the same transaction ids, until the caller's own time is over: a lost reply is no lost
+/// transaction.
 ///
-/// Dropping a future gives up waiting; what was asked for goes on.
+/// Dropping a future gives up waiting; the request takes its course.
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -71,26 +70,29 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// One more address of a coordinator, `http://host:port`; all must stand over one database.
+    /// Adds the address of a coordinator, `http://host:port`; all coordinators must share one
+    /// database.
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.addresses.push(address.into());
         self
     }
 
-    /// Requests without an answer at once; default [`DEFAULT_MAX_IN_FLIGHT`]. Further ones wait.
+    /// Sets the number of requests that may be without an answer at once; default
+    /// [`DEFAULT_MAX_IN_FLIGHT`]. Further requests wait for a place.
     pub fn max_in_flight(mut self, requests: usize) -> Self {
         self.max_in_flight = requests;
         self
     }
 
-    /// How long a request is repeated and its answer waited for; default [`DEFAULT_ANSWER_WITHIN`].
+    /// Sets the time within which a request must be answered, repetitions included; default
+    /// [`DEFAULT_ANSWER_WITHIN`]. An Execute adds its own time-out.
     pub fn answer_within(mut self, within: Duration) -> Self {
         self.answer_within = within;
         self
     }
 
-    /// Connects: the stream is open when this returns. [`Error::Unavailable`] if that takes longer
-    /// than [`answer_within`](Self::answer_within).
+    /// Connects; the stream is open when this returns. Fails with [`Error::Unavailable`] if that takes
+    /// longer than [`answer_within`](Self::answer_within).
     pub async fn connect(self) -> Result<Client, Error> {
         let client = self.connect_lazy()?;
         let link = &client.inner.session.link;
@@ -164,7 +166,7 @@ impl Client {
         builder.connect().await
     }
 
-    /// Builds a client with settings of its own.
+    /// Starts to build a client with settings of its own.
     pub fn builder() -> ClientBuilder {
         ClientBuilder {
             addresses: Vec::new(),
@@ -182,7 +184,7 @@ impl Client {
         Draft::<Execute>::new(self.clone(), business_type.into(), business_id.into())
     }
 
-    /// Begins a transaction whose Tries the initiator calls itself and which it decides.
+    /// Begins a transaction whose Tries the initiator calls itself, and which it decides.
     pub fn begin(
         &self,
         business_type: impl Into<String>,
@@ -192,8 +194,8 @@ impl Client {
     }
 
     /// Decides a transaction by its id: for an initiator that lost its
-    /// [`LiveTransaction`](super::LiveTransaction), in a crash say. The same decision again is
-    /// answered with the outcome, the opposite one is [`Error::DecisionConflict`].
+    /// [`LiveTransaction`](super::LiveTransaction), for example in a crash. A repetition of the same
+    /// decision is answered with the outcome, the opposite one with [`Error::DecisionConflict`].
     pub async fn decide(
         &self,
         tx_id: Uuid,
@@ -212,12 +214,12 @@ impl Client {
             .await
     }
 
-    /// Where a transaction stands; the way out of [`Error::OutcomeUnknown`].
+    /// Reads the outcome of a transaction, for example after [`Error::OutcomeUnknown`].
     pub async fn outcome(&self, tx_id: Uuid) -> Result<Outcome, Error> {
         Outcome::from_transaction(self.get(tx_id).await?)
     }
 
-    /// Reads one transaction, with everything that is known of it.
+    /// Reads one transaction, with all its details.
     pub async fn get(&self, tx_id: Uuid) -> Result<v1::Transaction, Error> {
         self.read(v1::GetRequest {
             tx_id: tx_id.to_string(),
@@ -262,7 +264,8 @@ impl Client {
         Watch::new(self.clone(), tx_id)
     }
 
-    /// Says how a participant that does not attach is called. Repeats; replaces what was registered.
+    /// Registers how a participant that does not attach is called. Replaces an earlier registration,
+    /// and may be repeated.
     pub async fn register(&self, request: v1::RegisterRequest) -> Result<v1::RegisterReply, Error> {
         self.unary(|channel| {
             let (mut participants, request) = (ParticipantsClient::new(channel), request.clone());
@@ -271,8 +274,8 @@ impl Client {
         .await
     }
 
-    /// Waits until a participant is known, so that a transaction may name it: for a process that
-    /// attaches one and begins at once. Participants stay known for ever.
+    /// Waits until a participant is known to the coordinator, so that a transaction may name it: for a
+    /// process that attaches one and begins at once. Participants stay known for ever. Fails with
     /// [`Error::Unavailable`] if that takes longer than the client's time.
     pub async fn wait_known(&self, participant: &str) -> Result<(), Error> {
         let waiting = async {
@@ -291,7 +294,7 @@ impl Client {
         }
     }
 
-    /// Lists the participants that are known, by name.
+    /// Lists the participants that the coordinator knows, by name.
     pub async fn participants(&self) -> Result<Vec<v1::ParticipantView>, Error> {
         let listed = self.unary(|channel| {
             let mut participants = ParticipantsClient::new(channel);
@@ -304,7 +307,7 @@ impl Client {
         self.inner.answer_within
     }
 
-    /// A request that is answered with a transaction's state.
+    /// Sends a request that is answered with a transaction's state.
     pub(super) async fn ask_state(
         &self,
         request: Request,
@@ -317,7 +320,7 @@ impl Client {
         }
     }
 
-    /// Asks until there is an answer that stands, or the time is over.
+    /// Sends a request until its answer is definite, or the time is over.
     async fn ask(
         &self,
         request: Request,
@@ -385,7 +388,7 @@ impl Client {
         }
     }
 
-    /// A read or a repeatable request outside of the session, at one address after the other.
+    /// Makes a unary call, which must be repeatable, at one address after the other.
     async fn unary<T, F>(&self, call: impl Fn(Channel) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<tonic::Response<T>, Status>>,
@@ -409,7 +412,7 @@ impl Client {
         }
     }
 
-    /// Every channel in turn, without end, the one in use first.
+    /// Iterates over the channels without end, the one in use first.
     pub(super) fn channels(&self) -> impl Iterator<Item = Channel> {
         let first = self.inner.session.link.current();
         let channels = self.inner.channels.iter().cycle().skip(first);
@@ -421,8 +424,8 @@ fn unexpected(wanted: &str, got: &Reply) -> Error {
     Error::Reply(format!("asked for {wanted}, got {got:?}"))
 }
 
-/// Whether a unary call may be answered otherwise in a moment, at another address perhaps: the
-/// coordinator says so, or the transport failed.
+/// Returns true if a unary call may soon be answered differently, perhaps at another address: by the
+/// reason of the coordinator's refusal, or because the transport failed.
 pub(super) fn is_passing(status: &Status) -> bool {
     if status.get_details_error_info().is_some() {
         return Refused::from(status).is_passing();

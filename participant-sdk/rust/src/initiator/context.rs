@@ -1,5 +1,5 @@
-//! The context of a transaction in gRPC metadata, so that an initiator's own call of a participant's
-//! own method says which action it is the Try of.
+//! The context of a transaction in gRPC metadata: makes an initiator's call of a participant's own
+//! method the Try of an action.
 
 use std::{
     collections::BTreeMap,
@@ -38,15 +38,16 @@ pub mod key {
     pub const BUSINESS_TYPE: &str = "tercet-business-type";
     /// The transaction's business id.
     pub const BUSINESS_ID: &str = "tercet-business-id";
-    /// What is left of phase one, in milliseconds.
+    /// The time left of phase one, in milliseconds.
     pub const TIME_LEFT_MS: &str = "tercet-time-left-ms";
-    /// Which call of this operation this is, from 1.
+    /// The number of this call among those of the operation, from 1.
     pub const ATTEMPT: &str = "tercet-attempt";
-    /// All of it: an encoded `tercet.v1.Call` without its payload. Safe for every byte.
+    /// All of the context: an encoded `tercet.v1.Call` without its payload, in which every byte is
+    /// safe.
     pub const CONTEXT: &str = "tercet-context-bin";
 }
 
-/// Which operation of which action of which transaction a call is.
+/// The operation, the action and the transaction that a call belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransactionContext {
@@ -54,7 +55,7 @@ pub struct TransactionContext {
     pub tx_id: Uuid,
     /// The action's name: with `tx_id` the key of the barrier.
     pub action: String,
-    /// What to do; an initiator's own call is a Try.
+    /// The operation; an initiator's own call is a Try.
     pub operation: Operation,
     /// The action's mode.
     pub mode: Mode,
@@ -62,30 +63,31 @@ pub struct TransactionContext {
     pub business_type: String,
     /// The transaction's business id.
     pub business_id: String,
-    /// What is left of phase one.
+    /// The time left of phase one.
     pub time_left: Option<Duration>,
-    /// Which call of this operation this is, from 1.
+    /// The number of this call among those of the operation, from 1.
     pub attempt: u32,
-    /// The transaction's own words.
+    /// The transaction's properties.
     pub properties: BTreeMap<String, String>,
 }
 
 impl TransactionContext {
-    /// A request in this context, for a client with [`ContextLayer::client`].
+    /// Makes a request in this context, for a client with [`ContextLayer::client`].
     pub fn request<M>(self, message: M) -> tonic::Request<M> {
         let mut request = tonic::Request::new(message);
         request.extensions_mut().insert(self);
         request
     }
 
-    /// The context of a request, in a service behind [`ContextLayer::server`]. A request without one
-    /// is refused with `INVALID_ARGUMENT`: outside of a transaction it must have no effect.
+    /// Returns the context of a request, in a service behind [`ContextLayer::server`]. A request
+    /// without one is refused with `INVALID_ARGUMENT`: outside of a transaction it must have no
+    /// effect.
     ///
     /// # Errors
     /// The status to return to the caller.
     #[allow(
         clippy::result_large_err,
-        reason = "a tonic method returns it as it is"
+        reason = "a tonic method returns it unchanged"
     )]
     pub fn of<M>(request: &tonic::Request<M>) -> Result<&Self, Status> {
         request.extensions().get::<Self>().ok_or_else(|| {
@@ -97,7 +99,7 @@ impl TransactionContext {
     }
 
     /// Carries out a participant's own gRPC method behind its barrier: calls the handler in this
-    /// context, with the request as its payload. Serves an initiator's Try and, as the method is
+    /// context, with the request as its payload. Serves an initiator's Try and, if the method is
     /// registered for generic invocation, the coordinator's Confirm and Cancel.
     ///
     /// ```
@@ -138,7 +140,7 @@ impl TransactionContext {
         }
     }
 
-    /// Writes the context into headers: each part by itself, and all of it as [`key::CONTEXT`].
+    /// Writes the context into headers: each part separately, and all of it as [`key::CONTEXT`].
     fn write(&self, headers: &mut HeaderMap) {
         let plain = [
             (key::TX_ID, self.tx_id.to_string()),
@@ -163,8 +165,8 @@ impl TransactionContext {
         *headers = metadata.into_headers();
     }
 
-    /// Reads the context from headers; none where there is no transaction. An unreadable one is an
-    /// error: to take the call for one outside of a transaction would be wrong.
+    /// Reads the context from headers; returns `None` outside of a transaction. An unreadable context
+    /// is an error, because the call does belong to a transaction.
     fn read(headers: &HeaderMap) -> Result<Option<Self>, String> {
         if let Some(value) = headers.get(key::CONTEXT) {
             let problem = |error: &dyn fmt::Display| format!("{}: {error}", key::CONTEXT);
@@ -253,7 +255,7 @@ impl TransactionContext {
     }
 }
 
-/// A `-bin` value as gRPC decodes it.
+/// Decodes a `-bin` value by gRPC's rules.
 fn decode_bin(value: &HeaderValue) -> Result<Bytes, InvalidMetadataValueBytes> {
     let entry = (http::HeaderName::from_static(key::CONTEXT), value.clone());
     let metadata = MetadataMap::from_headers(HeaderMap::from_iter([entry]));
@@ -340,8 +342,8 @@ impl ContextLayer {
         Self { side: Side::Client }
     }
 
-    /// Reads contexts from metadata. An unreadable one is answered with `INVALID_ARGUMENT`, and the
-    /// service is not called.
+    /// Reads contexts from metadata. A request with an unreadable one is refused with
+    /// `INVALID_ARGUMENT`, and the service is not called.
     pub fn server() -> Self {
         Self { side: Side::Server }
     }

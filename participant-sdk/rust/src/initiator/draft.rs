@@ -1,4 +1,4 @@
-//! What is about to begin: the builder behind [`Client::execute`] and [`Client::begin`].
+//! A transaction that is about to begin: the builder behind [`Client::execute`] and [`Client::begin`].
 
 use std::time::Duration;
 
@@ -8,18 +8,19 @@ use uuid::Uuid;
 
 use super::{Action, CheckBack, Client, Error, LiveTransaction, Outcome, action::millis};
 
-/// Phase one's length unless a draft says otherwise; the server's default too.
+/// The default length of phase one; the server's default too.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// When a request is answered.
+/// The moment at which a request is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Wait {
-    /// When the decision is durable.
+    /// Answers once the decision is durable.
     #[default]
     Decided,
-    /// When every action is where the decision wants it, durably; parked is an answer too.
+    /// Answers once every action is durably confirmed or cancelled as decided, or the transaction is
+    /// parked.
     Completed,
-    /// When begin is durable. Only for Execute.
+    /// Answers once the begin is durable. Only for Execute.
     Accepted,
 }
 
@@ -33,17 +34,17 @@ impl From<Wait> for v1::Wait {
     }
 }
 
-/// A [`Draft`] that the coordinator tries and decides.
+/// The kind of a [`Draft`] that the coordinator tries and decides.
 #[derive(Debug, Clone, Copy)]
 pub struct Execute(());
 
-/// A [`Draft`] that the initiator tries and decides.
+/// The kind of a [`Draft`] that the initiator tries and decides.
 #[derive(Debug, Clone)]
 pub struct Begin {
     check_back: Option<CheckBack>,
 }
 
-/// A transaction about to begin. Nothing is sent before [`send`](Draft::send).
+/// A transaction that is about to begin. Nothing is sent before [`send`](Draft::send).
 #[derive(Debug, Clone)]
 #[must_use = "nothing is sent before send()"]
 pub struct Draft<K> {
@@ -75,52 +76,53 @@ impl<K> Draft<K> {
         }
     }
 
-    /// The transaction's id, a `UUIDv7` (`Uuid::now_v7()`) that the caller keeps, so that it can ask
-    /// again after a crash of its own. Default: a new one. The same id with the same body is the same
-    /// transaction; with another body it is refused.
+    /// Sets the transaction's id, a `UUIDv7` (`Uuid::now_v7()`) that the caller keeps, so that it can
+    /// send the request again after a crash of its own. Default: a new one. The same id with the same
+    /// body is the same transaction; with another body it is refused.
     pub fn tx_id(mut self, tx_id: Uuid) -> Self {
         self.tx_id = Some(tx_id);
         self
     }
 
-    /// A second transaction of the same business type and id is answered with the first one.
+    /// Makes the business type and id unique: a second request with the same two is answered with the
+    /// first transaction.
     pub fn unique_business(mut self) -> Self {
         self.request.unique_business = true;
         self
     }
 
-    /// One more action; at most 64.
+    /// Adds an action; at most 64.
     pub fn action(mut self, action: Action) -> Self {
         self.actions.push(action);
         self
     }
 
-    /// How long phase one may take; default 30 s, at most 7 days.
+    /// Sets the time limit of phase one; default 30 s, at most 7 days.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// A word of the caller's own, kept with the transaction and sent to participants.
+    /// Adds a property, which is kept with the transaction and sent to participants.
     pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.request.ext_properties.insert(key.into(), value.into());
         self
     }
 
-    /// How long the request is repeated and its answer waited for; default: the client's, and for an
-    /// Execute its time-out on top.
+    /// Sets the time within which the request must be answered, repetitions included; default: the
+    /// client's, and for an Execute its time-out on top.
     pub fn answer_within(mut self, within: Duration) -> Self {
         self.answer_within = Some(within);
         self
     }
 
-    /// When the decision is answered; default [`Wait::Decided`].
+    /// Sets the moment at which the decision is answered; default [`Wait::Decided`].
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
         self
     }
 
-    /// The request, and the id it is sent with.
+    /// Returns the request, and the id with which it is sent.
     fn request(&mut self) -> Result<(v1::BeginRequest, Uuid), Error> {
         if self.timeout.is_zero() {
             let problem = "must be longer than zero; left out it is 30 s";
@@ -137,8 +139,8 @@ impl<K> Draft<K> {
         Ok((request, tx_id))
     }
 
-    /// An answer to our own repetition of a request with an id made here is no repetition to the
-    /// caller.
+    /// Returns true if the transaction is of this draft's own request: the id was made here. A
+    /// repetition by this client is none to the caller.
     fn is_ours(&self, sent: Uuid, answered: Uuid) -> bool {
         self.tx_id.is_none() && sent == answered
     }
@@ -149,9 +151,9 @@ impl Draft<Execute> {
         Self::with_kind(client, business_type, business_id, Execute(()))
     }
 
-    /// Sends it, again and again with the same id if need be, and returns where the transaction
-    /// stands: after [`Wait::Decided`] and [`Wait::Completed`] never [`Outcome::Running`], but for
-    /// a repeated request.
+    /// Sends the request, repeatedly with the same id if necessary, and returns the outcome: after
+    /// [`Wait::Decided`] and [`Wait::Completed`] never [`Outcome::Running`], except for a repeated
+    /// request.
     ///
     /// Dropping the future gives up waiting; the transaction goes on.
     pub async fn send(mut self) -> Result<Outcome, Error> {
@@ -178,14 +180,15 @@ impl Draft<Begin> {
         Self::with_kind(client, business_type, business_id, kind)
     }
 
-    /// Whom to ask when no decision came in time. Without it the deadline decides FAILURE.
+    /// Sets the participant that is asked when no decision came in time. Without it the deadline
+    /// decides FAILURE.
     pub fn check_back(mut self, check_back: CheckBack) -> Self {
         self.kind.check_back = Some(check_back);
         self
     }
 
-    /// Sends it, again and again with the same id if need be. When this returns, the transaction and
-    /// its actions are durable and their Tries may be called.
+    /// Sends the request, repeatedly with the same id if necessary. When this returns, the transaction
+    /// and its actions are durable and their Tries may be called.
     pub async fn send(mut self) -> Result<LiveTransaction, Error> {
         if self.wait == Wait::Accepted {
             let problem = "Accepted is for Execute; a decision is waited for, or its completion";

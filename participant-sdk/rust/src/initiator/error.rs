@@ -1,4 +1,4 @@
-//! What can go wrong between an initiator and the coordinator.
+//! Errors between an initiator and the coordinator.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -9,19 +9,19 @@ use uuid::Uuid;
 
 use super::Decision;
 
-/// Why a request has no answer to give.
+/// The reason for which a request failed.
 ///
-/// Three kinds matter to a caller: [`Refused`](Error::Refused) and
-/// [`DecisionConflict`](Error::DecisionConflict) are definite and changed nothing;
-/// [`OutcomeUnknown`](Error::OutcomeUnknown) may have taken effect, ask again with the same id;
-/// [`Unavailable`](Error::Unavailable) never left this process.
+/// A caller distinguishes three kinds. After [`Refused`](Error::Refused) and
+/// [`DecisionConflict`](Error::DecisionConflict) nothing was changed, and a repetition is refused too.
+/// After [`OutcomeUnknown`](Error::OutcomeUnknown) the request may have taken effect: send it again
+/// with the same id. After [`Unavailable`](Error::Unavailable) the request never left this process.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The coordinator refused the request. Nothing was changed.
     #[error("{0}")]
     Refused(Box<Refused>),
-    /// The transaction was decided the other way before. That decision stands.
+    /// The transaction is already decided the other way, and that decision stands.
     #[error("transaction {tx_id} is already decided: {stands} stands")]
     DecisionConflict {
         /// The transaction.
@@ -29,8 +29,9 @@ pub enum Error {
         /// The decision that was made, and never changes.
         stands: Decision,
     },
-    /// The request was sent and no answer came in time: it may or may not have taken effect. The
-    /// same request with the same id, or [`Client::outcome`](super::Client::outcome), tells.
+    /// The request was sent and no answer came in time: it may or may not have taken effect. To find
+    /// out, send the same request with the same id, or call
+    /// [`Client::outcome`](super::Client::outcome).
     #[error("no answer in time about transaction {tx_id} ({last}): ask again with the same id")]
     OutcomeUnknown {
         /// The transaction to ask for.
@@ -41,20 +42,20 @@ pub enum Error {
     /// No coordinator could be reached in time. Nothing was sent.
     #[error("no coordinator reachable at {addresses}: {last}")]
     Unavailable {
-        /// Where it was tried.
+        /// The addresses that were tried.
         addresses: String,
         /// The last thing that went wrong.
         last: String,
     },
-    /// A request that this client can see to be wrong. Nothing was sent.
+    /// The client itself found the request invalid. Nothing was sent.
     #[error("{field}: {problem}")]
     Invalid {
-        /// What is wrong.
+        /// The field that is wrong.
         field: String,
-        /// Why, and what would be accepted.
+        /// The problem with it, and the values that are accepted.
         problem: String,
     },
-    /// The coordinator's answer makes no sense to this version of the SDK.
+    /// This version of the SDK cannot interpret the coordinator's answer.
     #[error("the coordinator's answer is not understood: {0}")]
     Reply(String),
 }
@@ -67,7 +68,7 @@ impl Error {
         }
     }
 
-    /// The stable reason code of a refusal; `docs/errors/` has a page for each.
+    /// Returns the stable reason code of a refusal; `docs/errors/` has a page for each.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Refused(refused) => Some(&refused.reason),
@@ -77,7 +78,7 @@ impl Error {
         }
     }
 
-    /// Types a refusal: a decision conflict names the decision that stands.
+    /// Turns a refusal into the variant for its reason.
     pub(super) fn from_refusal(refused: Refused, tx_id: Option<Uuid>) -> Self {
         match (refused.reason.as_str(), tx_id) {
             (reason::DECISION_CONFLICT, Some(tx_id)) => match refused.standing_decision() {
@@ -93,8 +94,7 @@ impl Error {
     }
 }
 
-/// A request that the coordinator refused: what a unary call says with a gRPC status and its
-/// details.
+/// A refusal by the coordinator, with the content of a gRPC status and its details.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refused {
@@ -102,16 +102,16 @@ pub struct Refused {
     pub code: Code,
     /// The stable reason code; `docs/errors/` has a page for each.
     pub reason: String,
-    /// What happened, to what, and what to do.
+    /// The problem, the object that it concerns, and the remedy.
     pub message: String,
-    /// Which fields are wrong: their path and why.
+    /// The fields that are wrong: the path of each, and its problem.
     pub violations: Vec<(String, String)>,
-    /// Particulars: the field that differs, the transaction that is in the way, …
+    /// Details, such as the field that differs or the transaction that is in the way.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Refused {
-    /// The runtime that the client's task ran on is shut down.
+    /// Makes the refusal for a client whose runtime is shut down.
     pub(super) fn runtime_gone() -> Self {
         Self {
             code: Code::Aborted,
@@ -122,7 +122,7 @@ impl Refused {
         }
     }
 
-    /// Whether the same request may be answered otherwise in a moment.
+    /// Returns true if the same request may soon be answered differently.
     pub(super) fn is_passing(&self) -> bool {
         matches!(
             self.reason.as_str(),
@@ -186,7 +186,7 @@ impl From<&tonic::Status> for Refused {
     }
 }
 
-/// Reason codes this client acts upon.
+/// Reason codes that this client acts upon.
 mod reason {
     pub(super) const DECISION_CONFLICT: &str = "DECISION_CONFLICT";
     pub(super) const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";

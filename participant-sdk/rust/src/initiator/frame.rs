@@ -1,8 +1,8 @@
 //! Requests as bytes.
 //!
-//! A request is encoded once, by its caller, and sent again as it is, so that a repeated request is
-//! the same to the byte. `SessionRequests` holds one repeated field, and protobuf merges repeated
-//! fields of concatenated messages: a batch is its requests' bytes one after the other.
+//! A request is encoded once, by its caller, and repeated as the same bytes. `SessionRequests` has one
+//! repeated field, and protobuf merges the repeated fields of concatenated messages: a batch is its
+//! requests' bytes one after the other.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::{
@@ -22,7 +22,7 @@ const ID: u32 = 1;
 /// Room for two keys, a length and an id.
 const MAX_PREFIX: usize = 2 + 10 + 10;
 
-/// The request without its id.
+/// Encodes a request without its id.
 pub(super) fn body(request: Request) -> Bytes {
     let request = SessionRequest {
         id: 0,
@@ -31,7 +31,7 @@ pub(super) fn body(request: Request) -> Bytes {
     request.encode_to_vec().into()
 }
 
-/// A message `SessionRequests` of one request.
+/// Encodes a message `SessionRequests` with one request.
 pub(super) fn request(id: u64, body: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(MAX_PREFIX + body.len());
     let id_len = prost::encoding::uint64::encoded_len(ID, &id);
@@ -42,12 +42,13 @@ pub(super) fn request(id: u64, body: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// A message `SessionRequests` that says to forget an open request. It has no answer and so no id.
+/// Encodes a message `SessionRequests` with one Forget of an open request. It gets no answer and so
+/// has no id.
 pub(super) fn forget(id: u64) -> Bytes {
     request(0, &body(Request::Forget(id)))
 }
 
-/// Sends batches that are encoded already.
+/// A codec that sends batches which are already encoded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchCodec;
 

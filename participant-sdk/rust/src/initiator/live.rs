@@ -15,10 +15,10 @@ use super::{Action, Client, Decision, Error, Outcome, TransactionContext, Wait};
 /// A transaction that this initiator began and has to decide.
 ///
 /// Call each participant with the [`context`](Self::context) of its action, then
-/// [`commit`](Self::commit) or [`rollback`](Self::rollback). Dropped undecided, it is rolled back as
-/// well as that goes: in the background, once, within the client's time; if that fails too, the
-/// deadline decides, or the check-back. A transaction that an earlier request began, and one on
-/// which a decision was asked for, is left alone.
+/// [`commit`](Self::commit) or [`rollback`](Self::rollback). Dropping an undecided transaction rolls
+/// it back on a best-effort basis: in the background, once, within the client's time. If that fails,
+/// the deadline decides, or the check-back. Dropping does nothing to a transaction that an earlier
+/// request began, or for which a decision was requested.
 #[derive(Debug)]
 pub struct LiveTransaction {
     client: Client,
@@ -53,22 +53,23 @@ impl LiveTransaction {
         }
     }
 
-    /// The transaction's id.
+    /// Returns the transaction's id.
     pub fn id(&self) -> Uuid {
         self.tx_id
     }
 
-    /// The newest that is known of it. A repeated Begin may find it decided.
+    /// Returns the newest outcome that was received. A repeated Begin may find the transaction
+    /// decided.
     pub fn latest(&self) -> &Outcome {
         &self.latest
     }
 
-    /// What is left of phase one by this process's clock; the coordinator's counts.
+    /// Returns the time left of phase one by this process's clock. The coordinator's clock decides.
     pub fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Adds an action. When this returns it is durable, and its Try may be called.
+    /// Adds an action. When this returns, the action is durable and its Try may be called.
     pub async fn add_action(&mut self, action: Action) -> Result<(), Error> {
         let action = action.into_message()?;
         let (name, mode) = (action.name.clone(), mode(action.mode()));
@@ -85,8 +86,9 @@ impl LiveTransaction {
         Ok(())
     }
 
-    /// The context in which the action's Try is called; see [`ContextLayer`](super::ContextLayer).
-    /// An action that was neither begun with nor added is refused: its Try must not be sent.
+    /// Returns the context in which the action's Try is called; see
+    /// [`ContextLayer`](super::ContextLayer). Fails for an action that the transaction does not have:
+    /// its Try must not be sent.
     pub fn context(&self, action: &str) -> Result<TransactionContext, Error> {
         let mode = *self.modes.get(action).ok_or_else(|| {
             let problem = "not an action of this transaction; begin with it or add it first";
@@ -103,22 +105,22 @@ impl LiveTransaction {
             mode,
             business_type: self.begun.business_type.clone(),
             business_id: self.begun.business_id.clone(),
-            // Zero would mean that nothing is said; a Try out of time is to be left undone.
+            // Zero would mean that no limit is given; a Try out of time must not be done.
             time_left: Some(self.time_left().max(Duration::from_millis(1))),
             attempt: 1,
             properties: self.begun.ext_properties.clone(),
         })
     }
 
-    /// A tonic request in the context of the action, for a client with
+    /// Makes a tonic request in the context of the action, for a client with
     /// [`ContextLayer::client`](super::ContextLayer::client):
     /// `points.freeze(tx.request("freeze", FreezeRequest { … })?).await?`.
     pub fn request<M>(&self, action: &str, message: M) -> Result<tonic::Request<M>, Error> {
         Ok(self.context(action)?.request(message))
     }
 
-    /// Decides SUCCESS. May be called again after [`Error::OutcomeUnknown`].
-    /// [`Error::DecisionConflict`] when the deadline or a person decided FAILURE before.
+    /// Decides SUCCESS. May be called again after [`Error::OutcomeUnknown`]. Fails with
+    /// [`Error::DecisionConflict`] if the deadline or a person has decided FAILURE.
     pub async fn commit(&mut self) -> Result<Outcome, Error> {
         self.decide(Decision::Success, String::new()).await
     }
@@ -128,8 +130,8 @@ impl LiveTransaction {
         self.decide(Decision::Failure, reason.into()).await
     }
 
-    /// Leaves it undecided: dropping it does nothing any more. The deadline or the check-back
-    /// decides, or somebody who knows the id: [`Client::decide`].
+    /// Leaves the transaction undecided: dropping it no longer has an effect. The deadline or the
+    /// check-back decides, or [`Client::decide`] with its id.
     pub fn leave(&mut self) {
         self.decision_asked = true;
     }
@@ -139,7 +141,8 @@ impl LiveTransaction {
     }
 
     async fn decide(&mut self, decision: Decision, reason: String) -> Result<Outcome, Error> {
-        // Before the request leaves: from now on a roll-back could contradict the answer that is lost.
+        // Set before the request leaves: from now on a roll-back could contradict an answer that is
+        // lost.
         self.decision_asked = true;
         let answer = self.client.decide(self.tx_id, decision, reason, self.wait);
         reach("initiator.decide.before");
@@ -149,7 +152,7 @@ impl LiveTransaction {
         Ok(self.latest.clone())
     }
 
-    /// Keeps what is not older than what was seen.
+    /// Keeps the outcome unless it is older than the newest one.
     fn note(&mut self, outcome: Outcome) {
         if outcome.version() >= self.latest.version() {
             self.latest = outcome;

@@ -1,4 +1,4 @@
-//! The initiator's own local transaction, committed as one with the distributed one.
+//! The initiator's own local transaction, committed atomically with the distributed one.
 
 use std::fmt;
 
@@ -15,7 +15,8 @@ use crate::{
     error::chain,
 };
 
-/// Why [`LiveTransaction::commit_with`] did not commit, or cannot say whether it did.
+/// The reason for which [`LiveTransaction::commit_with`] did not commit, or cannot determine whether
+/// it did.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitWithError<E> {
@@ -26,41 +27,41 @@ pub enum CommitWithError<E> {
     /// ([`InitiatorRowError::AlreadyFailed`]), or it could not commit: everything is rolled back.
     #[error("the local transaction is rolled back, and the distributed one with it")]
     Local(#[source] InitiatorRowError),
-    /// The database was lost during the local COMMIT, and cannot be asked what became of it. The
-    /// check-back will tell the coordinator.
+    /// The database was lost during the local COMMIT, and its result cannot be read. The coordinator
+    /// learns it from the check-back.
     #[error("whether the local transaction of {tx_id} committed is unknown until the check-back")]
     LocalUnknown {
         /// The transaction.
         tx_id: Uuid,
-        /// What went wrong at COMMIT.
+        /// The error at COMMIT.
         source: sqlx::Error,
     },
-    /// The local transaction is committed, and the coordinator could not be told. The check-back
-    /// will tell it; [`LiveTransaction::commit`] may be called again.
-    #[error("the local transaction is committed, but the coordinator could not be told")]
+    /// The local transaction is committed, and the coordinator could not be informed. It learns the
+    /// outcome from the check-back; [`LiveTransaction::commit`] may be called again.
+    #[error("the local transaction is committed, but the coordinator could not be informed")]
     Coordinator(#[source] Error),
-    /// The request itself is wrong. Nothing was done.
+    /// The request itself is invalid. Nothing was done.
     #[error(transparent)]
     Invalid(Error),
 }
 
-/// How the local transaction did not commit.
+/// A local transaction that did not commit, or may not have.
 enum NotCommitted<E> {
     RolledBack(CommitWithError<E>),
     Unknown(CommitWithError<E>),
 }
 
 impl LiveTransaction {
-    /// Commits a change of the initiator's own database as one with the transaction.
+    /// Commits a change of the initiator's own database atomically with the transaction.
     ///
     /// Opens a local transaction, inserts the initiator's row `(tx_id, "")` into its table
-    /// `tercet_barrier`, runs `change` on the same connection, commits, and decides SUCCESS. Whatever
-    /// fails before the local COMMIT rolls back both. After it the outcome is SUCCESS even if this
-    /// process dies, because the check-back finds the row; one that comes first writes FAILURE there,
+    /// `tercet_barrier`, runs `change` on the same connection, commits, and decides SUCCESS. A failure
+    /// before the local COMMIT rolls back both. After it the outcome is SUCCESS even if this process
+    /// dies, because the check-back finds the row. A check-back that comes first writes FAILURE there,
     /// and the late commit fails on the key.
     ///
-    /// So the transaction must have been begun with a [`check_back`](super::Draft::check_back) to a
-    /// participant that answers from this database
+    /// Therefore the transaction must have been begun with a [`check_back`](super::Draft::check_back)
+    /// to a participant that answers from this database
     /// ([`ParticipantBuilder::check_back`](crate::participant::ParticipantBuilder::check_back)).
     ///
     /// ```no_run
@@ -76,8 +77,8 @@ impl LiveTransaction {
     /// # }
     /// ```
     ///
-    /// Returns what `change` returned, and nothing in its place if an earlier local transaction of
-    /// the same id had committed already: then `change` was not run again.
+    /// Returns the value of `change`, or `None` in its place if an earlier local transaction with the
+    /// same id has already committed: then `change` does not run again.
     pub async fn commit_with<D, T, E>(
         &mut self,
         pool: &Pool<D>,
@@ -96,7 +97,7 @@ impl LiveTransaction {
                 problem,
             )));
         }
-        // Boxed, or the compiler cannot see that the whole is Send.
+        // Boxed, because the compiler cannot prove otherwise that the future is Send.
         match self.commit_locally(pool, change).boxed().await {
             Ok(value) => {
                 let outcome = self.commit().await.map_err(CommitWithError::Coordinator)?;
@@ -127,14 +128,14 @@ impl LiveTransaction {
         let value = change(&mut local)
             .await
             .map_err(|error| NotCommitted::RolledBack(CommitWithError::Change(error)))?;
-        // From here on the row may be there: dropping this must not decide FAILURE any more.
+        // From here on the row may exist: dropping the transaction must no longer decide FAILURE.
         self.leave();
         reach("initiator.local_commit.before");
         let Err(source) = local.commit().await else {
             reach("initiator.local_commit.after");
             return Ok(Some(value));
         };
-        // Nobody knows what became of the COMMIT. The row does, or is made to say FAILURE.
+        // The result of the COMMIT is unknown. The row shows it, or is written as FAILURE now.
         match check_back_initiator_row(pool, tx_id).await {
             Ok(crate::Truth::Success) => Ok(Some(value)),
             Ok(crate::Truth::Failure) => Err(local_error(source.into())),
@@ -146,11 +147,12 @@ impl LiveTransaction {
         }
     }
 
-    /// The local transaction is rolled back for good; if this cannot be told, the check-back will.
+    /// Decides FAILURE after the local transaction was rolled back for good. If the coordinator cannot
+    /// be reached, it learns that from the check-back.
     async fn rollback_after(&mut self, reason: &str) {
         let tx_id = self.id();
         if let Err(error) = self.rollback(crate::text::cut(reason.to_owned())).await {
-            tracing::warn!(%tx_id, %error, "the coordinator is not told yet of a local roll-back");
+            tracing::warn!(%tx_id, %error, "the coordinator is not informed yet of a local roll-back");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The initiator's side: begin transactions, decide them, and learn what became of them.
+//! The initiator's side: begins transactions, decides them, and reads their outcome.
 //!
 //! The simplest initiator hands over all actions and gets the outcome as a typed value. The
-//! coordinator calls every Try, decides, and drives every Confirm or Cancel to its end, through
+//! coordinator calls every Try, decides, and repeats every Confirm or Cancel until it is done, through
 //! crashes of every process:
 //!
 //! ```no_run
@@ -37,8 +37,8 @@
 //! [commits](LiveTransaction::commit) or [rolls back](LiveTransaction::rollback).
 //!
 //! **After a failure**: [`Error::Refused`] and [`Error::DecisionConflict`] are definite.
-//! [`Error::OutcomeUnknown`] is not: ask with [`Client::outcome`], or send the same request with the
-//! same [`tx_id`](Draft::tx_id) again. The client itself repeats whatever lost its answer until
+//! [`Error::OutcomeUnknown`] is not: call [`Client::outcome`], or send the same request with the same
+//! [`tx_id`](Draft::tx_id) again. The client itself repeats every request that lost its answer until
 //! [`answer_within`](Draft::answer_within) is over.
 
 mod action;

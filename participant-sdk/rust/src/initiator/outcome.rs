@@ -1,4 +1,4 @@
-//! Where a transaction stands, as a typed value.
+//! The outcome of a transaction, as a typed value.
 
 use std::fmt;
 
@@ -36,11 +36,11 @@ impl From<Decision> for v1::Outcome {
     }
 }
 
-/// Where a transaction stands.
+/// The outcome of a transaction, as far as it is determined.
 ///
-/// Once [`Committed`](Outcome::Committed) or [`RolledBack`](Outcome::RolledBack) the decision is
-/// durable and never changes; `finished` says whether every action is already where the decision
-/// wants it. A [`Parked`](Outcome::Parked) transaction is decided too, and needs a person to finish.
+/// In [`Committed`](Outcome::Committed) and [`RolledBack`](Outcome::RolledBack) the decision is
+/// durable and never changes; `finished` is set once every action is confirmed or cancelled as
+/// decided. A [`Parked`](Outcome::Parked) transaction is decided too, and needs a person to finish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Decided SUCCESS: every action takes effect.
@@ -50,11 +50,11 @@ pub enum Outcome {
         tx_id: Uuid,
         /// The version at which this was computed.
         version: u32,
-        /// Whether every action is confirmed.
+        /// Set once every action is confirmed.
         finished: bool,
-        /// Whether an earlier request, not this one, began the transaction.
+        /// Set if an earlier request, not this one, began the transaction.
         repeated: bool,
-        /// What each Try returned.
+        /// The result of each Try.
         results: Results,
     },
     /// Decided FAILURE: no action takes effect.
@@ -64,11 +64,11 @@ pub enum Outcome {
         tx_id: Uuid,
         /// The version at which this was computed.
         version: u32,
-        /// Whether every action is cancelled.
+        /// Set once every action is cancelled.
         finished: bool,
-        /// Whether an earlier request, not this one, began the transaction.
+        /// Set if an earlier request, not this one, began the transaction.
         repeated: bool,
-        /// Which action failed, and why; or the deadline, the initiator, an operator.
+        /// The cause: an action that was rejected, the deadline, the initiator, or an operator.
         cause: Cause,
     },
     /// Not decided yet.
@@ -78,9 +78,9 @@ pub enum Outcome {
         tx_id: Uuid,
         /// The version at which this was computed.
         version: u32,
-        /// Whether an earlier request, not this one, began the transaction.
+        /// Set if an earlier request, not this one, began the transaction.
         repeated: bool,
-        /// Whether phase one ran out of time and the initiator is being asked back.
+        /// Set while the initiator is being asked back, because phase one ran out of time.
         asked_back: bool,
     },
     /// Decided, and phase two cannot finish by itself: a person must look.
@@ -90,21 +90,21 @@ pub enum Outcome {
         tx_id: Uuid,
         /// The version at which this was computed.
         version: u32,
-        /// Whether an earlier request, not this one, began the transaction.
+        /// Set if an earlier request, not this one, began the transaction.
         repeated: bool,
         /// The decision, which stands.
         decision: Decision,
-        /// Why it was decided so.
+        /// The cause of the decision.
         cause: Cause,
         /// The actions that cannot finish by themselves.
         failed: Vec<String>,
-        /// What each Try returned.
+        /// The result of each Try.
         results: Results,
     },
 }
 
 impl Outcome {
-    /// The transaction.
+    /// Returns the transaction's id.
     pub fn tx_id(&self) -> Uuid {
         match self {
             Self::Committed { tx_id, .. }
@@ -114,7 +114,8 @@ impl Outcome {
         }
     }
 
-    /// The version at which this was computed; what is older than the newest seen is stale.
+    /// Returns the version at which this was computed. An outcome with a smaller version than another
+    /// one of the same transaction is stale.
     pub fn version(&self) -> u32 {
         match self {
             Self::Committed { version, .. }
@@ -124,7 +125,7 @@ impl Outcome {
         }
     }
 
-    /// Whether an earlier request, not this one, began the transaction.
+    /// Returns true if an earlier request, not this one, began the transaction.
     pub fn is_repeated(&self) -> bool {
         match self {
             Self::Committed { repeated, .. }
@@ -134,7 +135,7 @@ impl Outcome {
         }
     }
 
-    /// The decision, once made.
+    /// Returns the decision, once made.
     pub fn decision(&self) -> Option<Decision> {
         match self {
             Self::Committed { .. } => Some(Decision::Success),
@@ -144,12 +145,12 @@ impl Outcome {
         }
     }
 
-    /// Whether the decision is SUCCESS, finished, parked or not.
+    /// Returns true if the decision is SUCCESS, also while the transaction is unfinished or parked.
     pub fn is_committed(&self) -> bool {
         self.decision() == Some(Decision::Success)
     }
 
-    /// Whether nothing more happens by itself: every action is where the decision wants it.
+    /// Returns true if every action is confirmed or cancelled as decided.
     pub fn is_finished(&self) -> bool {
         matches!(
             self,
@@ -168,7 +169,7 @@ impl Outcome {
 
     pub(super) fn from_state(state: v1::TransactionState) -> Result<Self, Error> {
         let (status, biz_status) = (state.status(), state.biz_status());
-        Standing {
+        Shared {
             tx_id: parse_id(&state.tx_id)?,
             version: state.version,
             repeated: state.repeated,
@@ -180,7 +181,7 @@ impl Outcome {
 
     pub(super) fn from_transaction(tx: v1::Transaction) -> Result<Self, Error> {
         let (status, biz_status) = (tx.status(), tx.biz_status());
-        Standing {
+        Shared {
             tx_id: parse_id(&tx.tx_id)?,
             version: tx.version,
             repeated: false,
@@ -199,8 +200,8 @@ impl Outcome {
     }
 }
 
-/// What both messages about a transaction say of it.
-struct Standing {
+/// The content that both messages about a transaction share.
+struct Shared {
     tx_id: Uuid,
     version: u32,
     repeated: bool,
@@ -208,9 +209,9 @@ struct Standing {
     actions: Vec<v1::ActionState>,
 }
 
-impl Standing {
-    fn typed(self, status: v1::TxStatus, biz: v1::BizStatus) -> Result<Outcome, Error> {
-        use v1::{BizStatus as Biz, TxStatus as Tx};
+impl Shared {
+    fn typed(self, status: v1::TxStatus, biz_status: v1::BizStatus) -> Result<Outcome, Error> {
+        use v1::{BizStatus, TxStatus};
         let Self {
             tx_id,
             version,
@@ -218,33 +219,39 @@ impl Standing {
             cause,
             actions,
         } = self;
-        let decision = match biz {
-            Biz::Success => Some(Decision::Success),
-            Biz::Failure => Some(Decision::Failure),
+        let decision = match biz_status {
+            BizStatus::Success => Some(Decision::Success),
+            BizStatus::Failure => Some(Decision::Failure),
             _ => None,
         };
-        match (status, biz, decision) {
-            (Tx::ProcessWaiting, Biz::Init | Biz::Unknown, _) => Ok(Outcome::Running {
-                tx_id,
-                version,
-                repeated,
-                asked_back: biz == Biz::Unknown,
-            }),
-            (Tx::Processing | Tx::Success, _, Some(Decision::Success)) => Ok(Outcome::Committed {
-                tx_id,
-                version,
-                finished: status == Tx::Success,
-                repeated,
-                results: Results::of(actions),
-            }),
-            (Tx::Processing | Tx::Success, _, Some(Decision::Failure)) => Ok(Outcome::RolledBack {
-                tx_id,
-                version,
-                finished: status == Tx::Success,
-                repeated,
-                cause: Cause::of(cause),
-            }),
-            (Tx::Failure, _, Some(decision)) => Ok(Outcome::Parked {
+        match (status, biz_status, decision) {
+            (TxStatus::ProcessWaiting, BizStatus::Init | BizStatus::Unknown, _) => {
+                Ok(Outcome::Running {
+                    tx_id,
+                    version,
+                    repeated,
+                    asked_back: biz_status == BizStatus::Unknown,
+                })
+            }
+            (TxStatus::Processing | TxStatus::Success, _, Some(Decision::Success)) => {
+                Ok(Outcome::Committed {
+                    tx_id,
+                    version,
+                    finished: status == TxStatus::Success,
+                    repeated,
+                    results: Results::of(actions),
+                })
+            }
+            (TxStatus::Processing | TxStatus::Success, _, Some(Decision::Failure)) => {
+                Ok(Outcome::RolledBack {
+                    tx_id,
+                    version,
+                    finished: status == TxStatus::Success,
+                    repeated,
+                    cause: Cause::of(cause),
+                })
+            }
+            (TxStatus::Failure, _, Some(decision)) => Ok(Outcome::Parked {
                 tx_id,
                 version,
                 repeated,
@@ -254,7 +261,7 @@ impl Standing {
                 results: Results::of(actions),
             }),
             _ => Err(Error::Reply(format!(
-                "transaction {tx_id} is said to be {status:?} and {biz:?}"
+                "transaction {tx_id} has the status {status:?} with the outcome {biz_status:?}"
             ))),
         }
     }
@@ -272,7 +279,7 @@ pub(super) fn parse_id(text: &str) -> Result<Uuid, Error> {
         .map_err(|error| Error::Reply(format!("tx_id {text:?} is not a UUID: {error}")))
 }
 
-/// Why the decision is what it is.
+/// The cause of a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cause {
@@ -280,7 +287,7 @@ pub struct Cause {
     pub kind: CauseKind,
     /// The action that was rejected; only with [`CauseKind::Rejected`].
     pub action: Option<String>,
-    /// The participant's or the decider's words; may be empty.
+    /// The reason given by the participant, the initiator or the operator; may be empty.
     pub reason: String,
 }
 
@@ -331,15 +338,15 @@ pub enum CauseKind {
     Aborted,
     /// The initiator decided SUCCESS.
     Initiator,
-    /// The initiator answered a check-back, or failed to within the attempts that were allowed.
+    /// The initiator answered a check-back, or did not within the attempts that were allowed.
     CheckBack,
     /// A person decided.
     Operator,
-    /// A kind this version of the SDK does not know.
+    /// A kind that this version of the SDK does not know.
     Other,
 }
 
-/// What each Try returned, by action, in the order of the transaction.
+/// The results of the Tries, by action, in the order of the transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Results(Vec<(String, Bytes)>);
 
@@ -348,14 +355,14 @@ impl Results {
         Self(actions.into_iter().map(|a| (a.name, a.result)).collect())
     }
 
-    /// The bytes that the action's Try returned; empty where it returned nothing, none where there
+    /// Returns the bytes that the action's Try returned; empty if it returned nothing, `None` if there
     /// is no such action.
     pub fn bytes(&self, action: &str) -> Option<&Bytes> {
         let mut found = self.0.iter().filter(|(name, _)| name == action);
         found.next().map(|(_, result)| result)
     }
 
-    /// The result, read as what the action returns.
+    /// Reads the result of an action as the type that it returns.
     pub fn read<T: Payload>(&self, action: &str) -> Result<T, Error> {
         let bytes = self.bytes(action).ok_or_else(|| {
             Error::invalid("action", format!("the transaction has no {action:?}"))
@@ -364,7 +371,7 @@ impl Results {
             .map_err(|error| Error::Reply(format!("result of {action:?}: {}", chain(&error))))
     }
 
-    /// Every action's name and the bytes its Try returned.
+    /// Iterates over the actions' names and the bytes that their Tries returned.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Bytes)> {
         self.0.iter().map(|(name, result)| (name.as_str(), result))
     }

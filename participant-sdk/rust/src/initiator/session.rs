@@ -1,5 +1,5 @@
-//! The stream to the coordinator: requests of many callers gathered into batches, answers matched by
-//! id, and everything still open sent again when the stream breaks.
+//! The stream to the coordinator: gathers the requests of many callers into batches, matches answers
+//! by id, and sends the open requests again when the stream breaks.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,17 +19,17 @@ use tonic::{Status, Streaming, client::Grpc, transport::Channel};
 
 use super::frame::{self, BatchCodec};
 
-/// Requests that travel in one message at most; the coordinator refuses more.
+/// The largest number of requests per message; the coordinator refuses more.
 const MAX_BATCH: usize = 1_024;
-/// Bytes after which a message takes no further request.
+/// The bytes after which no more requests are added to a message.
 const MAX_BATCH_BYTES: usize = 1 << 20;
-/// Requests prepared ahead of the stream; further ones stay in the queue.
+/// The number of requests prepared ahead of the stream; further ones stay in the queue.
 const MAX_OUTGOING: usize = 2 * MAX_BATCH;
-/// Largest message of answers taken from the coordinator.
+/// The length of the longest message of answers that is accepted.
 const MAX_REPLIES_BYTES: usize = 64 << 20;
-/// How long opening a stream may take before the next address is tried.
+/// The time within which a stream must open before the next address is tried.
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
-/// Waits between attempts to open a stream.
+/// The waits between attempts to open a stream.
 const RECONNECT: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(10))
     .with_max_delay(Duration::from_secs(1))
@@ -45,8 +45,8 @@ pub(super) struct Session {
     pub(super) link: Arc<Link>,
 }
 
-/// What callers say to the driver. The queue's length is bounded by the slots: one Ask and one Forget
-/// for each.
+/// A command of a caller to the session's task. The queue's length is bounded by the slots: one Ask
+/// and one Forget per slot.
 #[derive(Debug)]
 enum Command {
     Ask(u64, Open),
@@ -62,18 +62,18 @@ struct Open {
 }
 
 impl Session {
-    /// Starts the driver; it ends when the session is dropped.
+    /// Starts the session's task, which ends when the session is dropped.
     pub(super) fn start(channels: Vec<Channel>, max_in_flight: usize) -> Self {
         let (queue, commands) = mpsc::unbounded_channel();
         let link = Arc::new(Link::default());
-        let driver = Driver {
+        let task = SessionTask {
             channels,
             commands,
             open: HashMap::new(),
             outgoing: VecDeque::new(),
             link: Arc::clone(&link),
         };
-        tokio::spawn(driver.run());
+        tokio::spawn(task.run());
         Self {
             queue,
             slots: Arc::new(Semaphore::new(max_in_flight)),
@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// Sends one request and waits for its answer, across as many streams as it takes. Dropping the
-    /// future tells the coordinator to forget the request. None: the driver is gone, with the runtime.
+    /// future makes the coordinator forget the request. `None` if the task has ended with its runtime.
     pub(super) async fn ask(&self, body: &[u8]) -> Option<Reply> {
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -112,13 +112,13 @@ struct ForgetOnDrop<'a> {
 impl Drop for ForgetOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(queue) = self.queue {
-            // A driver that is gone has nothing to forget.
+            // A task that has ended has nothing to forget.
             let _ = queue.send(Command::Forget(self.id));
         }
     }
 }
 
-/// What callers can see of the connection.
+/// The state of the connection, as callers see it.
 #[derive(Debug, Default)]
 pub(super) struct Link {
     /// Odd while a stream is open; grows whenever one opens or breaks.
@@ -129,12 +129,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// A mark for [`was_down_since`](Self::was_down_since).
+    /// Returns a mark for [`was_down_since`](Self::was_down_since).
     pub(super) fn mark(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// Whether no stream was open at any time since the mark: nothing can have been sent.
+    /// Returns true if no stream was open at any time since the mark, so that nothing can have been
+    /// sent.
     pub(super) fn was_down_since(&self, mark: u64) -> bool {
         mark.is_multiple_of(2) && self.mark() == mark
     }
@@ -145,13 +146,13 @@ impl Link {
         let _ = self.up.subscribe().wait_for(|up| *up).await;
     }
 
-    /// The last thing that went wrong with a stream.
+    /// Returns the last error of a stream.
     pub(super) fn last_error(&self) -> String {
         let error = self.last_error.lock();
         error.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Which of the addresses is in use.
+    /// Returns the index of the address in use.
     pub(super) fn current(&self) -> usize {
         usize::try_from(self.current.load(Ordering::Relaxed)).unwrap_or(0)
     }
@@ -176,7 +177,7 @@ impl Link {
     }
 }
 
-/// The status with what caused it: tonic hides "connection refused" two sources deep.
+/// Formats a status with its causes: tonic hides "connection refused" two sources deep.
 fn describe(status: &Status) -> String {
     let mut text = status.message().to_owned();
     let mut source = std::error::Error::source(status);
@@ -190,8 +191,8 @@ fn describe(status: &Status) -> String {
     text
 }
 
-/// The one task behind a client.
-struct Driver {
+/// The task behind a client; it owns the stream.
+struct SessionTask {
     channels: Vec<Channel>,
     commands: mpsc::UnboundedReceiver<Command>,
     open: HashMap<u64, Open>,
@@ -199,20 +200,18 @@ struct Driver {
     link: Arc<Link>,
 }
 
-/// Every [`Session`] of these commands is gone.
+/// The [`Session`] that sends the commands is dropped.
 struct Abandoned;
 
-/// How a stream ended.
+/// The way in which a stream ended.
 enum Ended {
-    /// Whether it carried at least one answer.
-    Broken {
-        answered: bool,
-        error: Status,
-    },
+    /// It broke; `answered` is set if it carried at least one answer.
+    Broken { answered: bool, error: Status },
+    /// The session is dropped.
     Abandoned,
 }
 
-impl Driver {
+impl SessionTask {
     async fn run(mut self) {
         let mut delays = RECONNECT.build();
         let mut current = 0;
@@ -248,7 +247,7 @@ impl Driver {
         }
     }
 
-    /// Takes commands while something else is waited for.
+    /// Takes commands while waiting for `other`.
     async fn meanwhile<T>(&mut self, other: impl Future<Output = T>) -> Result<T, Abandoned> {
         tokio::pin!(other);
         loop {
@@ -262,7 +261,7 @@ impl Driver {
         }
     }
 
-    /// Opens a stream on one channel and puts everything that is open first in line for it.
+    /// Opens a stream on one channel and queues all open requests for it, before any new one.
     async fn open_stream(
         &mut self,
         index: usize,
@@ -321,7 +320,7 @@ impl Driver {
         }
     }
 
-    /// Notes a command and, when a stream is up, puts it in line.
+    /// Takes a command and, if a stream is open, queues it.
     fn take(&mut self, command: Command, up: bool) {
         match command {
             Command::Ask(id, open) => {
@@ -355,7 +354,8 @@ impl Driver {
 
     fn answer(&mut self, message: SessionReplies) {
         for reply in message.replies {
-            // Without an entry: the answer crossed a Forget. A closed one: the caller just left.
+            // Without an entry, the answer crossed a Forget. If sending fails, the caller has just
+            // left.
             if let (Some(open), Some(reply)) = (self.open.remove(&reply.id), reply.reply) {
                 let _ = open.answer.send(reply);
             }

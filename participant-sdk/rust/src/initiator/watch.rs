@@ -1,4 +1,4 @@
-//! Following one transaction.
+//! Follows one transaction.
 
 use std::time::Duration;
 
@@ -10,14 +10,15 @@ use uuid::Uuid;
 
 use super::{Client, Error, client::is_passing, error::Refused};
 
-/// Waits before a broken stream is opened again.
+/// The waits before a broken stream is opened again.
 const REOPEN: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(20))
     .with_max_delay(Duration::from_secs(1))
     .with_jitter()
     .without_max_times();
 
-/// The states of one transaction, each newer than the one before. A broken stream is opened again.
+/// A stream of the states of one transaction, each newer than the one before. If it breaks, it is
+/// opened again.
 #[derive(Debug)]
 pub struct Watch {
     client: Client,
@@ -38,9 +39,9 @@ impl Watch {
         }
     }
 
-    /// The next state; none after a final or parked one. Waits as long as nothing changes.
-    /// [`Error::Unavailable`] if no stream can be opened within the client's time; calling it again
-    /// goes on.
+    /// Waits for the next state and returns it; `None` after a final or parked one. Fails with
+    /// [`Error::Unavailable`] if no stream can be opened within the client's time, and may be called
+    /// again then.
     pub async fn next(&mut self) -> Result<Option<v1::Transaction>, Error> {
         while !self.over {
             let Some(stream) = &mut self.stream else {

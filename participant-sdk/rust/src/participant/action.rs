@@ -1,9 +1,9 @@
-//! What a user writes: an action in one of the three modes.
+//! The traits that a user implements: an action in one of the three modes.
 //!
-//! The code receives the open local transaction, in which the barrier's row is already written; what
-//! it changes through that connection is committed together with the row, or not at all. It must not
-//! commit or roll back itself; savepoints (`connection.begin()`) are fine. It may run more than once
-//! for one call, when the database asks for a repetition (a deadlock), but takes effect once.
+//! The code receives the open local transaction, in which the barrier's row is already written. Its
+//! changes through that connection are committed together with the row, or not at all. It must not
+//! commit or roll back itself; savepoints (`connection.begin()`) are allowed. It may run more than
+//! once per call, when the database requires a repetition (after a deadlock), but takes effect once.
 
 use std::future::Future;
 
@@ -18,12 +18,12 @@ use crate::{
 ///
 /// Write the three as `async fn`.
 pub trait TccAction<D: Database>: Send + Sync + 'static {
-    /// What is asked for.
+    /// The request.
     type Request: Payload;
-    /// What Try returns: kept by the coordinator if it is not empty, at most 64 KiB.
+    /// The result of Try: kept by the coordinator if it is not empty, at most 64 KiB.
     type Response: Payload;
 
-    /// Freezes. [`ActionError::Rejected`] refuses for ever, any other error is tried again.
+    /// Freezes. [`ActionError::Rejected`] is final; after any other error the call is made again.
     fn try_(
         &self,
         tx: &mut Connection<D>,
@@ -44,31 +44,31 @@ pub trait TccAction<D: Database>: Send + Sync + 'static {
         call: &Call<Self::Request>,
     ) -> impl Future<Output = Result<(), ActionError>> + Send;
 
-    /// Whether the action has an effect outside the database (a payment provider, a file). Then the
-    /// code must be idempotent by `(tx_id, action)`, and Cancel may come after a Try whose outcome
-    /// nobody knows.
+    /// Returns true if the action has an effect outside the database (a payment provider, a file).
+    /// Then the code must be idempotent by `(tx_id, action)`, and Cancel may be called after a Try
+    /// whose outcome is unknown.
     fn external(&self) -> bool {
         false
     }
 }
 
-/// An action in mode COMPENSATE: it is really done in phase one, and undone if the transaction fails.
+/// An action in mode COMPENSATE: it takes effect in phase one, and is undone if the transaction fails.
 ///
 /// Write the two as `async fn`.
 pub trait CompensateAction<D: Database>: Send + Sync + 'static {
-    /// What is asked for.
+    /// The request.
     type Request: Payload;
-    /// What `act` returns: kept by the coordinator if it is not empty, at most 64 KiB.
+    /// The result of `act`: kept by the coordinator if it is not empty, at most 64 KiB.
     type Response: Payload;
 
-    /// Does it. [`ActionError::Rejected`] refuses for ever, any other error is tried again.
+    /// Takes effect. [`ActionError::Rejected`] is final; after any other error the call is made again.
     fn act(
         &self,
         tx: &mut Connection<D>,
         call: &Call<Self::Request>,
     ) -> impl Future<Output = Result<Self::Response, ActionError>> + Send;
 
-    /// Undoes it. Called only after `act` took effect, and takes effect once.
+    /// Undoes `act`. Called only after that took effect, and takes effect once.
     fn compensate(
         &self,
         tx: &mut Connection<D>,
@@ -81,14 +81,16 @@ pub trait CompensateAction<D: Database>: Send + Sync + 'static {
     }
 }
 
-/// An action in mode DELIVER: delivered once the transaction has succeeded, however often it takes.
+/// An action in mode DELIVER: delivered once the transaction has succeeded, with as many attempts as
+/// that takes.
 ///
 /// An effect outside the database must be idempotent by `(tx_id, action)`.
 pub trait DeliverAction<D: Database>: Send + Sync + 'static {
-    /// What is delivered.
+    /// The payload that is delivered.
     type Request: Payload;
 
-    /// Takes the delivery. Any error is tried again; [`ActionError::Rejected`] leaves it to a person.
+    /// Takes the delivery. After [`ActionError::Rejected`] a person must look; after any other error
+    /// the call is made again.
     fn deliver(
         &self,
         tx: &mut Connection<D>,

@@ -1,10 +1,10 @@
-//! What a participant is made of, checked whole before it serves anything.
+//! The parts of a participant, validated together before it serves anything.
 
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use futures::future::BoxFuture;
 use sqlx::Pool;
-use tercet_barrier::{Mode, Outcome, initiator::Truth};
+use tercet_barrier::{CallAnswer, Mode, initiator::Truth};
 use tercet_proto::v1;
 use uuid::Uuid;
 
@@ -20,18 +20,18 @@ use crate::{
     error::{BuildError, chain},
 };
 
-/// Calls served at once, unless said otherwise.
+/// The default number of calls served at once.
 pub const DEFAULT_CONCURRENCY: u32 = 64;
-/// The most calls that may be served at once.
+/// The largest number of calls that may be served at once.
 pub const MAX_CONCURRENCY: u32 = 100_000;
-/// The most handlers of one participant.
+/// The largest number of handlers per participant.
 pub const MAX_HANDLERS: usize = 256;
 
-/// A participant without a database: only [`raw`](ParticipantBuilder::raw) handlers.
+/// A participant without a database, which has only [`raw`](ParticipantBuilder::raw) handlers.
 #[derive(Debug)]
 pub struct NoDatabase(());
 
-/// A handler that waits for the barrier it will stand behind.
+/// A handler that is complete once it gets the barrier that it stands behind.
 type Pending<B> = Box<dyn FnOnce(&B) -> Handler>;
 
 /// Builds a [`Participant`]. `B` is [`NoDatabase`] until [`database`](Self::database) or
@@ -57,13 +57,13 @@ impl ParticipantBuilder<NoDatabase> {
         }
     }
 
-    /// The participant's own database, whose barrier every typed action stands behind. The table must
-    /// be there: [`Barrier::create_table`].
+    /// Sets the participant's own database, whose barrier every typed action stands behind. The table
+    /// must exist: [`Barrier::create_table`].
     pub fn database<D: Database>(self, pool: Pool<D>) -> ParticipantBuilder<Barrier<D>> {
         self.barrier(Barrier::new(pool))
     }
 
-    /// As [`database`](Self::database), with a barrier that is configured.
+    /// Like [`database`](Self::database), with a configured barrier.
     pub fn barrier<D: Database>(self, barrier: Barrier<D>) -> ParticipantBuilder<Barrier<D>> {
         let with_any_barrier = |pending: Pending<NoDatabase>| -> Pending<Barrier<D>> {
             Box::new(move |_| pending(&NoDatabase(())))
@@ -84,7 +84,7 @@ impl ParticipantBuilder<NoDatabase> {
 }
 
 impl<D: Database> ParticipantBuilder<Barrier<D>> {
-    /// An action in mode TCC.
+    /// Adds an action in mode TCC.
     #[must_use]
     pub fn tcc<A: TccAction<D>>(self, handler: impl Into<String>, action: A) -> Self {
         self.handler(handler, |barrier: &Barrier<D>| {
@@ -92,7 +92,7 @@ impl<D: Database> ParticipantBuilder<Barrier<D>> {
         })
     }
 
-    /// An action in mode COMPENSATE.
+    /// Adds an action in mode COMPENSATE.
     #[must_use]
     pub fn compensate<A: CompensateAction<D>>(self, handler: impl Into<String>, action: A) -> Self {
         self.handler(handler, |barrier: &Barrier<D>| {
@@ -100,7 +100,7 @@ impl<D: Database> ParticipantBuilder<Barrier<D>> {
         })
     }
 
-    /// An action in mode DELIVER.
+    /// Adds an action in mode DELIVER.
     #[must_use]
     pub fn deliver<A: DeliverAction<D>>(self, handler: impl Into<String>, action: A) -> Self {
         self.handler(handler, |barrier: &Barrier<D>| {
@@ -109,7 +109,7 @@ impl<D: Database> ParticipantBuilder<Barrier<D>> {
     }
 
     /// Runs every typed action without its barrier: repeated, late and misordered calls then take
-    /// effect as often as they come, and the books do not balance. Only there to show that.
+    /// effect as often as they come, and the books do not balance. Exists only to demonstrate that.
     #[must_use]
     pub fn without_barrier_for_demonstration(mut self) -> Self {
         self.barrier = self.barrier.without_fence();
@@ -118,14 +118,14 @@ impl<D: Database> ParticipantBuilder<Barrier<D>> {
 }
 
 impl<B> ParticipantBuilder<B> {
-    /// A handler that sees the call as it is, with neither database nor barrier: for load tests, and
-    /// for systems that fence by themselves. **You must satisfy the barrier's table yourself**, see
-    /// [`tercet_barrier`]. It runs within the task of its stream, so it must not block.
+    /// Adds a handler that gets the call itself, with neither database nor barrier: for load tests,
+    /// and for systems with a fence of their own. **You must satisfy the barrier's table yourself**,
+    /// see [`tercet_barrier`]. It runs within the task of its stream, so it must not block.
     #[must_use]
     pub fn raw<F, R>(self, handler: impl Into<String>, mode: Mode, serve: F) -> Self
     where
         F: Fn(v1::Call) -> R + Send + Sync + 'static,
-        R: Future<Output = Outcome> + Send + 'static,
+        R: Future<Output = CallAnswer> + Send + 'static,
     {
         self.handler(handler, move |_: &B| Handler::raw(mode, serve))
     }
@@ -145,8 +145,8 @@ impl<B> ParticipantBuilder<B> {
         })
     }
 
-    /// Answers check-backs through code of your own. What it answers must be the truth for ever
-    /// after; an error is UNKNOWN, and asked again.
+    /// Answers check-backs through code of your own. Its answer must remain true for ever; an error is
+    /// UNKNOWN, and the check-back is repeated.
     #[must_use]
     pub fn check_back_with<F, R>(mut self, answer: F) -> Self
     where
@@ -159,22 +159,23 @@ impl<B> ParticipantBuilder<B> {
         self
     }
 
-    /// Calls served at once, on each stream and on the served port: 1 to [`MAX_CONCURRENCY`], by
-    /// default [`DEFAULT_CONCURRENCY`]. More than the pool has connections only makes calls wait.
+    /// Sets the number of calls served at once, on each stream and on the served port: 1 to
+    /// [`MAX_CONCURRENCY`], by default [`DEFAULT_CONCURRENCY`]. Calls beyond the pool's connections
+    /// wait.
     #[must_use]
     pub fn concurrency(mut self, calls: u32) -> Self {
         self.concurrency = calls;
         self
     }
 
-    /// Stands around every call.
+    /// Sets the interceptor around every call.
     #[must_use]
     pub fn interceptor(mut self, interceptor: Arc<dyn CallInterceptor>) -> Self {
         self.interceptor = Some(interceptor);
         self
     }
 
-    /// The participant, or what is wrong with it.
+    /// Builds the participant; the error names the setting that is wrong.
     pub fn build(self) -> Result<Participant, BuildError> {
         check_name("participant", &self.name)?;
         if !(1..=MAX_CONCURRENCY).contains(&self.concurrency) {

@@ -15,7 +15,7 @@ use crate::{
     payload::Payload,
 };
 
-/// The code of one operation: takes the open local transaction and the call.
+/// The code of one operation; takes the open local transaction and the call.
 pub trait Step<D: Database, Q, R>:
     for<'a> Fn(&'a mut Connection<D>, &'a Call<Q>) -> BoxFuture<'a, Result<R, ActionError>>
     + Send
@@ -32,7 +32,7 @@ impl<D: Database, Q, R, F> Step<D, Q, R> for F where
 {
 }
 
-/// The closures of one action; what a mode does not have is `()`.
+/// The closures of one action; `()` for an operation that the mode does not have.
 struct Closures<Q, R, F, C, U> {
     first: F,
     confirm: C,
@@ -117,7 +117,7 @@ where
 /// # }
 /// ```
 impl<D: Database> ParticipantBuilder<Barrier<D>> {
-    /// An action in mode TCC, as closures: see [`TccAction`].
+    /// Adds an action in mode TCC, as closures: see [`TccAction`].
     #[must_use]
     pub fn tcc_fn<Q: Payload, R: Payload>(
         self,
@@ -149,7 +149,7 @@ impl<D: Database> ParticipantBuilder<Barrier<D>> {
         )
     }
 
-    /// An action in mode COMPENSATE, as closures: see [`CompensateAction`].
+    /// Adds an action in mode COMPENSATE, as closures: see [`CompensateAction`].
     #[must_use]
     pub fn compensate_fn<Q: Payload, R: Payload>(
         self,
@@ -177,7 +177,7 @@ impl<D: Database> ParticipantBuilder<Barrier<D>> {
         )
     }
 
-    /// An action in mode DELIVER, as a closure: see [`DeliverAction`].
+    /// Adds an action in mode DELIVER, as a closure: see [`DeliverAction`].
     #[must_use]
     pub fn deliver_fn<Q: Payload>(
         self,

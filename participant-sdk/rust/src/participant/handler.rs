@@ -1,10 +1,10 @@
-//! An action of any mode and type as one thing that carries out a call.
+//! Handlers: an action of any mode and type, behind one interface that carries out a call.
 
 use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use tercet_barrier::{Mode, Operation, Outcome};
+use tercet_barrier::{CallAnswer, Mode, Operation};
 use tercet_proto::v1;
 
 use super::action::{CompensateAction, DeliverAction, TccAction};
@@ -15,7 +15,7 @@ use crate::{
     payload::Payload,
 };
 
-/// What is behind the name of a handler.
+/// The handler behind a name.
 pub(crate) struct Handler {
     pub(crate) mode: Mode,
     pub(crate) kind: Kind,
@@ -23,10 +23,10 @@ pub(crate) struct Handler {
 
 /// The two kinds of handlers.
 pub(crate) enum Kind {
-    /// Typed code behind the barrier; runs as a task of its own.
+    /// Typed code behind the barrier, which runs as a task of its own.
     Fenced(Box<dyn CarryOut>),
-    /// A closure that sees the call as it is; runs within the stream's task.
-    Raw(Box<dyn Fn(v1::Call) -> BoxFuture<'static, Outcome> + Send + Sync>),
+    /// A closure that gets the call itself, and runs within the stream's task.
+    Raw(Box<dyn Fn(v1::Call) -> BoxFuture<'static, CallAnswer> + Send + Sync>),
 }
 
 impl Handler {
@@ -40,7 +40,7 @@ impl Handler {
     pub(crate) fn raw<F, R>(mode: Mode, handler: F) -> Self
     where
         F: Fn(v1::Call) -> R + Send + Sync + 'static,
-        R: Future<Output = Outcome> + Send + 'static,
+        R: Future<Output = CallAnswer> + Send + 'static,
     {
         Self {
             mode,
@@ -49,9 +49,9 @@ impl Handler {
     }
 }
 
-/// Carries out one call, whatever the database.
+/// Carries out calls; hides the type of the database.
 pub(crate) trait CarryOut: Send + Sync {
-    fn carry_out<'a>(&'a self, call: &'a Arc<CallContext>) -> BoxFuture<'a, Outcome>;
+    fn carry_out<'a>(&'a self, call: &'a Arc<CallContext>) -> BoxFuture<'a, CallAnswer>;
 }
 
 struct Fenced<D: Database, C> {
@@ -60,12 +60,12 @@ struct Fenced<D: Database, C> {
 }
 
 impl<D: Database, C: Code<D>> CarryOut for Fenced<D, C> {
-    fn carry_out<'a>(&'a self, call: &'a Arc<CallContext>) -> BoxFuture<'a, Outcome> {
+    fn carry_out<'a>(&'a self, call: &'a Arc<CallContext>) -> BoxFuture<'a, CallAnswer> {
         Box::pin(self.barrier.carry_out(call, &self.code))
     }
 }
 
-/// Reads the request and joins it with what else is known of the call.
+/// Reads the request and joins it with the rest of the call.
 fn read<T: Payload>(
     call: &Arc<CallContext>,
     tried: Option<Bytes>,

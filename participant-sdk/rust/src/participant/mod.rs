@@ -1,4 +1,4 @@
-//! The participant: its handlers, and what becomes of a call, whichever way it came.
+//! The participant: its handlers, and the way of a call, independent of the transport.
 
 mod action;
 mod attach;
@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use tercet_barrier::{Mode, Outcome, initiator::Truth};
+use tercet_barrier::{CallAnswer, Mode, initiator::Truth};
 use tercet_proto::v1;
 
 pub use action::{CompensateAction, DeliverAction, TccAction};
@@ -60,18 +60,18 @@ impl fmt::Debug for Participant {
 }
 
 impl Participant {
-    /// Starts a participant of that name: 1 to 128 bytes without NUL.
+    /// Starts to build a participant; its name has 1 to 128 bytes and no NUL.
     pub fn builder(name: impl Into<String>) -> ParticipantBuilder<NoDatabase> {
         ParticipantBuilder::new(name.into())
     }
 
-    /// The participant's name.
+    /// Returns the participant's name.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Carries out one call, whichever way it came. Never fails: what cannot be carried out is
-    /// UNKNOWN, with the error.
+    /// Carries out one call. Never fails: a call that cannot be carried out is UNKNOWN, with the
+    /// error.
     pub async fn call(&self, call: v1::Call) -> v1::Result {
         let mut result = v1::Result {
             epoch: call.epoch,
@@ -81,11 +81,11 @@ impl Participant {
             operation: call.operation,
             outcome: None,
         };
-        result.outcome = Some(wire(self.outcome(call).await));
+        result.outcome = Some(wire(self.intercepted(call).await));
         result
     }
 
-    /// Answers one check-back. What cannot be answered is UNKNOWN, with the error.
+    /// Answers one check-back; one that cannot be answered is UNKNOWN, with the error.
     pub async fn answer_check_back(&self, call: v1::CheckBackCall) -> v1::CheckBackResult {
         let mut result = v1::CheckBackResult {
             epoch: call.epoch,
@@ -124,7 +124,7 @@ impl Participant {
         }
     }
 
-    /// The handlers, as the coordinator is told.
+    /// Returns the handlers as they are announced to the coordinator.
     fn handlers(&self) -> Vec<v1::Handler> {
         let handler = |(name, handler): (&String, &Handler)| v1::Handler {
             name: name.clone(),
@@ -133,8 +133,8 @@ impl Participant {
         self.0.handlers.iter().map(handler).collect()
     }
 
-    /// Whether a call runs to its end without waiting for a database, so that a task of its own would
-    /// only cost.
+    /// Returns true if a call runs to its end without waiting for a database, so that a task of its
+    /// own would gain nothing.
     fn is_light(&self, call: &v1::Call) -> bool {
         self.0.interceptor.is_none()
             && !matches!(
@@ -146,7 +146,7 @@ impl Participant {
             )
     }
 
-    async fn outcome(&self, call: v1::Call) -> Outcome {
+    async fn intercepted(&self, call: v1::Call) -> CallAnswer {
         match &self.0.interceptor {
             None => self.carry_out(call).await,
             Some(interceptor) => {
@@ -159,7 +159,7 @@ impl Participant {
         }
     }
 
-    async fn carry_out(&self, call: v1::Call) -> Outcome {
+    async fn carry_out(&self, call: v1::Call) -> CallAnswer {
         let (name, handler) = match self.find(&call) {
             Ok(found) => found,
             Err(error) => {
@@ -169,7 +169,7 @@ impl Participant {
                     error,
                     "a call is refused"
                 );
-                return Outcome::Unknown(error);
+                return CallAnswer::Unknown(error);
             }
         };
         match &handler.kind {
@@ -179,7 +179,7 @@ impl Participant {
                 .unwrap_or_else(|panic| panicked(name, panic.as_ref())),
             Kind::Fenced(action) => match CallContext::read(call) {
                 Ok(context) => fenced(action.as_ref(), &Arc::new(context)).await,
-                Err(error) => Outcome::Unknown(error),
+                Err(error) => CallAnswer::Unknown(error),
             },
         }
     }
@@ -210,45 +210,47 @@ impl Participant {
     }
 }
 
-/// How long a check-back may take where the coordinator does not say.
+/// The time for a check-back that carries no limit.
 const CHECK_BACK_TIME: Duration = Duration::from_secs(10);
-/// The least time that a call is given, so that the barrier's row can still say more when the time of
-/// a Try is over.
+/// The least time for a call, so that a Try whose time is over can still be answered from the
+/// barrier's row.
 const LEAST_TIME: Duration = Duration::from_secs(1);
 
-/// Carries out a call behind the barrier for as long as the coordinator waits for its answer. What has
-/// not committed by then is rolled back.
-async fn fenced(action: &dyn CarryOut, call: &Arc<CallContext>) -> Outcome {
+/// Carries out a call behind the barrier, for no longer than the coordinator waits for its answer. If
+/// it has not committed by then, it is rolled back.
+async fn fenced(action: &dyn CarryOut, call: &Arc<CallContext>) -> CallAnswer {
     let Some(left) = call.time_left else {
         return action.carry_out(call).await;
     };
     match tokio::time::timeout(left.max(LEAST_TIME), action.carry_out(call)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Outcome::Unknown(format!(
+        Ok(result) => result,
+        Err(_) => CallAnswer::Unknown(format!(
             "not done within {left:?}, which was all that was left"
         )),
     }
 }
 
-fn panicked(whose: &str, panic: &(dyn Any + Send)) -> Outcome {
+fn panicked(whose: &str, panic: &(dyn Any + Send)) -> CallAnswer {
     let words = panic_words(panic);
     tracing::error!(handler = whose, panic = words, "a handler panicked");
-    Outcome::Unknown(format!("{whose} panicked: {words}"))
+    CallAnswer::Unknown(format!("{whose} panicked: {words}"))
 }
 
-fn wire(outcome: Outcome) -> v1::result::Outcome {
-    match outcome {
-        Outcome::Done(result) if result.len() > MAX_RESULT_BYTES => {
+fn wire(result: CallAnswer) -> v1::result::Outcome {
+    match result {
+        CallAnswer::Done(result) if result.len() > MAX_RESULT_BYTES => {
             let error = too_long(result.len());
             v1::result::Outcome::Unknown(v1::Unknown { error })
         }
-        Outcome::Done(result) => v1::result::Outcome::Done(v1::Done {
+        CallAnswer::Done(result) => v1::result::Outcome::Done(v1::Done {
             result: result.into(),
         }),
-        Outcome::Rejected(reason) => v1::result::Outcome::Rejected(v1::Rejected {
+        CallAnswer::Rejected(reason) => v1::result::Outcome::Rejected(v1::Rejected {
             reason: cut(reason),
         }),
-        Outcome::Unknown(error) => v1::result::Outcome::Unknown(v1::Unknown { error: cut(error) }),
+        CallAnswer::Unknown(error) => {
+            v1::result::Outcome::Unknown(v1::Unknown { error: cut(error) })
+        }
     }
 }
 

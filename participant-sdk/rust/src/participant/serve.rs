@@ -1,17 +1,18 @@
-//! The participant as a gRPC server: `tercet.v1.Participant`, for coordinators that call in.
+//! The participant as a gRPC server: `tercet.v1.Participant`, for coordinators that open the
+//! connection.
 
 use std::{future::Future, sync::Arc};
 
 use tercet_proto::v1::{
     self,
-    participant_server::{Participant as Service, ParticipantServer},
+    participant_server::{self, ParticipantServer},
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 
 use super::Participant;
 
-/// Calls of one connection that may be under way or wait for their turn.
+/// Calls per connection that may run or wait for their turn.
 const MAX_STREAMS_PER_CONNECTION: u32 = 10_000;
 
 /// The server ended because of an error.
@@ -22,7 +23,7 @@ pub struct ServeError(#[from] tonic::transport::Error);
 impl Participant {
     /// Serves `tercet.v1.Participant` on `listener` until `shutdown` is ready, then finishes the calls
     /// that are open. At most [`concurrency`](super::ParticipantBuilder::concurrency) calls run at
-    /// once, the others wait.
+    /// once; the others wait.
     pub async fn serve(
         &self,
         listener: TcpListener,
@@ -37,8 +38,8 @@ impl Participant {
         Ok(())
     }
 
-    /// The service alone, to add to a tonic server of your own.
-    pub fn service(&self) -> ParticipantServer<impl Service> {
+    /// Returns the service alone, to be added to a tonic server of your own.
+    pub fn service(&self) -> ParticipantServer<impl participant_server::Participant> {
         let places = usize::try_from(self.0.concurrency).unwrap_or(Semaphore::MAX_PERMITS);
         ParticipantServer::new(Served {
             participant: self.clone(),
@@ -53,7 +54,7 @@ struct Served {
 }
 
 #[tonic::async_trait]
-impl Service for Served {
+impl participant_server::Participant for Served {
     async fn invoke(&self, request: Request<v1::Call>) -> Result<Response<v1::Result>, Status> {
         let _place = self.place().await?;
         Ok(Response::new(

@@ -1,9 +1,35 @@
-//! The barrier's table as cells: what is sent, what must be answered, what must have changed.
+//! The barrier's table as cells, read from `participant-sdk/conformance/barrier.json`, which SDKs in
+//! other languages read too. The README beside that file explains every field.
 
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
 use tercet_sdk::{Mode, Operation};
 
+/// The file's name, as reports of what is wrong with it show it.
+pub(crate) const FILE: &str = "conformance/barrier.json";
+/// The file's text.
+const TEXT: &str = include_str!("../../../conformance/barrier.json");
+/// The format that this reader understands.
+const FORMAT: u32 = 1;
+
+/// The whole file.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// The time left of phase one, for every call.
+    pub(crate) time_left_ms: i64,
+    /// The number of times that a call is sent while it is answered UNKNOWN, the first one included.
+    pub(crate) max_asks: u32,
+    /// The wait before it is sent again.
+    pub(crate) ask_again_ms: u64,
+    /// Every cell of every mode.
+    pub(crate) cells: Vec<Cell>,
+}
+
 /// One call that is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Step {
     /// A Try with the good request.
     Try,
@@ -25,141 +51,155 @@ impl Step {
     }
 }
 
-/// What must be answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+/// The answer that a call must get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum Expected {
     /// Done.
     Done,
     /// Done, with the same result as the first Try.
     FirstResult,
     /// Rejected.
     Rejected,
+    /// Done or rejected, as the race goes.
+    DoneOrRejected,
 }
 
-/// How the participant's business must stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A call together with the answer that it must get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Exchange {
+    pub(crate) call: Step,
+    pub(crate) answer: Expected,
+}
+
+/// A state of the participant's business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Stand {
-    /// As if nothing had been asked.
+    /// The state before the first call.
     Initial,
-    /// As after one Try.
+    /// The state after one Try.
     Tried,
-    /// As after one Confirm.
+    /// The state after one Confirm.
     Confirmed,
 }
 
-/// How the last step is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Last {
-    /// Once.
-    Once(Step),
-    /// Several times at the same moment.
-    Racing(Step),
-    /// A Try and a Cancel at the same moment, then a late Try.
-    TryRacingCancel,
-}
-
 /// One cell.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Cell {
-    pub(crate) name: &'static str,
-    pub(crate) before: &'static [Step],
-    pub(crate) last: Last,
-    pub(crate) answer: Answer,
-    pub(crate) stand: Stand,
+    /// Unique within a mode.
+    pub(crate) name: String,
+    /// The modes that have this cell.
+    #[serde(deserialize_with = "modes")]
+    pub(crate) modes: Vec<Mode>,
+    /// The state of the row that `send` finds; none where there is no row.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for readers; a test compares it with the barrier")
+    )]
+    pub(crate) row: Option<String>,
+    /// Calls sent one after the other, each of which must succeed: the way to the row.
+    pub(crate) before: Vec<Step>,
+    /// Calls sent at the same moment.
+    pub(crate) send: Vec<Exchange>,
+    /// A call sent once all of `send` are answered.
+    #[serde(default)]
+    pub(crate) then: Option<Exchange>,
+    /// The state of the business at the end.
+    pub(crate) stands: Stand,
+    /// The number of times that the whole cell is played; more than one where calls race.
+    #[serde(default = "one")]
+    pub(crate) rounds: u32,
 }
 
 impl Cell {
-    fn sends(&self, wanted: impl Fn(Step) -> bool) -> bool {
-        let last = match self.last {
-            Last::Once(step) | Last::Racing(step) => wanted(step),
-            Last::TryRacingCancel => wanted(Step::Try) || wanted(Step::Cancel),
-        };
-        last || self.before.iter().any(|step| wanted(*step))
+    fn needs_rejected_request(&self) -> bool {
+        let exchanges = self.send.iter().chain(&self.then);
+        let sent = exchanges.map(|exchange| exchange.call);
+        sent.chain(self.before.iter().copied())
+            .any(|step| step == Step::TryRejected)
     }
 
-    fn is_of(&self, mode: Mode) -> bool {
-        match mode {
-            Mode::Tcc => true,
-            Mode::Compensate => !self.sends(|step| step == Step::Confirm),
-            Mode::Deliver => false,
-        }
+    /// Returns true if calls of different operations are sent at the same moment.
+    pub(crate) fn is_mixed(&self) -> bool {
+        let mut operations = self.send.iter().map(|exchange| exchange.call.operation());
+        let first = operations.next();
+        operations.any(|operation| Some(operation) != first)
     }
 }
 
-const fn once(
-    name: &'static str,
-    before: &'static [Step],
-    step: Step,
-    answer: Answer,
-    stand: Stand,
-) -> Cell {
-    Cell {
-        name,
-        before,
-        last: Last::Once(step),
-        answer,
-        stand,
+fn one() -> u32 {
+    1
+}
+
+fn modes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Mode>, D::Error> {
+    let words = Vec::<String>::deserialize(deserializer)?;
+    let mode = |word: String| match word.as_str() {
+        "TCC" => Ok(Mode::Tcc),
+        "COMPENSATE" => Ok(Mode::Compensate),
+        "DELIVER" => Ok(Mode::Deliver),
+        _ => Err(D::Error::custom(format!("modes: {word:?} is no mode"))),
+    };
+    words.into_iter().map(mode).collect()
+}
+
+/// Returns the table, which is read once; the error names the cell that cannot be read.
+pub(crate) fn table() -> Result<&'static Table, &'static str> {
+    static TABLE: LazyLock<Result<Table, String>> = LazyLock::new(|| read(TEXT));
+    TABLE.as_ref().map_err(String::as_str)
+}
+
+impl Table {
+    /// Iterates over the cells of a mode; those that need a rejected request only `with_rejected`.
+    pub(crate) fn cells(&self, mode: Mode, with_rejected: bool) -> impl Iterator<Item = &Cell> {
+        let cells = self.cells.iter();
+        cells
+            .filter(move |cell| cell.modes.contains(&mode))
+            .filter(move |cell| with_rejected || !cell.needs_rejected_request())
     }
 }
 
-const fn racing(
-    name: &'static str,
-    before: &'static [Step],
-    last: Last,
-    answer: Answer,
-    stand: Stand,
-) -> Cell {
-    Cell {
-        name,
-        before,
-        last,
-        answer,
-        stand,
+/// Reads the file, cell by cell, so that an error can name the cell.
+fn read(text: &str) -> Result<Table, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        format: u32,
+        time_left_ms: i64,
+        max_asks: u32,
+        ask_again_ms: u64,
+        cells: Vec<Value>,
     }
+
+    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if file.format != FORMAT {
+        let found = file.format;
+        return Err(format!("format is {found}, and this reads {FORMAT}"));
+    }
+    let cells = file.cells.into_iter().enumerate();
+    Ok(Table {
+        time_left_ms: file.time_left_ms,
+        max_asks: file.max_asks,
+        ask_again_ms: file.ask_again_ms,
+        cells: cells
+            .map(|(index, cell)| read_cell(index, cell))
+            .collect::<Result<_, _>>()?,
+    })
 }
 
-/// The cells of a mode; those that need a rejected request only `with_rejected`.
-pub(crate) fn cells(mode: Mode, with_rejected: bool) -> Vec<Cell> {
-    if mode == Mode::Deliver {
-        return DELIVER.to_vec();
+fn read_cell(index: usize, value: Value) -> Result<Cell, String> {
+    let name = match value.get("name").and_then(Value::as_str) {
+        Some(name) => format!("cell {name:?}"),
+        None => format!("cells[{index}]"),
+    };
+    let cell: Cell = serde_json::from_value(value).map_err(|error| format!("{name}: {error}"))?;
+    if cell.modes.is_empty() || cell.send.is_empty() || cell.rounds == 0 {
+        return Err(format!("{name}: modes, send and rounds must not be empty"));
     }
-    let all = WITH_TRY.iter().filter(|cell| cell.is_of(mode));
-    all.filter(|cell| with_rejected || !cell.sends(|step| step == Step::TryRejected))
-        .copied()
-        .collect()
+    Ok(cell)
 }
 
-use Answer::{Done, FirstResult, Rejected};
-use Stand::{Confirmed, Initial, Tried};
-use Step::{Cancel, Confirm, Try, TryRejected};
-
-#[rustfmt::skip]
-const WITH_TRY: [Cell; 20] = [
-    once("TRY on no row", &[], Try, Done, Tried),
-    once("TRY on TRIED (a repetition)", &[Try], Try, FirstResult, Tried),
-    once("TRY on CONFIRMED", &[Try, Confirm], Try, FirstResult, Confirmed),
-    once("TRY on CANCELLED", &[Try, Cancel], Try, Rejected, Initial),
-    once("TRY after an empty CANCEL (a late Try)", &[Cancel], Try, Rejected, Initial),
-    once("TRY on REJECTED", &[TryRejected], Try, Rejected, Initial),
-    once("CONFIRM on no row", &[], Confirm, Rejected, Initial),
-    once("CONFIRM on TRIED", &[Try], Confirm, Done, Confirmed),
-    once("CONFIRM on CONFIRMED (a repetition)", &[Try, Confirm], Confirm, Done, Confirmed),
-    once("CONFIRM on CANCELLED", &[Try, Cancel], Confirm, Rejected, Initial),
-    once("CONFIRM on REJECTED", &[TryRejected], Confirm, Rejected, Initial),
-    once("CANCEL on no row (an empty cancel)", &[], Cancel, Done, Initial),
-    once("CANCEL on TRIED", &[Try], Cancel, Done, Initial),
-    once("CANCEL on CONFIRMED", &[Try, Confirm], Cancel, Rejected, Confirmed),
-    once("CANCEL on CANCELLED (a repetition)", &[Try, Cancel], Cancel, Done, Initial),
-    once("CANCEL on REJECTED", &[TryRejected], Cancel, Done, Initial),
-    racing("TRY racing TRY", &[], Last::Racing(Try), FirstResult, Tried),
-    racing("CONFIRM racing CONFIRM", &[Try], Last::Racing(Confirm), Done, Confirmed),
-    racing("CANCEL racing CANCEL", &[Try], Last::Racing(Cancel), Done, Initial),
-    racing("TRY racing CANCEL", &[], Last::TryRacingCancel, Rejected, Initial),
-];
-
-#[rustfmt::skip]
-const DELIVER: [Cell; 3] = [
-    once("CONFIRM on no row", &[], Confirm, Done, Confirmed),
-    once("CONFIRM on CONFIRMED (a repetition)", &[Confirm], Confirm, Done, Confirmed),
-    racing("CONFIRM racing CONFIRM", &[], Last::Racing(Confirm), Done, Confirmed),
-];
+#[cfg(test)]
+mod tests;

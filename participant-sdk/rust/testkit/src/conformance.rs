@@ -1,7 +1,7 @@
 //! Sends every cell of the barrier's table to one action of a participant.
 //!
 //! ```
-//! # use tercet_sdk::{*, proto::{Call, Result as CallResult}};
+//! # use tercet_sdk::{Json, Participant, proto};
 //! use tercet_testkit::{Conformance, Subject};
 //!
 //! struct Points { participant: Participant, pool: sqlx::SqlitePool }
@@ -10,12 +10,12 @@
 //!     type State = (i64, i64);
 //!
 //!     async fn reset(&self) {
-//!         // Puts the business back to its beginning.
+//!         // Puts the business back to its initial state.
 //!         # let reset = sqlx::query("UPDATE account SET available = 100, frozen = 0");
 //!         # reset.execute(&self.pool).await.unwrap();
 //!     }
 //!
-//!     async fn call(&self, call: Call) -> CallResult {
+//!     async fn call(&self, call: proto::Call) -> proto::Result {
 //!         self.participant.call(call).await
 //!     }
 //!
@@ -46,37 +46,28 @@ use futures::future::join_all;
 use tercet_sdk::{Mode, Payload, proto};
 use uuid::Uuid;
 
-use crate::cells::{Answer, Cell, Last, Stand, Step, cells};
+use crate::cells::{self, Cell, Exchange, Expected, Stand, Step, Table};
 
-/// Calls of one operation that race.
-const RACERS: usize = 4;
-/// How often each race is run.
-const RACES: usize = 5;
-/// How often an operation that is answered UNKNOWN is asked again, and the wait between.
-const MAX_ASKS: usize = 50;
-const ASK_AGAIN: Duration = Duration::from_millis(10);
-/// What is left of phase one, as each call says.
-const TIME_LEFT_MS: i64 = 30_000;
-
-/// A participant under test, and how to see what its action did.
+/// A participant under test, and access to the effects of its action.
 #[allow(async_fn_in_trait, reason = "a check runs within the test's own task")]
 pub trait Subject {
-    /// How the business stands, as far as the action changes it: balances, rows, messages sent.
+    /// The state of the business, as far as the action changes it: balances, rows, messages sent.
     type State: PartialEq + fmt::Debug;
 
-    /// Puts the business back to its beginning, before each cell. Barrier rows may stay: each cell has
-    /// a transaction id of its own.
+    /// Puts the business back to its initial state; called before each cell. Barrier rows may stay,
+    /// because each cell has a transaction id of its own.
     async fn reset(&self);
 
-    /// Has the participant carry out one call: [`Participant::call`](tercet_sdk::Participant::call),
-    /// or the wire to a participant in another language.
+    /// Makes the participant carry out one call: through
+    /// [`Participant::call`](tercet_sdk::Participant::call), or over the wire for a participant in
+    /// another language.
     async fn call(&self, call: proto::Call) -> proto::Result;
 
-    /// How the business stands now.
+    /// Returns the present state of the business.
     async fn observe(&self) -> Self::State;
 }
 
-/// One action to be checked against the barrier's table.
+/// An action to be checked against the barrier's table.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is checked before check()"]
 pub struct Conformance {
@@ -89,17 +80,17 @@ pub struct Conformance {
 }
 
 impl Conformance {
-    /// A handler in mode TCC.
+    /// Checks a handler in mode TCC.
     pub fn tcc(participant: impl Into<String>, handler: impl Into<String>) -> Self {
         Self::new(participant.into(), handler.into(), Mode::Tcc)
     }
 
-    /// A handler in mode COMPENSATE.
+    /// Checks a handler in mode COMPENSATE.
     pub fn compensate(participant: impl Into<String>, handler: impl Into<String>) -> Self {
         Self::new(participant.into(), handler.into(), Mode::Compensate)
     }
 
-    /// A handler in mode DELIVER.
+    /// Checks a handler in mode DELIVER.
     pub fn deliver(participant: impl Into<String>, handler: impl Into<String>) -> Self {
         Self::new(participant.into(), handler.into(), Mode::Deliver)
     }
@@ -115,7 +106,7 @@ impl Conformance {
         }
     }
 
-    /// A request that the action can carry out from the business's beginning, with a visible effect.
+    /// Sets a request that the action can carry out from the initial state, with a visible effect.
     pub fn request(mut self, request: &impl Payload) -> Self {
         match request.encode() {
             Ok(bytes) => self.request = bytes.into(),
@@ -124,8 +115,8 @@ impl Conformance {
         self
     }
 
-    /// A request whose Try is rejected for a business reason. Without one the cells about rejections
-    /// are left out.
+    /// Sets a request whose Try is rejected for a business reason. Without one the cells about
+    /// rejections are left out.
     pub fn rejected_request(mut self, request: &impl Payload) -> Self {
         match request.encode() {
             Ok(bytes) => self.rejected = Some(bytes.into()),
@@ -134,7 +125,7 @@ impl Conformance {
         self
     }
 
-    /// Checks every cell.
+    /// Plays every cell of the mode.
     pub async fn check<S: Subject>(self, subject: &S) -> Report {
         let mut report = Report {
             what: format!("{} of {}", self.handler, self.participant),
@@ -144,9 +135,17 @@ impl Conformance {
             report.add("the request", Err(problem.clone()));
             return report;
         }
+        let table = match cells::table() {
+            Ok(table) => table,
+            Err(problem) => {
+                report.add(cells::FILE, Err(problem.to_owned()));
+                return report;
+            }
+        };
         let check = Check {
             conformance: &self,
             subject,
+            table,
             next_call: AtomicU64::new(1),
         };
         let stands = match check.stands().await {
@@ -156,14 +155,14 @@ impl Conformance {
                 return report;
             }
         };
-        for cell in cells(self.mode, self.rejected.is_some()) {
-            report.add(cell.name, check.cell(&cell, &stands).await);
+        for cell in table.cells(self.mode, self.rejected.is_some()) {
+            report.add(&cell.name, check.cell(cell, &stands).await);
         }
         report
     }
 }
 
-/// What became of each cell.
+/// The result of each cell.
 #[derive(Debug, Clone)]
 #[must_use = "a report of failures fails no test; see assert_passed()"]
 pub struct Report {
@@ -176,13 +175,13 @@ impl Report {
         self.cells.push((cell, result));
     }
 
-    /// The cells that failed, and why.
+    /// Iterates over the failed cells and their problems.
     pub fn failures(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let failed = self.cells.iter();
         failed.filter_map(|(cell, result)| Some((*cell, result.as_ref().err()?.as_str())))
     }
 
-    /// Whether every cell is as the barrier's table says.
+    /// Returns true if every cell agrees with the barrier's table.
     pub fn passed(&self) -> bool {
         self.failures().next().is_none()
     }
@@ -209,7 +208,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// How the business stands after an undisturbed transaction, step by step.
+/// The states of the business after each step of an undisturbed transaction.
 struct Stands<S> {
     initial: S,
     tried: S,
@@ -219,6 +218,7 @@ struct Stands<S> {
 struct Check<'a, S> {
     conformance: &'a Conformance,
     subject: &'a S,
+    table: &'static Table,
     next_call: AtomicU64,
 }
 
@@ -230,7 +230,7 @@ enum Definite {
 }
 
 impl<S: Subject> Check<'_, S> {
-    /// Measures what each state looks like, so that every cell can be compared with it.
+    /// Records the states with which every cell is compared.
     async fn stands(&self) -> Result<Stands<S::State>, String> {
         let with_try = self.conformance.mode != Mode::Deliver;
         let with_confirm = self.conformance.mode != Mode::Compensate;
@@ -258,67 +258,39 @@ impl<S: Subject> Check<'_, S> {
     }
 
     async fn cell(&self, cell: &Cell, stands: &Stands<S::State>) -> Result<(), String> {
-        let rounds = if matches!(cell.last, Last::Once(_)) {
-            1
-        } else {
-            RACES
-        };
-        for _ in 0..rounds {
+        for _ in 0..cell.rounds {
             self.subject.reset().await;
             let tx_id = Uuid::now_v7();
             let mut first_result = None;
-            for step in cell.before {
+            for step in &cell.before {
                 let answer = self.prepare(tx_id, *step).await?;
                 first_result = first_result.or(answer);
             }
-            self.last(cell, tx_id, first_result).await?;
-            self.stands_as(cell.stand, stands).await?;
+            self.send(cell, tx_id, first_result).await?;
+            self.stands_as(cell.stands, stands).await?;
         }
         Ok(())
     }
 
-    /// Sends the last step and looks at its answers.
-    async fn last(
+    /// Sends the calls of the cell itself and checks their answers.
+    async fn send(
         &self,
         cell: &Cell,
         tx_id: Uuid,
-        first_result: Option<Bytes>,
+        mut first_result: Option<Bytes>,
     ) -> Result<(), String> {
-        let answers = match cell.last {
-            Last::Once(step) => vec![self.ask(tx_id, step).await?],
-            Last::Racing(step) => {
-                let racers = (0..RACERS).map(|_| self.ask(tx_id, step));
-                join_all(racers)
-                    .await
-                    .into_iter()
-                    .collect::<Result<_, _>>()?
+        let asking = cell.send.iter().map(|sent| self.ask(tx_id, sent.call));
+        let answers = join_all(asking).await.into_iter();
+        let answers = answers.collect::<Result<Vec<_>, _>>()?;
+        for (sent, answer) in cell.send.iter().zip(answers) {
+            if cell.is_mixed() && sent.answer == Expected::Done && answer == Definite::Rejected {
+                return Err(format!("the {:?} was rejected", sent.call));
             }
-            Last::TryRacingCancel => {
-                let (tried, cancelled) =
-                    tokio::join!(self.ask(tx_id, Step::Try), self.ask(tx_id, Step::Cancel));
-                // The Try is done or fenced, whichever came first.
-                tried?;
-                if cancelled? == Definite::Rejected {
-                    return Err("the Cancel was rejected".to_owned());
-                }
-                vec![self.ask(tx_id, Step::Try).await?]
-            }
-        };
-        let mut first_result = first_result;
-        for answer in answers {
-            match (cell.answer, answer) {
-                (Answer::Done, Definite::Done(_)) | (Answer::Rejected, Definite::Rejected) => {}
-                (Answer::FirstResult, Definite::Done(result)) => {
-                    let first = first_result.get_or_insert_with(|| result.clone());
-                    if *first != result {
-                        return Err(format!("returned {result:?}, but {first:?} before"));
-                    }
-                }
-                (Answer::Rejected, answer) => {
-                    return Err(format!("expected REJECTED, got {answer:?}"));
-                }
-                (_, answer) => return Err(format!("expected done, got {answer:?}")),
-            }
+            check_answer(*sent, answer, &mut first_result)?;
+        }
+        if let Some(then) = cell.then {
+            let answer = self.ask(tx_id, then.call).await?;
+            check_answer(then, answer, &mut first_result)?;
         }
         Ok(())
     }
@@ -341,7 +313,7 @@ impl<S: Subject> Check<'_, S> {
         Err(format!("expected {expected:?}, {like}; observed {seen:?}"))
     }
 
-    /// A step on the way to the cell; a Try's result.
+    /// Sends a call on the way to the cell; returns the result of a Try.
     async fn prepare(&self, tx_id: Uuid, step: Step) -> Result<Option<Bytes>, String> {
         match (step, self.ask(tx_id, step).await?) {
             (Step::TryRejected, Definite::Done(_)) => {
@@ -353,10 +325,15 @@ impl<S: Subject> Check<'_, S> {
         }
     }
 
-    /// Asks until the answer is definite, as the coordinator does.
+    /// Sends a call until its answer is definite, as the coordinator does.
     async fn ask(&self, tx_id: Uuid, step: Step) -> Result<Definite, String> {
         let mut last = String::new();
-        for _ in 0..MAX_ASKS {
+        let Table {
+            max_asks,
+            ask_again_ms,
+            ..
+        } = *self.table;
+        for _ in 0..max_asks {
             let call = self.message(tx_id, step);
             let result = self.subject.call(call.clone()).await;
             is_answer_to(&call, &result)?;
@@ -366,11 +343,11 @@ impl<S: Subject> Check<'_, S> {
                 Some(proto::result::Outcome::Unknown(unknown)) => last = unknown.error,
                 None => "no outcome".clone_into(&mut last),
             }
-            tokio::time::sleep(ASK_AGAIN).await;
+            tokio::time::sleep(Duration::from_millis(ask_again_ms)).await;
         }
         let operation = step.operation();
         Err(format!(
-            "{operation:?} is UNKNOWN, {MAX_ASKS} times; the last error: {last}"
+            "{operation:?} is UNKNOWN, {max_asks} times; the last error: {last}"
         ))
     }
 
@@ -403,14 +380,37 @@ impl<S: Subject> Check<'_, S> {
             business_type: "conformance".to_owned(),
             business_id: tx_id.to_string(),
             payload: payload.clone(),
-            time_left_ms: TIME_LEFT_MS,
+            time_left_ms: self.table.time_left_ms,
             attempt: 1,
             ..proto::Call::default()
         }
     }
 }
 
-/// A result counts only with all five of these as in the call.
+/// Compares a definite answer with the one that the call must get. `first_result` is the result of the
+/// first Try of the transaction, once that is known.
+fn check_answer(
+    sent: Exchange,
+    answer: Definite,
+    first_result: &mut Option<Bytes>,
+) -> Result<(), String> {
+    match (sent.answer, answer) {
+        (Expected::DoneOrRejected, _)
+        | (Expected::Done, Definite::Done(_))
+        | (Expected::Rejected, Definite::Rejected) => Ok(()),
+        (Expected::FirstResult, Definite::Done(result)) => {
+            let first = first_result.get_or_insert_with(|| result.clone());
+            if *first == result {
+                return Ok(());
+            }
+            Err(format!("returned {result:?}, but {first:?} before"))
+        }
+        (Expected::Rejected, answer) => Err(format!("expected REJECTED, got {answer:?}")),
+        (_, answer) => Err(format!("expected done, got {answer:?}")),
+    }
+}
+
+/// Checks that a result repeats the five fields by which it belongs to its call.
 fn is_answer_to(call: &proto::Call, result: &proto::Result) -> Result<(), String> {
     let asked = (
         call.epoch,

@@ -1,4 +1,4 @@
-//! A whole coordinator within the test.
+//! A real coordinator within the test.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,13 +12,12 @@ use tercet_store::{SqliteStore, Store};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use uuid::Uuid;
 
-/// How long a test waits for what should come soon.
+/// The time within which an expected event must come.
 const SOON: Duration = Duration::from_secs(30);
-/// How often it looks.
+/// The interval at which a condition is checked.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The real coordinator on a port of its own, with a database in a folder that goes with it. It ends
-/// when it is dropped.
+/// The real coordinator on a port of its own, with a temporary database. It ends when it is dropped.
 ///
 /// ```no_run
 /// # use tercet_sdk::{Participant, initiator::Action};
@@ -49,8 +48,7 @@ impl TestCoordinator {
         Self::start_with(Config::default()).await
     }
 
-    /// Starts a coordinator with a configuration of your own; its address and its database are not
-    /// used.
+    /// Starts a coordinator with a configuration of your own, whose address and database are ignored.
     ///
     /// # Panics
     /// If it cannot start.
@@ -67,7 +65,7 @@ impl TestCoordinator {
         };
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve(listener, store, config, async {
-            // Dropping the other end stops it too.
+            // Dropping the sender stops the coordinator too.
             stopped.await.unwrap_or_default();
         }));
         Self {
@@ -77,12 +75,12 @@ impl TestCoordinator {
         }
     }
 
-    /// Where it listens, `http://host:port`.
+    /// Returns the coordinator's address, `http://host:port`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// An initiator's client, connected.
+    /// Connects an initiator's client.
     ///
     /// # Panics
     /// If it cannot connect.
@@ -93,11 +91,11 @@ impl TestCoordinator {
         }
     }
 
-    /// Attaches a participant, and returns when it is. It is detached when what this returns is
-    /// dropped.
+    /// Attaches a participant, and returns once it is attached. Dropping the returned guard detaches
+    /// it.
     ///
     /// # Panics
-    /// If it is not attached soon.
+    /// If it is not attached within 30 seconds.
     pub async fn attach(&self, participant: &Participant) -> Attached {
         let (participant, options) = (
             participant.clone(),
@@ -132,7 +130,7 @@ impl TestCoordinator {
     /// Waits until a transaction is final or parked.
     ///
     /// # Panics
-    /// If that does not happen soon; the message is the transaction as it stands.
+    /// If that does not happen within 30 seconds; the message shows the transaction.
     pub async fn ended(&self, tx_id: Uuid) -> Transaction {
         let client = self.client().await;
         let mut watch = client.watch(tx_id);
@@ -153,10 +151,10 @@ impl TestCoordinator {
         }
     }
 
-    /// Stops it as SIGTERM would: what is in hand is finished first.
+    /// Stops the coordinator as SIGTERM does: open work is finished first.
     ///
     /// # Panics
-    /// If it fails.
+    /// If the coordinator fails.
     pub async fn stop(self) {
         drop(self.stop);
         match self.serving.await {
@@ -167,7 +165,7 @@ impl TestCoordinator {
     }
 }
 
-/// A participant that is attached as long as this lives.
+/// A guard that keeps a participant attached.
 #[derive(Debug)]
 #[must_use = "the participant is detached when this is dropped"]
 pub struct Attached(JoinHandle<()>);

@@ -1,10 +1,10 @@
-//! For the tests of participants and initiators.
+//! A kit for tests of participants and initiators.
 //!
-//! [`Conformance`] sends every cell of the barrier's table to one action of a participant, and says
-//! which of them it gets wrong: a repetition that takes effect twice, an empty cancel that leaves no
+//! [`Conformance`] plays every cell of the barrier's table against one action of a participant, and
+//! reports those that fail: a repetition that takes effect twice, an empty cancel that leaves no
 //! fence, a late Try, two operations that race.
 //!
-//! [`TestCoordinator`] is the real coordinator within the test.
+//! [`TestCoordinator`] is a real coordinator within the test.
 
 mod cells;
 pub mod conformance;

@@ -1,4 +1,4 @@
-//! The kit passes what is right and names the cells of what is wrong.
+//! The kit passes a correct participant, and names the cells of every flaw.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -193,7 +193,7 @@ async fn without_the_barrier_repetitions_take_effect_again() {
     }
 }
 
-/// A participant of another make, with one thing wrong.
+/// A flaw of a participant that does not use the SDK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flaw {
     None,
@@ -223,7 +223,7 @@ struct OtherMake {
 }
 
 impl OtherMake {
-    /// The table of section "barrier", by hand. `None`: rejected.
+    /// The barrier's table, by hand; returns `None` for a rejection.
     fn carry_out(&self, call: &proto::Call, row: Option<(&'static str, u64)>) -> Option<u64> {
         use proto::Operation::{Cancel, Confirm, Try};
         let mut books = self.books.lock().unwrap();
@@ -298,7 +298,7 @@ impl Subject for OtherMake {
     async fn call(&self, call: proto::Call) -> proto::Result {
         let row = self.books.lock().unwrap().rows.get(&call.tx_id).copied();
         if self.flaw == Flaw::SelectThenInsert {
-            // Between looking and doing, others look too.
+            // Other calls look at the row before this one acts on it.
             tokio::task::yield_now().await;
         }
         let outcome = match self.carry_out(&call, row.filter(|(state, _)| !state.is_empty())) {

@@ -158,7 +158,7 @@ async fn the_initiator_decides_what_it_began() {
     for (decision, account) in [(Decision::Success, (60, 0)), (Decision::Failure, (60, 0))] {
         let draft = client.begin("order", "1").wait(Wait::Completed);
         let mut tx = draft.action(freeze(40)).send().await.unwrap();
-        // The Try, as the initiator calls it.
+        // The initiator calls the Try.
         let context = tx.context("freeze").unwrap();
         shop.try_as(&context, "freeze", 40).await.unwrap();
         let outcome = match decision {
@@ -252,7 +252,7 @@ async fn local_commit_and_check_back_race_to_one_truth() {
     let client = coordinator.client().await;
     let (mut stored, mut failed) = (0, 0);
     for round in 0..24_u64 {
-        // The deadline comes at another moment of the local transaction in each round.
+        // In each round the deadline comes at another moment of the local transaction.
         let draft = client.begin("order", round.to_string());
         let draft = draft.timeout(Duration::from_millis(1 + round % 12));
         let draft = draft.check_back(CheckBack::ask("shop")).action(freeze(1));
@@ -311,7 +311,7 @@ async fn the_participants_own_method_serves_try_confirm_and_cancel() {
         assert!(outcome.is_finished(), "{outcome:?}");
         assert_eq!(shop.account().await, account);
     }
-    // And the coordinator's own Try.
+    // The coordinator calls the Try too.
     let action = Action::tcc("freeze", "points").payload(&1_000_i64);
     let outcome = client
         .execute("order", "2")

@@ -1,4 +1,4 @@
-//! A coordinator of which a test holds every string.
+//! A coordinator that a test controls message by message.
 
 use std::{net::SocketAddr, pin::Pin, time::Duration};
 
@@ -10,10 +10,10 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
-/// How long a test waits for anything.
+/// The limit of every wait in a test.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-/// A coordinator that hands every stream that is opened to the test.
+/// A coordinator that hands every opened stream to the test.
 pub(crate) struct Coordinator {
     pub(crate) url: String,
     streams: mpsc::Receiver<Attached>,
@@ -50,7 +50,7 @@ impl Coordinator {
         }
     }
 
-    /// The next stream that a participant opens.
+    /// Waits for the next stream that a participant opens.
     pub(crate) async fn opened(&mut self) -> Attached {
         tokio::time::timeout(SOON, self.streams.recv())
             .await
@@ -58,7 +58,7 @@ impl Coordinator {
             .unwrap()
     }
 
-    /// The next stream, welcomed.
+    /// Waits for the next stream, and welcomes it.
     pub(crate) async fn attached(&mut self, node: &str) -> Attached {
         let mut stream = self.opened().await;
         stream.welcome(node, &[&self.url.clone()]).await;
@@ -93,7 +93,7 @@ impl Attached {
         self.say(attach_reply::Message::Calls(calls)).await;
     }
 
-    /// What the participant says next; `None`: it closed the stream.
+    /// Waits for the participant's next message; returns `None` once it closed the stream.
     pub(crate) async fn heard(&mut self) -> Option<attach_request::Message> {
         let message = tokio::time::timeout(SOON, self.requests.message());
         message
@@ -104,7 +104,7 @@ impl Attached {
             .message
     }
 
-    /// So many results, of however many messages.
+    /// Waits for the given number of results, in any number of messages.
     pub(crate) async fn results(&mut self, count: usize) -> Vec<proto::Result> {
         let mut results = Vec::new();
         while results.len() < count {

@@ -1,4 +1,4 @@
-//! How a participant reaches its coordinators, and what it says on its streams.
+//! A participant's streams to its coordinators, and its messages on them.
 #![allow(clippy::unwrap_used)]
 
 mod coordinator;
@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use coordinator::{Coordinator, SOON, addresses};
 use tercet_sdk::{
-    AttachOptions, Mode, Outcome, Participant, Truth,
+    AttachOptions, CallAnswer, Mode, Participant, Truth,
     participant::AttachError,
     proto::{self, attach_reply, attach_request},
 };
@@ -17,19 +17,19 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What the participant's handlers do: `echo` answers at once, `wait` when it is let go, `panic`
+/// Makes a participant whose handler `echo` answers at once, `wait` once it is let go, and `panic`
 /// never.
 fn participant(let_go: &Arc<Notify>) -> Participant {
     let let_go = Arc::clone(let_go);
     Participant::builder("shop")
         .raw("echo", Mode::Tcc, |call| async move {
-            Outcome::Done(call.payload.to_vec())
+            CallAnswer::Done(call.payload.to_vec())
         })
         .raw("wait", Mode::Tcc, move |_| {
             let let_go = Arc::clone(&let_go);
             async move {
                 let_go.notified().await;
-                Outcome::done()
+                CallAnswer::done()
             }
         })
         .raw("panic", Mode::Tcc, |_| async move { panic!("as told") })
@@ -45,7 +45,7 @@ fn participant(let_go: &Arc<Notify>) -> Participant {
         .unwrap()
 }
 
-/// A participant that is attached, until it is told to end.
+/// A participant that is attached until it is stopped.
 struct Running {
     let_go: Arc<Notify>,
     stop: oneshot::Sender<()>,
@@ -192,7 +192,7 @@ async fn a_result_leaves_on_its_own_stream_or_not_at_all() {
     stream.calls(vec![call(1, "wait")]).await;
     drop(stream);
     let mut again = coordinator.attached("node-a").await;
-    // Whoever waits first is let go first: the lost call, if it still ran.
+    // The call that waits first is let go first: the lost one, if it still ran.
     running.let_go.notify_one();
     again.calls(vec![call(2, "echo")]).await;
     assert_eq!(ids(&again.results(1).await), [2]);
@@ -268,7 +268,7 @@ async fn it_follows_the_list_of_replicas() {
     let mut two = second.attached("node-b").await;
     two.calls(vec![call(1, "echo")]).await;
     two.results(1).await;
-    // The second is to be left, a third comes.
+    // The second replica leaves the list, and a third joins it.
     for stream in [&one, &two] {
         stream
             .say(attach_reply::Message::Replicas(addresses(&[

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tercet_sdk::{
-    CallInterceptor, Mode, Next, Outcome, Participant,
+    CallAnswer, CallInterceptor, Mode, Next, Participant,
     proto::{self, participant_client::ParticipantClient, result},
 };
 use tokio::{net::TcpListener, sync::oneshot};
@@ -45,12 +45,12 @@ struct Loses;
 
 #[tonic::async_trait]
 impl CallInterceptor for Loses {
-    async fn around(&self, call: &proto::Call, next: Next<'_>) -> Outcome {
+    async fn around(&self, call: &proto::Call, next: Next<'_>) -> CallAnswer {
         let outcome = next.run().await;
         if call.call_id.is_multiple_of(2) {
             outcome
         } else {
-            Outcome::Unknown("lost".to_owned())
+            CallAnswer::Unknown("lost".to_owned())
         }
     }
 }
@@ -59,7 +59,7 @@ impl CallInterceptor for Loses {
 async fn an_interceptor_stands_around_every_call() {
     let participant = Participant::builder("shop")
         .raw("echo", Mode::Tcc, |_| async {
-            Outcome::Rejected("é".repeat(600))
+            CallAnswer::Rejected("é".repeat(600))
         })
         .interceptor(Arc::new(Loses))
         .build()
@@ -76,7 +76,7 @@ async fn an_interceptor_stands_around_every_call() {
 
 #[test]
 fn a_participant_that_makes_no_sense_is_refused_by_name() {
-    let echo = |_: proto::Call| async { Outcome::done() };
+    let echo = |_: proto::Call| async { CallAnswer::done() };
     let refused = |participant: &str, handlers: &[&str], concurrency: u32| {
         let builder = Participant::builder(participant).concurrency(concurrency);
         let handlers = handlers.iter().copied();

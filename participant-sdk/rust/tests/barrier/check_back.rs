@@ -1,4 +1,4 @@
-//! The initiator's own row: its local commit and its check-back end in one truth.
+//! The initiator's own row: its local commit and its check-back agree.
 
 use tercet_sdk::{
     Operation::Try,
@@ -105,7 +105,7 @@ async fn a_check_back_races_the_commit<D: Dialect>() {
                 );
                 tx.left(&[], &["FAILURE"]).await;
             }
-            // SQLite may call the local transaction busy; it has not committed then.
+            // SQLite may report the local transaction as busy; then it has not committed.
             Err(InitiatorRowError::Database(_)) => {
                 assert_ne!(truth, Outcome::Success);
                 assert!(tx.effects().await.is_empty());

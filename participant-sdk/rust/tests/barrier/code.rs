@@ -1,4 +1,4 @@
-//! What the action's code answers, and what of it is stored.
+//! The results of the action's code, and their storage.
 
 use tercet_sdk::{
     ActionError, Call, Connection, Json,
@@ -86,7 +86,7 @@ async fn an_error_that_the_code_ignores_is_not_committed<D: Dialect>() {
     let world = World::<D>::new().await;
     let tx = world.transaction();
     let outcome = tx.behaving(Try, Behave::Swallow).await;
-    // PostgreSQL ends the transaction at the first error; the others undo the statement alone.
+    // PostgreSQL ends the transaction at the first error; the others undo only the statement.
     match is(&outcome) {
         Is::Done => tx.left(&["TRY"], &["TRIED"]).await,
         Is::Unknown => tx.left(&[], &[]).await,

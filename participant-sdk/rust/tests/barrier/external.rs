@@ -1,4 +1,4 @@
-//! Actions with an effect outside the database: their row TRYING is there before their code runs.
+//! Actions with an effect outside the database: the row TRYING exists before their code runs.
 
 use tercet_sdk::{
     Operation::{Cancel, Confirm, Try},

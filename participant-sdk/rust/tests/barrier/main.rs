@@ -1,5 +1,4 @@
-//! The barrier through the SDK's real path, on SQLite, PostgreSQL and MariaDB: one body, three
-//! databases.
+//! The barrier through the SDK's real path: the same tests on SQLite, PostgreSQL and MariaDB.
 #![allow(clippy::unwrap_used)]
 
 mod check_back;

@@ -1,4 +1,4 @@
-//! Operations that race on one row: whoever comes first, the effects are those of one order.
+//! Operations that race on one row: the effects are those of one of their orders.
 
 use std::{
     sync::{
@@ -42,7 +42,7 @@ async fn try_against_cancel<D: Dialect>(handler: &'static str) {
     let world = World::<D>::new().await;
     for round in 0..ROUNDS {
         let tx = world.transaction().handled_by(handler, Mode::Tcc);
-        // Half of the rounds start the other one first.
+        // In half of the rounds the Cancel starts first.
         let (tried, cancelled) = if round % 2 == 0 {
             tokio::join!(tx.does(Try), tx.does(Cancel))
         } else {
@@ -54,7 +54,7 @@ async fn try_against_cancel<D: Dialect>(handler: &'static str) {
         let effects = tx.effects().await;
         match is(&tried) {
             Is::Done => assert_eq!(effects, ["CANCEL", "TRY"]),
-            // An external Try that was announced but had not run yet is cancelled by the code too.
+            // An external Try that was announced and has not run yet is cancelled by the code too.
             Is::Rejected if handler == "outside" => assert!(!effects.contains(&"TRY".to_owned())),
             Is::Rejected => assert!(effects.is_empty(), "{effects:?}"),
             Is::Unknown => panic!("{tried:?}"),
@@ -91,7 +91,7 @@ async fn a_confirm_races_itself<D: Dialect>() {
     }
 }
 
-/// The coordinator never sends both; the barrier would hold even so.
+/// The coordinator never sends both, but the barrier does not rely on that.
 async fn a_confirm_races_a_cancel<D: Dialect>() {
     let world = World::<D>::new().await;
     for _ in 0..ROUNDS {
@@ -106,8 +106,8 @@ async fn a_confirm_races_a_cancel<D: Dialect>() {
     }
 }
 
-/// Two actions that take the same two rows in opposite orders, each its first before the other's
-/// second.
+/// Two actions take the same two rows in opposite orders, each its first row before the other takes
+/// its second.
 async fn deadlocks_are_tried_again<D: Dialect>() {
     let world = World::<D>::new().await;
     world
@@ -147,7 +147,7 @@ async fn deadlocks_are_tried_again<D: Dialect>() {
         .map(|amount| amount.trim().to_owned())
         .collect();
     assert_eq!(amounts, ["0", "0"]);
-    // SQLite has one writer at a time, so that nobody meets.
+    // SQLite has one writer at a time, so that the two never meet.
     let met = if D::NAME == sqlx::Sqlite::NAME { 2 } else { 3 };
     assert!(
         runs.load(Ordering::Relaxed) >= met,

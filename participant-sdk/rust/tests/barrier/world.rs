@@ -1,4 +1,4 @@
-//! A participant on a database of its own, and what a test asks about it.
+//! A participant on a database of its own, and the queries of the tests.
 
 use std::{
     collections::VecDeque,
@@ -21,12 +21,12 @@ use tercet_sdk::{
 };
 use uuid::Uuid;
 
-/// Enough that operations that race have a connection each.
+/// Enough connections that operations which race have one each.
 const CONNECTIONS: u32 = 8;
-/// How long SQLite waits for another writer.
+/// The time for which SQLite waits for another writer.
 const BUSY: Duration = Duration::from_millis(500);
 
-/// A database of a test, by dialect: only what a test needs beyond the SDK.
+/// A test's database, by dialect: the functions that the tests need beyond the SDK.
 pub(crate) trait Dialect: Database {
     fn open() -> impl Future<Output = (Pool<Self>, Option<TempDir>)> + Send;
     fn run(
@@ -110,27 +110,27 @@ dialect!(MySql, async {
     )
 });
 
-/// How the code of the action behaves, once.
+/// The behaviour of the action's code in one run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Behave {
     Well,
     Reject,
     Fail,
     Panic,
-    /// Ignores an error of the database and says that all is well.
+    /// Ignores an error of the database and returns success.
     Swallow,
-    /// Returns a result of so many bytes.
+    /// Returns a result with this number of bytes.
     Return(usize),
 }
 
-/// Says that something took effect.
+/// Returns the statement that records an effect.
 pub(crate) fn effect(tx_id: Uuid, action: &str, operation: &str) -> String {
     format!(
         "INSERT INTO effect (tx_id, action, operation) VALUES ('{tx_id}', '{action}', '{operation}')"
     )
 }
 
-/// An action that writes a line into `effect` for whatever it did.
+/// An action that writes a row into `effect` for every operation that it carried out.
 pub(crate) struct Ledger {
     external: bool,
     script: Arc<Mutex<VecDeque<Behave>>>,
@@ -201,7 +201,7 @@ impl<D: Dialect> TccAction<D> for Ledger {
     }
 }
 
-/// The same in mode DELIVER.
+/// The same action in mode DELIVER.
 pub(crate) struct Parcel(Ledger);
 
 impl<D: Dialect> tercet_sdk::DeliverAction<D> for Parcel {
@@ -216,7 +216,7 @@ impl<D: Dialect> tercet_sdk::DeliverAction<D> for Parcel {
     }
 }
 
-/// And in mode COMPENSATE.
+/// The same action in mode COMPENSATE.
 pub(crate) struct Sale(Ledger);
 
 impl<D: Dialect> tercet_sdk::CompensateAction<D> for Sale {
@@ -299,7 +299,7 @@ impl<D: Dialect> World<D> {
         }
     }
 
-    /// A transaction that nobody knows yet.
+    /// Makes a new transaction.
     pub(crate) fn transaction(&self) -> Tx<'_, D> {
         self.transaction_of(Uuid::now_v7())
     }
@@ -320,7 +320,7 @@ impl<D: Dialect> World<D> {
     }
 }
 
-/// One transaction with one action of this participant.
+/// A transaction with one action of this participant.
 pub(crate) struct Tx<'w, D: Dialect> {
     pub(crate) world: &'w World<D>,
     pub(crate) id: Uuid,
@@ -336,7 +336,7 @@ impl<D: Dialect> Clone for Tx<'_, D> {
 
 impl<D: Dialect> Copy for Tx<'_, D> {}
 
-/// What came of a call, without its words.
+/// The kind of a call's outcome, without its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Is {
     Done,
@@ -410,7 +410,7 @@ impl<'w, D: Dialect> Tx<'w, D> {
         self.send(self.call(operation)).await
     }
 
-    /// Sends an operation whose code behaves so, if it runs.
+    /// Sends an operation whose code, if it runs, behaves as given.
     pub(crate) async fn behaving(&self, operation: Operation, behave: Behave) -> Outcome {
         self.world.script.lock().unwrap().push_back(behave);
         let outcome = self.does(operation).await;
@@ -418,7 +418,7 @@ impl<'w, D: Dialect> Tx<'w, D> {
         outcome
     }
 
-    /// What has taken effect, by name.
+    /// Returns the operations that have taken effect, by name.
     pub(crate) async fn effects(&self) -> Vec<String> {
         let sql = format!(
             "SELECT operation FROM effect WHERE tx_id = '{}' ORDER BY operation",
@@ -427,7 +427,7 @@ impl<'w, D: Dialect> Tx<'w, D> {
         D::words(&self.world.pool, sql).await
     }
 
-    /// The states of the barrier's rows.
+    /// Returns the states of the barrier's rows.
     pub(crate) async fn rows(&self) -> Vec<String> {
         let sql = format!(
             "SELECT state FROM tercet_barrier WHERE tx_id = '{}' ORDER BY state",
@@ -436,7 +436,7 @@ impl<'w, D: Dialect> Tx<'w, D> {
         D::words(&self.world.pool, sql).await
     }
 
-    /// What has taken effect and what the barrier says.
+    /// Asserts the operations that have taken effect, and the states of the barrier's rows.
     #[track_caller]
     pub(crate) fn left(
         &self,

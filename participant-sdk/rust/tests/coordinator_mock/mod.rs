@@ -1,4 +1,4 @@
-//! A coordinator that answers as a test tells it to: for the bad days of a network.
+//! A coordinator whose answers a test scripts, with network failures.
 
 #![allow(
     dead_code,
@@ -21,28 +21,28 @@ use tercet_proto::v1::{
     self, SessionReplies, SessionReply, SessionRequest, SessionRequests,
     coordinator_server::{Coordinator, CoordinatorServer},
     session_reply::Reply,
-    session_request::Request as Asked,
+    session_request,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
-/// What to do with one request.
+/// The reaction to a request.
 #[derive(Debug, Clone)]
 pub enum Say {
     /// Answer it.
     Answer(Reply),
-    /// Say nothing.
+    /// Do not answer.
     Nothing,
     /// Break the stream.
     Break,
 }
 
-type Script = dyn Fn(usize, &Asked) -> Say + Send + Sync;
+type Script = dyn Fn(usize, &session_request::Request) -> Say + Send + Sync;
 type Replies = Pin<Box<dyn Stream<Item = Result<SessionReplies, Status>> + Send>>;
 type States = Pin<Box<dyn Stream<Item = Result<v1::Transaction, Status>> + Send>>;
 
-/// A running mock. It ends when dropped.
+/// A running mock, which ends when it is dropped.
 pub struct Mock {
     pub address: String,
     seen: Arc<Seen>,
@@ -65,14 +65,17 @@ struct Service {
 }
 
 impl Mock {
-    /// Serves `script`, which is given the number of the stream, from 1, and the request.
-    pub async fn start(script: impl Fn(usize, &Asked) -> Say + Send + Sync + 'static) -> Self {
+    /// Starts a mock that answers by `script`, which gets the number of the stream, from 1, and the
+    /// request.
+    pub async fn start(
+        script: impl Fn(usize, &session_request::Request) -> Say + Send + Sync + 'static,
+    ) -> Self {
         Self::start_watched(script, Vec::new()).await
     }
 
-    /// Its n-th Watch sends the n-th list of states, then breaks.
+    /// Starts a mock whose n-th Watch sends the n-th list of states, and then breaks.
     pub async fn start_watched(
-        script: impl Fn(usize, &Asked) -> Say + Send + Sync + 'static,
+        script: impl Fn(usize, &session_request::Request) -> Say + Send + Sync + 'static,
         watched: Vec<Vec<v1::Transaction>>,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -92,12 +95,12 @@ impl Mock {
         }
     }
 
-    /// Every request so far, with the number of its stream.
+    /// Returns every request so far, with the number of its stream.
     pub fn requests(&self) -> Vec<(usize, SessionRequest)> {
         self.seen.requests.lock().unwrap().clone()
     }
 
-    /// Messages of requests so far.
+    /// Returns the number of messages of requests so far.
     pub fn messages(&self) -> usize {
         self.seen.messages.load(Ordering::SeqCst)
     }
@@ -199,7 +202,7 @@ impl Coordinator for Service {
     }
 }
 
-/// A state of a transaction.
+/// Makes a state of a transaction.
 pub fn state(
     tx_id: &str,
     status: v1::TxStatus,
@@ -215,20 +218,20 @@ pub fn state(
     }
 }
 
-/// The id of the transaction that a request is about.
-pub fn id_of(request: &Asked) -> &str {
+/// Returns the id of the transaction in a request.
+pub fn id_of(request: &session_request::Request) -> &str {
     match request {
-        Asked::Execute(execute) => &execute.begin.as_ref().unwrap().tx_id,
-        Asked::Begin(begin) => &begin.tx_id,
-        Asked::Decide(decide) => &decide.tx_id,
-        Asked::AddAction(add) => &add.tx_id,
-        Asked::Get(get) => &get.tx_id,
-        Asked::Forget(_) => "",
+        session_request::Request::Execute(execute) => &execute.begin.as_ref().unwrap().tx_id,
+        session_request::Request::Begin(begin) => &begin.tx_id,
+        session_request::Request::Decide(decide) => &decide.tx_id,
+        session_request::Request::AddAction(add) => &add.tx_id,
+        session_request::Request::Get(get) => &get.tx_id,
+        session_request::Request::Forget(_) => "",
     }
 }
 
-/// Answers that it is committed.
-pub fn committed(request: &Asked) -> Say {
+/// Answers that the transaction is committed.
+pub fn committed(request: &session_request::Request) -> Say {
     let state = state(
         id_of(request),
         v1::TxStatus::Success,
@@ -238,8 +241,8 @@ pub fn committed(request: &Asked) -> Say {
     Say::Answer(Reply::State(state))
 }
 
-/// Answers that it runs.
-pub fn running(request: &Asked) -> Say {
+/// Answers that the transaction runs.
+pub fn running(request: &session_request::Request) -> Say {
     let state = state(
         id_of(request),
         v1::TxStatus::ProcessWaiting,

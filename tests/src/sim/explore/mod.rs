@@ -1,8 +1,8 @@
 //! Every interleaving of a small world: two actions, one crash with restart, one lost and one repeated
 //! message, one commit of unknown outcome; or time that passes while something is under way.
 //!
-//! A state is cloned for each move that is possible in it; a state that was seen before is not gone
-//! into again. The shipped engine, lane and barrier decision run in it, and the same judge looks on.
+//! A state is cloned for each move that is possible in it; a state that was seen before is not expanded
+//! again. The engine, the lane and the barrier's decisions run in it as they ship, watched by the same judge.
 
 mod small;
 mod worlds;
@@ -12,31 +12,31 @@ use std::{
     fmt::{self, Write as _},
 };
 
-pub use self::{small::Small, worlds::World};
+pub use self::{small::Small, worlds::SmallWorld};
 
-/// More states than any world has: exploring ends with an error instead of without end.
+/// The limit of states, beyond what any world has: exploring ends with an error instead of without end.
 const STATES: usize = 5_000_000;
 
-/// What exploring a world came to.
+/// The result of exploring a world.
 #[derive(Clone, Debug)]
 pub struct Explored {
-    /// Distinct states.
+    /// The number of distinct states.
     pub states: usize,
-    /// Moves that were made.
+    /// The number of moves that were made.
     pub moves: u64,
-    /// States in which everything was over.
+    /// The number of states in which everything was over.
     pub ends: u64,
-    /// The first broken promise, and the way to it.
-    pub violation: Option<String>,
+    /// The first breach, and the moves that led to it.
+    pub breach: Option<String>,
 }
 
 /// Makes every sequence of moves that is possible in this world.
-pub fn explore(world: World) -> Explored {
+pub fn explore(world: SmallWorld) -> Explored {
     let mut explored = Explored {
         states: 0,
         moves: 0,
         ends: 0,
-        violation: None,
+        breach: None,
     };
     let mut seen = HashSet::new();
     let first = Small::new(world);
@@ -51,24 +51,24 @@ pub fn explore(world: World) -> Explored {
             continue;
         };
         let mut after = state.clone();
-        let told = after.make(&next);
+        let step = after.make(&next);
         explored.moves += 1;
         let moves = after.moves();
         if moves.is_empty() {
             explored.ends += 1;
             after.end();
         }
-        if let Some(violation) = after.violation() {
-            trail.push(told);
-            explored.violation = Some(format!("{}\n{violation}", trail.join("\n")));
+        if let Some(breach) = after.breach() {
+            trail.push(step);
+            explored.breach = Some(format!("{}\n{breach}", trail.join("\n")));
             break;
         }
         if seen.insert(fingerprint(&after)) {
             way.push((after, moves));
-            trail.push(told);
+            trail.push(step);
         }
         if seen.len() > STATES {
-            explored.violation = Some(format!("more than {STATES} states"));
+            explored.breach = Some(format!("more than {STATES} states"));
             break;
         }
     }
@@ -76,7 +76,7 @@ pub fn explore(world: World) -> Explored {
     explored
 }
 
-/// 128 bits of what a state's parts print (FNV-1a).
+/// Hashes the debug output of a state to 128 bits (FNV-1a).
 fn fingerprint(state: &Small) -> u128 {
     let mut hash = Fnv(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
     // Writing to a hash cannot fail.
@@ -100,14 +100,14 @@ impl fmt::Write for Fnv {
 
 #[cfg(test)]
 mod tests {
-    use super::{World, explore};
+    use super::{SmallWorld, explore};
 
-    /// The larger worlds are for `cargo simulate --explore`, which holds them to their numbers too.
+    /// `cargo simulate --explore` explores the larger worlds and checks their numbers too.
     #[test]
-    fn every_interleaving_of_the_brief_world_keeps_every_promise() {
-        let explored = explore(World::Brief);
-        assert_eq!(explored.violation, None);
-        assert_eq!(explored.states, World::Brief.states());
+    fn every_interleaving_of_the_brief_world_keeps_every_invariant() {
+        let explored = explore(SmallWorld::Brief);
+        assert_eq!(explored.breach, None);
+        assert_eq!(explored.states, SmallWorld::Brief.states());
     }
 
     #[cfg(feature = "mutations")]
@@ -116,7 +116,7 @@ mod tests {
         let caught = crate::sim::mutations::MUTATIONS
             .iter()
             .filter(|mutation| {
-                let broken = || explore(World::Brief).violation.is_some();
+                let broken = || explore(SmallWorld::Brief).breach.is_some();
                 tercet_mutation::with(Some(mutation.name), broken)
             })
             .count();

@@ -1,42 +1,41 @@
-//! A world that is small enough for every interleaving.
+//! The state of a small world, and the moves that are possible in it.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use tercet_barrier::{Arrival, Outcome as Said};
+use tercet_barrier::Arrival;
 use tercet_core::{
-    engine::{
-        Answer, Call, CallOutcome, Engine, EngineConfig, Input, NewTransaction, Output, Reach,
-        Request, Wait,
-    },
+    config::EngineConfig,
+    engine::Engine,
     id::{CallerId, StreamId, TxId},
     lane::{Lane, LaneCommand, LaneConfig, LaneResult},
-    model::{Driver, Ext, Name, Operation, Owner},
+    model::{Decider, Ext, Name, Operation, Owner},
+    port::{Call, CallAnswer, CallResult, Input, NewTransaction, Output, Reach, Request, Wait},
     time::Timestamp,
     write::{ApplyFailure, Write},
 };
 
-use super::worlds::{Budget, World};
+use super::worlds::{Budget, SmallWorld};
 use crate::sim::{
-    books::{Begun, Books, mode, operation},
+    books::{Admission, Books, mode, operation},
     history::DAWN,
-    judge::{Asked, Judge, Scene, Violation},
+    judge::{Breach, Judge, RequestKind, Scene},
     tables::{Obstacle, Tables},
 };
 
-/// Wake-ups in a row that change nothing.
+/// The limit of wake-ups in a row that change nothing.
 const IDLE: u32 = 12;
 
-/// Something that is under way.
+/// A message, commit or read under way.
 #[derive(Clone, Debug, PartialEq)]
 enum Pending {
     Request,
     Apply(Arc<Vec<Write>>),
     Standing(Arc<Vec<Write>>),
     Load(Vec<TxId>),
-    /// A commit whose sender has been told that nobody knows, or has died.
+    /// A commit whose sender received an unknown outcome, or has died.
     Late(Arc<Vec<Write>>),
     Call(u64, Box<Call>),
-    Answer(Answer),
+    CallResult(CallResult),
 }
 
 impl Pending {
@@ -48,36 +47,36 @@ impl Pending {
             Self::Load(_) => (3, 0, 0, Operation::Try),
             Self::Late(_) => (4, 0, 0, Operation::Try),
             Self::Call(epoch, call) => (5, *epoch, call.id.0, call.operation),
-            Self::Answer(answer) => (6, answer.epoch, answer.call.0, answer.operation),
+            Self::CallResult(result) => (6, result.epoch, result.call.0, result.operation),
         }
     }
 }
 
-/// What may happen next.
+/// A move: one thing that may happen next.
 #[derive(Clone, Debug)]
 pub enum Move {
-    /// What is under way at this place arrives or is carried out.
+    /// The pending item at this place arrives or is carried out.
     Arrives(usize),
-    /// It is lost.
+    /// The pending item at this place is lost.
     Lost(usize),
-    /// It arrives, and is under way once more.
+    /// The pending item at this place arrives, and is pending once more.
     Repeated(usize),
-    /// A commit holds, and nobody can say.
+    /// The commit at this place is applied and reports an unknown outcome.
     AppliedUnknown(usize),
-    /// A commit is given up; it lands later, or never.
+    /// The commit at this place is given up; it is applied later, or never.
     GivenUp(usize),
-    /// A commit that was given up never lands.
+    /// A commit that was given up is never applied.
     Vanishes(usize),
     /// The coordinator dies and starts again.
     Crash,
-    /// Nothing happens until somebody wants to be woken.
+    /// Time passes until the next wake-up.
     TimePasses,
 }
 
 /// One state of a small world.
 #[derive(Clone)]
 pub struct Small {
-    world: World,
+    world: SmallWorld,
     now: Timestamp,
     epoch: u64,
     engine: Engine,
@@ -92,7 +91,7 @@ pub struct Small {
 }
 
 impl fmt::Debug for Small {
-    /// What makes two states the same.
+    /// Writes every part by which two states differ.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             now,
@@ -140,8 +139,8 @@ fn start(epoch: u64, now: Timestamp) -> (Engine, Lane) {
 }
 
 impl Small {
-    /// The world's first state: a request is on its way.
-    pub fn new(world: World) -> Self {
+    /// Makes the world's first state: a request is on its way.
+    pub fn new(world: SmallWorld) -> Self {
         let (engine, lane) = start(1, DAWN);
         let mut small = Self {
             world,
@@ -164,11 +163,11 @@ impl Small {
     fn attach(&mut self) {
         for (number, action) in (1..).zip(self.world.actions()) {
             let name = action.participant.clone();
-            self.tell(Input::Participant {
+            self.deliver(Input::Participant {
                 name: name.clone(),
                 reach: Reach::Attach,
             });
-            self.tell(Input::Attached {
+            self.deliver(Input::Attached {
                 stream: StreamId(number),
                 participant: name,
                 concurrency: 4,
@@ -176,12 +175,12 @@ impl Small {
         }
     }
 
-    /// The first broken promise.
-    pub fn violation(&self) -> Option<&Violation> {
-        self.judge.violation()
+    /// Returns the first breach.
+    pub fn breach(&self) -> Option<&Breach> {
+        self.judge.breach()
     }
 
-    /// Everything is over.
+    /// Checks the invariants of the end.
     pub fn end(&mut self) {
         let scene = Scene {
             now: self.now,
@@ -191,13 +190,13 @@ impl Small {
         self.judge.at_the_end(&scene, None);
     }
 
-    /// Every move that is possible.
+    /// Returns every move that is possible.
     pub fn moves(&self) -> Vec<Move> {
         let mut moves = Vec::new();
         for (place, pending) in self.pending.iter().enumerate() {
             moves.push(Move::Arrives(place));
             match pending {
-                Pending::Request | Pending::Call(..) | Pending::Answer(_) => {
+                Pending::Request | Pending::Call(..) | Pending::CallResult(_) => {
                     if self.budget.lost > 0 {
                         moves.push(Move::Lost(place));
                     }
@@ -214,7 +213,7 @@ impl Small {
             }
         }
         let busy = self.engine.stats().transactions > 0 || !self.lane.is_empty();
-        let over = self.is_settled() && !busy;
+        let over = self.is_over() && !busy;
         if over && self.pending.is_empty() {
             return moves;
         }
@@ -229,16 +228,14 @@ impl Small {
         moves
     }
 
-    fn is_settled(&self) -> bool {
-        self.tables
-            .rows()
-            .all(|(_, row)| row.head.phase.is_settled())
+    fn is_over(&self) -> bool {
+        self.tables.rows().all(|(_, row)| row.head.phase.is_over())
     }
 
-    /// Makes a move; says which it was.
+    /// Makes a move, and returns its description.
     pub fn make(&mut self, next: &Move) -> String {
         let word = self.make_one(next);
-        // In which order things came under way makes no difference.
+        // The order in which items became pending makes no difference.
         self.pending.sort_by_key(Pending::rank);
         word
     }
@@ -268,7 +265,7 @@ impl Small {
                     let _ = self.apply(&batch);
                 }
                 self.lane_done(LaneResult::Applied(Err(ApplyFailure::Unknown)));
-                "the commit holds, and nobody can say".into()
+                "the commit is applied, with an unknown outcome".into()
             }
             Move::GivenUp(place) => {
                 self.budget.unknown -= 1;
@@ -276,11 +273,11 @@ impl Small {
                     self.pending.push(Pending::Late(batch));
                 }
                 self.lane_done(LaneResult::Applied(Err(ApplyFailure::Unknown)));
-                "the commit is given up, and nobody can say".into()
+                "the commit is given up, with an unknown outcome".into()
             }
             Move::Vanishes(place) => {
                 self.pending.remove(place);
-                "the commit that was given up never lands".into()
+                "the commit that was given up is never applied".into()
             }
             Move::Crash => self.crash(),
             Move::TimePasses => self.time_passes(),
@@ -312,11 +309,11 @@ impl Small {
         self.now = self.now.max(at);
         self.idle += 1;
         if self.idle > IDLE {
-            let what = "it is woken and woken, and nothing changes".to_owned();
+            let what = "it wakes up again and again, and nothing changes".to_owned();
             self.judge
-                .accuse("I7 nothing stays unfinished", Some(id()), what);
+                .record("I7 nothing stays unfinished", Some(id()), what);
         }
-        self.tell(Input::Tick);
+        self.deliver(Input::Tick);
         format!("time passes until {}", crate::sim::history::Clock(self.now))
     }
 
@@ -327,7 +324,7 @@ impl Small {
                 self.callers += 1;
                 let request = Request::Begin(Arc::new(self.new_transaction()), Wait::Completed);
                 let caller = CallerId(self.callers);
-                self.tell(Input::Request { caller, request });
+                self.deliver(Input::Request { caller, request });
             }
             Pending::Apply(batch) => {
                 let result = self.apply(&batch);
@@ -342,10 +339,10 @@ impl Small {
             }
             Pending::Load(ids) => {
                 let loaded = self.tables.load(&ids);
-                self.tell(Input::Loaded(loaded));
+                self.deliver(Input::Loaded(loaded));
             }
             Pending::Call(epoch, call) => self.called(epoch, &call),
-            Pending::Answer(answer) => self.tell(Input::Answered(answer)),
+            Pending::CallResult(result) => self.deliver(Input::CallResult(result)),
         }
     }
 
@@ -355,7 +352,7 @@ impl Small {
             business_type: "exchange".into(),
             business_id: "1".into(),
             unique_business: false,
-            driver: Driver::Coordinator,
+            decider: Decider::Coordinator,
             timeout: Duration::from_secs(30),
             check_back: None,
             ext: Ext::new(),
@@ -379,21 +376,21 @@ impl Small {
             Err(Obstacle::Failure(failure)) => Err(failure),
             Err(Obstacle::Corrupt(tx, what)) => {
                 let invariant = "I10 the fence: rows of action_info change with their tx_info row";
-                self.judge.accuse(invariant, Some(tx), what);
+                self.judge.record(invariant, Some(tx), what);
                 Err(ApplyFailure::Fatal)
             }
         }
     }
 
     fn lane_done(&mut self, result: LaneResult) {
-        let settled = self.lane.done(self.now, result);
-        for (id, settled) in &settled {
-            self.judge.told(self.epoch, *id, *settled, &self.tables);
+        let results = self.lane.done(self.now, result);
+        for (id, result) in &results {
+            self.judge.written(self.epoch, *id, *result, &self.tables);
         }
-        self.tell(Input::Settled(settled));
+        self.deliver(Input::Written(results));
     }
 
-    /// A participant's local transaction, from its beginning to its end.
+    /// Runs a participant's local transaction from its beginning to its end.
     fn called(&mut self, epoch: u64, call: &Call) {
         let key = (call.tx, call.action.name.clone());
         let arrival = Arrival {
@@ -407,39 +404,39 @@ impl Small {
             .entry(call.action.participant.clone())
             .or_default();
         let said = match books.arrive(&key, arrival) {
-            Begun::Answer(said) => said,
-            Begun::Run(then) => {
+            Admission::Answer(said) => said,
+            Admission::Run(then) => {
                 let tries = call.operation == Operation::Try;
                 let said = if tries && self.world.refuses(&call.action.name) {
-                    Said::Rejected("sold out".into())
+                    tercet_barrier::CallAnswer::Rejected("sold out".into())
                 } else if tries {
-                    Said::Done(call.action.name.as_bytes().to_vec())
+                    tercet_barrier::CallAnswer::Done(call.action.name.as_bytes().to_vec())
                 } else {
-                    Said::done()
+                    tercet_barrier::CallAnswer::done()
                 };
                 if let Err(what) = books.commit(&key, arrival, then, &said) {
                     let invariant = "I3 I4 I5 an action takes effect once, or not at all";
-                    self.judge.accuse(invariant, Some(call.tx), what);
+                    self.judge.record(invariant, Some(call.tx), what);
                 }
                 said
             }
         };
-        self.pending.push(Pending::Answer(Answer {
+        self.pending.push(Pending::CallResult(CallResult {
             route: call.route,
             epoch,
             call: call.id,
             tx: call.tx,
             action: call.action.name.clone(),
             operation: call.operation,
-            outcome: match said {
-                Said::Done(result) => CallOutcome::Ok(result.into()),
-                Said::Rejected(reason) => CallOutcome::Rejected(reason),
-                Said::Unknown(error) => CallOutcome::Unknown(error),
+            answer: match said {
+                tercet_barrier::CallAnswer::Done(result) => CallAnswer::Ok(result.into()),
+                tercet_barrier::CallAnswer::Rejected(reason) => CallAnswer::Rejected(reason),
+                tercet_barrier::CallAnswer::Unknown(error) => CallAnswer::Unknown(error),
             },
         }));
     }
 
-    fn tell(&mut self, input: Input) {
+    fn deliver(&mut self, input: Input) {
         self.engine.handle(self.now, input);
         loop {
             let outputs = self.engine.drain();
@@ -468,7 +465,10 @@ impl Small {
                 self.judge.called(self.epoch, &call, &scene);
                 self.pending.push(Pending::Call(self.epoch, Box::new(call)));
             }
-            Output::Reply(_, result) => self.judge.replied(id(), &Asked::Begin, &result, &scene),
+            Output::Reply(_, result) => {
+                self.judge
+                    .replied(id(), &RequestKind::Begin, &result, &scene);
+            }
             Output::Load(ids) => self.pending.push(Pending::Load(ids)),
             Output::Due(query) => {
                 let due = self.tables.due(&query);
@@ -478,7 +478,7 @@ impl Small {
             Output::Illegal(illegal) => {
                 let invariant = "no write leaves an illegal row";
                 self.judge
-                    .accuse(invariant, Some(illegal.id), illegal.to_string());
+                    .record(invariant, Some(illegal.id), illegal.to_string());
             }
         }
     }
@@ -489,15 +489,15 @@ fn word(pending: &Pending) -> String {
         Pending::Request => "the request".into(),
         Pending::Apply(_) => "a commit".into(),
         Pending::Late(_) => "a commit that was given up".into(),
-        Pending::Standing(_) => "a question for who wrote a row".into(),
+        Pending::Standing(_) => "a read of the rows in the way".into(),
         Pending::Load(_) => "a load".into(),
         Pending::Call(epoch, call) => format!(
             "{} of {} (call {} of epoch {epoch})",
             call.operation, call.action.name, call.id.0
         ),
-        Pending::Answer(answer) => format!(
+        Pending::CallResult(result) => format!(
             "{:?} to {} of {} (call {} of epoch {})",
-            answer.outcome, answer.operation, answer.action, answer.call.0, answer.epoch
+            result.answer, result.operation, result.action, result.call.0, result.epoch
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! The small worlds, and what may go wrong in each.
+//! The small worlds, and the faults of each.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,20 +7,20 @@ use tercet_core::model::{ActionSpec, Ext, Mode, Name, RetryPolicy};
 
 /// A small world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum World {
+pub enum SmallWorld {
     /// Execute of two TCC actions side by side.
     Parallel,
     /// Execute of a compensable action and another after it, which is refused.
     RefusedInOrder,
     /// Execute of two TCC actions, one of which is refused while the other is under way.
     RefusedInParallel,
-    /// The first, with fewer things that go wrong, for a quick look.
+    /// `Parallel` with fewer faults, for a quick look.
     Brief,
-    /// The first, with time passing while something is under way instead of messages going astray.
+    /// `Parallel` with time passing while something is under way, instead of messages lost or repeated.
     Impatient,
 }
 
-impl World {
+impl SmallWorld {
     /// Every small world.
     pub const ALL: &[Self] = &[
         Self::Brief,
@@ -30,7 +30,7 @@ impl World {
         Self::Impatient,
     ];
 
-    /// How many distinct states it has.
+    /// Returns its number of distinct states.
     pub fn states(self) -> usize {
         match self {
             Self::Parallel => 111_932,
@@ -41,7 +41,7 @@ impl World {
         }
     }
 
-    /// What may go wrong in it: each of these once.
+    /// Returns its faults, each at most once.
     pub(super) fn budget(self) -> Budget {
         match self {
             Self::Brief => Budget {
@@ -101,7 +101,7 @@ fn action(name: &str, mode: Mode, after: &[&str]) -> Arc<ActionSpec> {
     })
 }
 
-/// How often each may still happen.
+/// The number of times that each fault may still strike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
     pub(super) crash: u8,

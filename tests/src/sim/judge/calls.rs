@@ -1,9 +1,9 @@
-//! What every call that leaves the coordinator keeps.
+//! The invariants of every call that leaves the coordinator.
 
 use tercet_barrier::RowState;
 use tercet_core::{
-    engine::Call,
     model::{ActionStatus, Mode, Operation, Outcome},
+    port::Call,
 };
 
 use super::{Finding, Scene, Seen, is_executed};
@@ -15,11 +15,11 @@ pub struct Case<'a> {
     pub epoch: u64,
     /// The call.
     pub call: &'a Call,
-    /// The row as it is durable.
+    /// The durable row.
     pub row: Option<&'a Row>,
-    /// What was seen, this call included.
+    /// The judge's knowledge of the transaction, this call included.
     pub seen: &'a Seen,
-    /// What really is.
+    /// The databases.
     pub scene: Scene<'a>,
 }
 
@@ -51,7 +51,7 @@ impl Case<'_> {
         lines.iter().find(|line| &*line.spec.name == name)
     }
 
-    fn state(&self, line: &ActionLine) -> Option<RowState> {
+    fn barrier_state(&self, line: &ActionLine) -> Option<RowState> {
         let entry = self.scene.entry(self.call.tx, &line.spec)?;
         entry.row.as_ref().map(|row| row.state)
     }
@@ -105,7 +105,7 @@ fn tries(case: &Case<'_>) -> Finding {
     if !case.row.is_some_and(is_executed) {
         return Err("a Try for an initiator that makes its own".into());
     }
-    if case.seen.told == Some(case.epoch) {
+    if case.seen.decision_known_in == Some(case.epoch) {
         return Err(format!(
             "a Try of {} leaves after the decision",
             case.call.action.name
@@ -127,19 +127,19 @@ fn order(case: &Case<'_>) -> Finding {
             return Err(format!(
                 "{operation} of {name} leaves while {} is {} and its participant has {:?}",
                 line.spec.name,
-                line.row.status,
-                case.state(line)
+                line.state.status,
+                case.barrier_state(line)
             ));
         }
     }
     Ok(())
 }
 
-/// Whether an action that comes before is where the operation wants it.
+/// Returns whether an action that comes first is where the operation requires it.
 fn is_done(case: &Case<'_>, line: &ActionLine, operation: Operation) -> bool {
-    let state = case.state(line);
+    let state = case.barrier_state(line);
     let ended = matches!(
-        line.row.status,
+        line.state.status,
         ActionStatus::Confirmed | ActionStatus::Cancelled
     );
     match (operation, line.spec.mode) {
@@ -162,7 +162,7 @@ fn results(case: &Case<'_>) -> Finding {
         let entry = case.scene.entry(call.tx, &line.spec);
         let stored = entry.and_then(|entry| entry.row.as_ref());
         let returned = stored.map_or(&[][..], |row| &row.result[..]);
-        // A Try of the initiator tells its result to the initiator alone.
+        // The initiator alone gets the result of a Try that it makes itself.
         if result[..] != *returned && !result.is_empty() {
             return Err(format!(
                 "{name} returned {returned:?}, {result:?} is handed on"

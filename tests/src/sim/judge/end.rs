@@ -1,4 +1,4 @@
-//! What every transaction keeps once faults have ended and time has passed.
+//! The invariants of every transaction once faults have ended and time has passed.
 
 use tercet_barrier::RowState;
 use tercet_core::{
@@ -15,9 +15,9 @@ pub struct Case<'a> {
     pub id: TxId,
     /// Its row.
     pub row: &'a Row,
-    /// An operator ended actions of it by hand.
+    /// Whether an operator resolved actions of it.
     pub resolved: bool,
-    /// What really is.
+    /// The databases.
     pub scene: Scene<'a>,
 }
 
@@ -31,7 +31,7 @@ pub const INVARIANTS: &[(&str, Check)] = &[
 ];
 
 fn finished(case: &Case<'_>) -> Finding {
-    if case.row.head.phase.is_settled() {
+    if case.row.head.phase.is_over() {
         return Ok(());
     }
     let head = &case.row.head;
@@ -39,7 +39,7 @@ fn finished(case: &Case<'_>) -> Finding {
         .row
         .actions
         .iter()
-        .map(|line| format!("{} {}", line.spec.name, line.row.status))
+        .map(|line| format!("{} {}", line.spec.name, line.state.status))
         .collect();
     Err(format!(
         "it is {}/{} at version {}, waits for {:?}, next attempt {:?} ago; {}",
@@ -53,7 +53,7 @@ fn finished(case: &Case<'_>) -> Finding {
 }
 
 fn parked(case: &Case<'_>) -> Finding {
-    let failed = |line: &&ActionLine| line.row.status == ActionStatus::Failed;
+    let failed = |line: &&ActionLine| line.state.status == ActionStatus::Failed;
     let mut failed = case.row.actions.iter().filter(failed).peekable();
     if case.row.head.phase.status() != TxStatus::Failure {
         return Ok(());
@@ -61,7 +61,7 @@ fn parked(case: &Case<'_>) -> Finding {
     if failed.peek().is_none() {
         return Err("it is parked and no action is FAILED".into());
     }
-    match failed.find(|line| line.row.last_error.is_empty()) {
+    match failed.find(|line| line.state.last_error.is_empty()) {
         Some(line) => Err(format!("{} is FAILED without an error", line.spec.name)),
         None => Ok(()),
     }

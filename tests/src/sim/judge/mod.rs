@@ -1,9 +1,9 @@
-//! The invariants, checked after every step against what really is in the databases.
+//! The invariants, checked after every step against the databases.
 //!
-//! The judge sees what the coordinator does (rows, calls, replies) and what participants committed; it
-//! knows nothing of the engine's memory. Each invariant is one entry of one list: [`rows::INVARIANTS`]
+//! The judge sees the coordinator's effects (rows, calls, replies) and the participants' commits, and
+//! nothing of the engine's memory. Each invariant is one entry of one list: [`rows::INVARIANTS`]
 //! for every change of a row, [`calls::INVARIANTS`] for every call that leaves, [`replies::INVARIANTS`]
-//! for every answer to a caller, [`end::INVARIANTS`] for every transaction once faults have ended.
+//! for every reply to a caller, [`end::INVARIANTS`] for every transaction once faults have ended.
 
 pub mod calls;
 pub mod end;
@@ -16,11 +16,12 @@ use std::{
 };
 
 use tercet_core::{
-    engine::{Call, Reply, Settled},
     id::TxId,
-    model::{ActionSpec, Driver, Name, Outcome, Phase},
+    model::{ActionSpec, Decider, Name, Outcome, Phase},
+    port::{Call, Reply},
     refusal::Refusal,
     time::Timestamp,
+    write::WriteResult,
 };
 
 use super::{
@@ -28,21 +29,21 @@ use super::{
     tables::{Change, Row, Tables},
 };
 
-/// What a checked thing is, if it is not as promised.
+/// The result of checking one invariant; an error describes the breach.
 pub type Finding = Result<(), String>;
 
-/// A broken promise.
+/// A breach of an invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Which promise.
+pub struct Breach {
+    /// The invariant.
     pub invariant: &'static str,
-    /// Of which transaction.
+    /// The transaction, where it is about one.
     pub tx: Option<TxId>,
-    /// What was seen.
+    /// The description of the breach.
     pub what: String,
 }
 
-impl fmt::Display for Violation {
+impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "broken: {}: ", self.invariant)?;
         if let Some(tx) = self.tx {
@@ -52,7 +53,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What really is, at one moment.
+/// The databases, at one moment.
 #[derive(Clone, Copy)]
 pub struct Scene<'a> {
     /// The database's time.
@@ -64,7 +65,7 @@ pub struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// What its participant's database holds for an action.
+    /// Returns the entry of an action in its participant's database.
     pub fn entry(&self, id: TxId, spec: &ActionSpec) -> Option<&Entry> {
         self.books
             .get(&spec.participant)?
@@ -72,29 +73,29 @@ impl Scene<'_> {
     }
 }
 
-/// What a caller asked for.
+/// The kind of a caller's request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Asked {
+pub enum RequestKind {
     /// Begin or Execute.
     Begin,
-    /// To add this action.
+    /// `AddAction`, with the action's name.
     Add(Name),
-    /// To decide this.
+    /// Decide, with the outcome.
     Decide(Outcome),
     /// An operator's command.
     Operator,
 }
 
-/// What was seen of an action.
+/// The judge's knowledge of an action.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ActionSeen {
-    /// Tries that left the coordinator.
+    /// The number of Tries that left the coordinator.
     pub tries: u32,
-    /// Calls of phase two that left since an operator last let them be tried again.
+    /// The number of calls of phase two that left since an operator's last retry.
     pub finishing: u32,
 }
 
-/// What was seen of a transaction.
+/// The judge's knowledge of a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Seen {
     /// The phase at each version, from 1.
@@ -103,66 +104,66 @@ pub struct Seen {
     pub actions: BTreeMap<Name, ActionSeen>,
     /// Actions whose addition was acknowledged.
     pub acknowledged: BTreeSet<Name>,
-    /// Its begin was acknowledged.
+    /// Whether its begin was acknowledged.
     pub begun: bool,
-    /// Its begin was refused for good.
+    /// Whether its begin was refused for good.
     pub refused_begin: bool,
     /// Actions whose addition was refused for good.
     pub refused: BTreeSet<Name>,
     /// Decisions that were refused for good.
     pub refused_outcomes: BTreeSet<Outcome>,
-    /// How often its initiator was asked back.
+    /// The number of times that its initiator was asked back.
     pub questions: u32,
-    /// The epoch that was told that its decision is durable.
-    pub told: Option<u64>,
-    /// An operator ended actions of it by hand.
+    /// The epoch whose engine knows that the decision is durable.
+    pub decision_known_in: Option<u64>,
+    /// Whether an operator resolved actions of it.
     pub resolved: bool,
 }
 
-/// Sees everything and forgets nothing.
+/// Records every effect, and checks the invariants.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Judge {
     seen: BTreeMap<TxId, Seen>,
-    violation: Option<FirstViolation>,
+    breach: Option<FirstBreach>,
 }
 
-/// The first violation; its text is no part of a world's state.
+/// The first breach; its text is no part of a world's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct FirstViolation(Violation);
+struct FirstBreach(Breach);
 
-impl std::hash::Hash for FirstViolation {
+impl std::hash::Hash for FirstBreach {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.0.invariant.hash(state);
     }
 }
 
 impl Judge {
-    /// The first promise that was broken.
-    pub fn violation(&self) -> Option<&Violation> {
-        self.violation.as_ref().map(|first| &first.0)
+    /// Returns the first breach.
+    pub fn breach(&self) -> Option<&Breach> {
+        self.breach.as_ref().map(|first| &first.0)
     }
 
-    /// Notes a broken promise that somebody else found.
-    pub fn accuse(&mut self, invariant: &'static str, tx: Option<TxId>, what: String) {
-        self.violation.get_or_insert(FirstViolation(Violation {
+    /// Records a breach.
+    pub fn record(&mut self, invariant: &'static str, tx: Option<TxId>, what: String) {
+        self.breach.get_or_insert(FirstBreach(Breach {
             invariant,
             tx,
             what,
         }));
     }
 
-    fn convict(&mut self, id: TxId, broken: Option<(&'static str, String)>) {
+    fn record_first(&mut self, id: TxId, broken: Option<(&'static str, String)>) {
         if let Some((invariant, what)) = broken {
-            self.accuse(invariant, Some(id), what);
+            self.record(invariant, Some(id), what);
         }
     }
 
-    /// What was seen of a transaction.
+    /// Returns the judge's knowledge of a transaction.
     pub fn seen(&self, id: TxId) -> Option<&Seen> {
         self.seen.get(&id)
     }
 
-    /// A write was applied.
+    /// Checks a change of a row.
     pub fn changed(&mut self, change: &Change, scene: &Scene<'_>) {
         let Some(after) = scene.tables.row(change.id) else {
             return;
@@ -184,7 +185,7 @@ impl Judge {
             scene: *scene,
         };
         let broken = first_broken(rows::INVARIANTS, &case);
-        self.convict(change.id, broken);
+        self.record_first(change.id, broken);
         self.note_change(change, after);
     }
 
@@ -202,17 +203,17 @@ impl Judge {
         }
     }
 
-    /// The engine of this epoch was told what became of a write.
-    pub fn told(&mut self, epoch: u64, id: TxId, settled: Settled, tables: &Tables) {
+    /// Notes the result of a write that the engine of this epoch was given.
+    pub fn written(&mut self, epoch: u64, id: TxId, result: WriteResult, tables: &Tables) {
         let decided = tables
             .row(id)
             .is_some_and(|row| row.head.phase.decision().is_some());
-        if settled == Settled::Held && decided {
-            self.seen.entry(id).or_default().told = Some(epoch);
+        if result == WriteResult::Durable && decided {
+            self.seen.entry(id).or_default().decision_known_in = Some(epoch);
         }
     }
 
-    /// A call leaves the coordinator.
+    /// Checks a call that leaves the coordinator.
     pub fn called(&mut self, epoch: u64, call: &Call, scene: &Scene<'_>) {
         let seen = self.seen.entry(call.tx).or_default();
         let action = seen.actions.entry(call.action.name.clone()).or_default();
@@ -229,74 +230,74 @@ impl Judge {
             scene: *scene,
         };
         let broken = first_broken(calls::INVARIANTS, &case);
-        self.convict(call.tx, broken);
+        self.record_first(call.tx, broken);
     }
 
-    /// A caller is answered.
+    /// Checks a reply to a caller.
     pub fn replied(
         &mut self,
         id: TxId,
-        asked: &Asked,
+        kind: &RequestKind,
         result: &Result<Reply, Refusal>,
         scene: &Scene<'_>,
     ) {
         let about = result.as_ref().map_or(id, |reply| reply.transaction.id());
         let case = replies::Case {
             id,
-            asked,
+            kind,
             result,
             row: scene.tables.row(about),
             begun: self.seen.get(&about).is_some_and(|seen| seen.begun),
             phases: self.seen.get(&about).map_or(&[], |seen| &seen.phases),
         };
         let broken = first_broken(replies::INVARIANTS, &case);
-        self.convict(about, broken);
-        self.note_reply(id, asked, result);
+        self.record_first(about, broken);
+        self.note_reply(id, kind, result);
     }
 
-    fn note_reply(&mut self, id: TxId, asked: &Asked, result: &Result<Reply, Refusal>) {
+    fn note_reply(&mut self, id: TxId, kind: &RequestKind, result: &Result<Reply, Refusal>) {
         let seen = self.seen.entry(id).or_default();
-        match (asked, result) {
-            (Asked::Begin, Ok(reply)) => seen.begun |= reply.transaction.id() == id,
-            (Asked::Add(name), Ok(_)) => {
+        match (kind, result) {
+            (RequestKind::Begin, Ok(reply)) => seen.begun |= reply.transaction.id() == id,
+            (RequestKind::Add(name), Ok(_)) => {
                 seen.acknowledged.insert(name.clone());
             }
-            (Asked::Begin, Err(refusal)) if replies::is_final(refusal) => {
-                // A begin of an id that exists is refused for what it differs in; the id stands.
+            (RequestKind::Begin, Err(refusal)) if replies::is_final(refusal) => {
+                // A begin of an id that exists is refused for a difference; the first begin stands.
                 seen.refused_begin |= seen.phases.is_empty();
             }
-            (Asked::Add(name), Err(refusal))
+            (RequestKind::Add(name), Err(refusal))
                 if replies::is_final(refusal)
                     && !matches!(refusal, Refusal::ActionReused { .. }) =>
             {
                 seen.refused.insert(name.clone());
             }
-            (Asked::Decide(outcome), Err(Refusal::DecisionConflict { .. })) => {
+            (RequestKind::Decide(outcome), Err(Refusal::DecisionConflict { .. })) => {
                 seen.refused_outcomes.insert(*outcome);
             }
             _ => {}
         }
     }
 
-    /// The initiator is asked back.
+    /// Checks a question to an initiator.
     pub fn asked_back(&mut self, id: TxId, scene: &Scene<'_>) {
         let seen = self.seen.entry(id).or_default();
         seen.questions += 1;
         let Some(row) = scene.tables.row(id) else {
             return;
         };
-        let decided = row.head.phase.decision().is_some() && seen.told.is_some();
+        let decided = row.head.phase.decision().is_some() && seen.decision_known_in.is_some();
         if decided || scene.now < row.spec.deadline {
             let what = "the initiator is asked before the deadline or after the decision";
-            self.accuse("only silence is asked back", Some(id), what.into());
+            self.record("only silence is asked back", Some(id), what.into());
         }
     }
 
-    /// Faults have ended and time has passed. A participant may still be dead: what involves it may
-    /// be unfinished, nothing else.
+    /// Checks every transaction after faults have ended and time has passed. Transactions that involve `dead`,
+    /// a participant that never came back, may be unfinished.
     pub fn at_the_end(&mut self, scene: &Scene<'_>, dead: Option<&Name>) {
         for (id, row) in scene.tables.rows() {
-            if !row.head.phase.is_settled() && row.involves(dead) {
+            if !row.head.phase.is_over() && row.involves(dead) {
                 continue;
             }
             let case = end::Case {
@@ -306,7 +307,7 @@ impl Judge {
                 scene: *scene,
             };
             let broken = first_broken(end::INVARIANTS, &case);
-            self.convict(*id, broken);
+            self.record_first(*id, broken);
         }
         let lost = self
             .seen
@@ -315,12 +316,12 @@ impl Judge {
             .map(|(id, _)| *id);
         if let Some(id) = lost {
             let what = "its begin was acknowledged and its row is gone".to_owned();
-            self.accuse("I6 what was acknowledged stands", Some(id), what);
+            self.record("I6 what was acknowledged stands", Some(id), what);
         }
     }
 }
 
-/// A promise and what checks it.
+/// The name of an invariant, and its check.
 type Invariant<C> = (&'static str, fn(&C) -> Finding);
 
 fn first_broken<C>(invariants: &[Invariant<C>], case: &C) -> Option<(&'static str, String)> {
@@ -329,7 +330,7 @@ fn first_broken<C>(invariants: &[Invariant<C>], case: &C) -> Option<(&'static st
         .find_map(|(name, check)| check(case).err().map(|what| (*name, what)))
 }
 
-/// Whether the coordinator makes the Tries of a row's transaction.
+/// Returns whether the coordinator makes the Tries of a row's transaction.
 fn is_executed(row: &Row) -> bool {
-    row.spec.driver == Driver::Coordinator
+    row.spec.decider == Decider::Coordinator
 }

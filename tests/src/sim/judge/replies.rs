@@ -1,26 +1,26 @@
-//! What every answer to a caller keeps.
+//! The invariants of every reply to a caller.
 
 use tercet_core::{
-    engine::Reply,
     id::TxId,
     model::{Outcome, Phase},
+    port::Reply,
     refusal::Refusal,
 };
 
-use super::{Asked, Finding};
+use super::{Finding, RequestKind};
 use crate::sim::tables::Row;
 
-/// One answer.
+/// One reply.
 pub struct Case<'a> {
-    /// The transaction that was asked about.
+    /// The transaction that the request was for.
     pub id: TxId,
-    /// What was asked for.
-    pub asked: &'a Asked,
-    /// The answer.
+    /// The kind of the request.
+    pub kind: &'a RequestKind,
+    /// The reply, or the refusal.
     pub result: &'a Result<Reply, Refusal>,
-    /// The row as it is durable.
+    /// The durable row.
     pub row: Option<&'a Row>,
-    /// Its begin was acknowledged before.
+    /// Whether its begin was acknowledged before.
     pub begun: bool,
     /// The row's phase at each version, from 1.
     pub phases: &'a [Phase],
@@ -28,7 +28,7 @@ pub struct Case<'a> {
 
 type Check = fn(&Case<'_>) -> Finding;
 
-/// Every invariant of an answer.
+/// Every invariant of a reply.
 pub const INVARIANTS: &[(&str, Check)] = &[
     ("I6 only what is durable is acknowledged", durable),
     ("I6 an acknowledged request has taken effect", effective),
@@ -36,7 +36,7 @@ pub const INVARIANTS: &[(&str, Check)] = &[
     ("refusals say what is", refusals),
 ];
 
-/// Whether the request can never take effect, however often it is repeated.
+/// Returns whether the request can never take effect, however often it is repeated.
 pub fn is_final(refusal: &Refusal) -> bool {
     !matches!(
         refusal,
@@ -45,7 +45,7 @@ pub fn is_final(refusal: &Refusal) -> bool {
             | Refusal::Draining
             | Refusal::NotFound { .. }
             | Refusal::Corrupt { .. }
-            | Refusal::InvalidArgument { .. }
+            | Refusal::DoesNotFit { .. }
     )
 }
 
@@ -53,13 +53,13 @@ fn durable(case: &Case<'_>) -> Finding {
     let Ok(reply) = case.result else {
         return Ok(());
     };
-    let told = &reply.transaction;
-    let version = told.version as usize;
+    let replied = &reply.transaction;
+    let version = replied.version as usize;
     match case.phases.get(version.wrapping_sub(1)) {
-        Some(phase) if *phase == told.phase => Ok(()),
+        Some(phase) if *phase == replied.phase => Ok(()),
         phase => Err(format!(
-            "told version {version} with {:?}; durable at that version is {phase:?}",
-            told.phase
+            "the reply has version {version} with {:?}; durable at that version is {phase:?}",
+            replied.phase
         )),
     }
 }
@@ -71,11 +71,11 @@ fn effective(case: &Case<'_>) -> Finding {
     let Some(row) = case.row else {
         return Err("acknowledged, and there is no row".into());
     };
-    match case.asked {
-        Asked::Add(name) if !row.actions.iter().any(|line| line.spec.name == *name) => {
+    match case.kind {
+        RequestKind::Add(name) if !row.actions.iter().any(|line| line.spec.name == *name) => {
             Err(format!("action {name} was acknowledged and is not there"))
         }
-        Asked::Decide(outcome) => {
+        RequestKind::Decide(outcome) => {
             let stands = row.head.phase.decision().map(|decision| decision.outcome);
             if stands == Some(*outcome) {
                 Ok(())
@@ -88,8 +88,8 @@ fn effective(case: &Case<'_>) -> Finding {
 }
 
 fn repeated(case: &Case<'_>) -> Finding {
-    match (case.asked, case.result) {
-        // Nobody in the world asks with the same id or name for something else.
+    match (case.kind, case.result) {
+        // No client of the world uses an id or name twice for different content.
         (_, Err(refusal @ (Refusal::TxIdReused { .. } | Refusal::ActionReused { .. }))) => {
             Err(refusal.to_string())
         }
@@ -106,16 +106,18 @@ fn refusals(case: &Case<'_>) -> Finding {
         .and_then(|row| row.head.phase.decision())
         .map(|decision| decision.outcome);
     match refusal {
-        Refusal::DecisionConflict { stands: told, .. }
-        | Refusal::AlreadyDecided { stands: told, .. }
-            if stands != Some(*told) =>
+        Refusal::DecisionConflict { stands: named, .. }
+        | Refusal::AlreadyDecided { stands: named, .. }
+            if stands != Some(*named) =>
         {
-            Err(format!("told that {told} stands; {stands:?} does"))
+            Err(format!(
+                "the refusal says that {named} stands; {stands:?} does"
+            ))
         }
         Refusal::TxIdExpired { .. } if case.row.is_some() => {
             Err(format!("{refusal}; its row is there"))
         }
-        // A commit of a process that has died may land between the read and this answer.
+        // A commit of a process that has died may be applied between the read and this reply.
         Refusal::NotFound { .. } if case.begun => Err(format!("{refusal}; its row is there")),
         Refusal::Corrupt { what } => Err(what.clone()),
         _ => Ok(()),

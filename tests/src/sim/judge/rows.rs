@@ -1,4 +1,4 @@
-//! What every change of a row of `tx_info` keeps.
+//! The invariants of every change of a row of `tx_info`.
 
 use tercet_barrier::{RowState, initiator::Truth};
 use tercet_core::{
@@ -15,13 +15,13 @@ pub struct Case<'a> {
     pub id: TxId,
     /// The row before; `None`: it is new.
     pub before: Option<&'a Row>,
-    /// The row now.
+    /// The row after.
     pub after: &'a Row,
-    /// An operator's command came with it.
+    /// Whether an operator's command came with it.
     pub by_operator: bool,
-    /// What was seen until now.
+    /// The judge's knowledge of the transaction before this change.
     pub seen: &'a Seen,
-    /// What really is.
+    /// The databases.
     pub scene: Scene<'a>,
 }
 
@@ -52,7 +52,7 @@ impl Case<'_> {
         Some(self.after.head.phase.decision()?.outcome)
     }
 
-    /// The cause, if this very change is the decision.
+    /// Returns the outcome and its cause, if this very change is the decision.
     fn decided_now(&self) -> Option<(Outcome, &Cause)> {
         let before = self.before.and_then(|row| row.head.phase.decision());
         let decision = self.after.head.phase.decision()?;
@@ -61,7 +61,7 @@ impl Case<'_> {
             .then_some((decision.outcome, &decision.cause))
     }
 
-    fn state(&self, line: &ActionLine) -> Option<RowState> {
+    fn barrier_state(&self, line: &ActionLine) -> Option<RowState> {
         let entry = self.scene.entry(self.id, &line.spec)?;
         entry.row.as_ref().map(|row| row.state)
     }
@@ -72,7 +72,7 @@ impl Case<'_> {
             .actions
             .iter()
             .find(|other| other.spec.name == line.spec.name);
-        found.map(|line| line.row.status)
+        found.map(|line| line.state.status)
     }
 
     fn by_a_person(&self) -> bool {
@@ -155,7 +155,7 @@ fn actions_kept(case: &Case<'_>) -> Finding {
 
 fn next_attempt(case: &Case<'_>) -> Finding {
     let head = &case.after.head;
-    if head.next_attempt_at.is_none() == head.phase.is_settled() {
+    if head.next_attempt_at.is_none() == head.phase.is_over() {
         Ok(())
     } else {
         Err(format!(
@@ -187,12 +187,12 @@ fn success(case: &Case<'_>) -> Finding {
         return Ok(());
     }
     for line in &case.after.actions {
-        let tried = case.state(line) == Some(RowState::Tried);
+        let tried = case.barrier_state(line) == Some(RowState::Tried);
         if line.spec.mode != Mode::Deliver && !tried {
             return Err(format!(
                 "{}'s participant has {:?}",
                 line.spec.name,
-                case.state(line)
+                case.barrier_state(line)
             ));
         }
     }
@@ -208,7 +208,7 @@ fn rejected(case: &Case<'_>) -> Finding {
         .actions
         .iter()
         .find(|line| line.spec.name == *action);
-    match line.map(|line| case.state(line)) {
+    match line.map(|line| case.barrier_state(line)) {
         Some(Some(RowState::Rejected | RowState::Cancelled)) => Ok(()),
         other => Err(format!("{action}'s participant has {other:?}")),
     }
@@ -242,7 +242,9 @@ fn truth(case: &Case<'_>) -> Finding {
     if !bound || row == Some(expected) {
         Ok(())
     } else {
-        Err(format!("{outcome} is decided, its row says {row:?}"))
+        Err(format!(
+            "{outcome} is decided, the initiator's row has {row:?}"
+        ))
     }
 }
 
@@ -251,12 +253,12 @@ fn claims(case: &Case<'_>) -> Finding {
         return Ok(());
     }
     for line in &case.after.actions {
-        if case.was(line) == Some(line.row.status) {
+        if case.was(line) == Some(line.state.status) {
             continue;
         }
-        let state = case.state(line);
+        let state = case.barrier_state(line);
         let mode = line.spec.mode;
-        let agrees = match line.row.status {
+        let agrees = match line.state.status {
             ActionStatus::Confirmed => {
                 mode == Mode::Compensate || state == Some(RowState::Confirmed)
             }
@@ -275,21 +277,21 @@ fn claims(case: &Case<'_>) -> Finding {
         if !agrees {
             return Err(format!(
                 "{} is {}, its participant has {state:?}",
-                line.spec.name, line.row.status
+                line.spec.name, line.state.status
             ));
         }
     }
     Ok(())
 }
 
-/// Whether a Cancel was answered, or none was needed.
+/// Checks that a Cancel was answered with OK, or that none was needed.
 fn cancelled(case: &Case<'_>) -> Finding {
     if case.outcome() != Some(Outcome::Failure) || case.by_a_person() {
         return Ok(());
     }
     let finished = case.after.head.phase.status() == TxStatus::Success;
     for line in &case.after.actions {
-        let over = line.row.status == ActionStatus::Cancelled || finished;
+        let over = line.state.status == ActionStatus::Cancelled || finished;
         if line.spec.mode == Mode::Deliver || !over {
             continue;
         }
@@ -303,14 +305,14 @@ fn cancelled(case: &Case<'_>) -> Finding {
             .get(&line.spec.name)
             .map_or(0, |seen| seen.tries);
         let known = is_executed(case.after)
-            && match line.row.status {
+            && match line.state.status {
                 ActionStatus::Rejected => tries == 1,
                 _ => tries == 0,
             };
         if !answered && !known {
             return Err(format!(
                 "{} is {} after {tries} Tries and no Cancel",
-                line.spec.name, line.row.status
+                line.spec.name, line.state.status
             ));
         }
     }

@@ -1,37 +1,37 @@
-//! Initiators in a world: what each does, one step after another, again and again until it is
-//! answered, until it is done or dies.
+//! Initiators in a world: each takes its steps one after another, and repeats a step until it is
+//! answered; some die on the way.
 
 use std::sync::Arc;
 
-use tercet_barrier::{Arrival, Operation, Outcome as Said, initiator::Truth};
+use tercet_barrier::{Arrival, Operation, initiator::Truth};
 use tercet_core::{
-    engine::{CallOutcome, Reply, Request, Wait},
     model::{ActionSpec, Mode, Name, Outcome},
+    port::{CallAnswer, Reply, Request, Wait},
     refusal::Refusal,
 };
 
 use super::{Event, Letter, World};
 use crate::sim::{
-    books::{Begun, mode},
+    books::{Admission, mode},
     faults::Fault,
-    judge::{Asked, replies::is_final},
+    judge::{RequestKind, replies::is_final},
     plan::{Script, TxPlan},
 };
 
-/// Where an initiator is.
+/// The step that an initiator is at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
-    /// It begins, or hands over.
+    /// It begins, or hands the transaction over.
     Begin,
     /// It adds the action at this place of its list.
     Add(usize),
     /// It tries the action at this place of all of them.
     Try(usize),
-    /// It commits something of its own.
+    /// It commits a change of its own.
     Commit,
     /// It decides.
     Decide(Outcome),
-    /// It has nothing to do any more.
+    /// It has nothing left to do.
     Done,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Client {
     pub(super) plan: Arc<TxPlan>,
     step: Step,
     alive: bool,
-    /// The number of the step; answers to an earlier one are ignored.
+    /// The number of the step; replies to an earlier one are ignored.
     ticket: u64,
     sent: u32,
 }
@@ -61,23 +61,23 @@ impl Client {
         !self.alive || self.step == Step::Done
     }
 
-    /// Whether this participant has to do with what it does.
+    /// Returns whether this participant takes part in its transaction.
     pub(super) fn involves(&self, participant: Option<&Name>) -> bool {
         let actions = self.plan.new.actions.iter().chain(self.added());
         let mut called = actions.map(|action| &action.participant);
-        // A business may have a transaction already that waits for the participant.
+        // The business may have an earlier transaction, which waits for the participant.
         let joins = self.plan.new.unique_business;
         participant
             .is_some_and(|name| joins || *name == self.plan.shop || called.any(|it| it == name))
     }
 
     pub(super) fn standing(&self) -> String {
-        format!("{:?}, asked {} times", self.step, self.sent)
+        format!("{:?}, sent {} times", self.step, self.sent)
     }
 
     fn added(&self) -> &[Arc<ActionSpec>] {
         match &self.plan.script {
-            Script::Drive { added, .. } => added,
+            Script::Begin { added, .. } => added,
             Script::Execute { .. } => &[],
         }
     }
@@ -89,11 +89,11 @@ impl Client {
 
     fn wait(&self) -> Wait {
         match &self.plan.script {
-            Script::Drive { wait, .. } | Script::Execute { wait, .. } => *wait,
+            Script::Begin { wait, .. } | Script::Execute { wait, .. } => *wait,
         }
     }
 
-    /// What is tried by the initiator itself before it is registered with this step.
+    /// Returns the actions that the initiator tries itself before this step registers them.
     fn own_shares(&self) -> Vec<Arc<ActionSpec>> {
         let actions = match self.step {
             Step::Begin => &self.plan.new.actions[..],
@@ -104,14 +104,14 @@ impl Client {
         actions.iter().filter(own).cloned().collect()
     }
 
-    /// It has done something that only the answer to this step can end.
+    /// Returns whether it has made effects that only the reply to this step can end.
     fn must_go_on(&self) -> bool {
         !self.own_shares().is_empty()
     }
 }
 
 impl World {
-    /// A timer rings: it is time to send the step's request, perhaps once more.
+    /// Sends the step's request, perhaps once more.
     pub(super) fn client_rings(&mut self, client: usize, ticket: u64) {
         let state = &self.clients[client];
         if state.is_done() || state.ticket != ticket {
@@ -152,22 +152,22 @@ impl World {
         match state.step.clone() {
             Step::Begin => {
                 let new = state.plan.new.clone();
-                self.ask(
+                self.request(
                     client,
-                    Asked::Begin,
+                    RequestKind::Begin,
                     Request::Begin(new, self.begin_wait(client)),
                 );
             }
             Step::Add(place) => {
                 let action = state.added()[place].clone();
-                let asked = Asked::Add(action.name.clone());
-                self.ask(client, asked, Request::AddAction(id, action));
+                let kind = RequestKind::Add(action.name.clone());
+                self.request(client, kind, Request::AddAction(id, action));
             }
             Step::Try(place) => self.try_action(client, place),
             Step::Commit => self.commit_own(client),
             Step::Decide(outcome) => {
                 let request = Request::Decide(id, outcome, "as it went".into(), wait);
-                self.ask(client, Asked::Decide(outcome), request);
+                self.request(client, RequestKind::Decide(outcome), request);
             }
             Step::Done => {}
         }
@@ -176,21 +176,21 @@ impl World {
     fn begin_wait(&self, client: usize) -> Wait {
         match &self.clients[client].plan.script {
             Script::Execute { wait, .. } => *wait,
-            Script::Drive { .. } => Wait::Accepted,
+            Script::Begin { .. } => Wait::Accepted,
         }
     }
 
-    fn ask(&mut self, client: usize, asked: Asked, request: Request) {
+    fn request(&mut self, client: usize, kind: RequestKind, request: Request) {
         let ticket = self.clients[client].ticket;
         self.send(Letter::Request {
             client: Some(client),
             ticket,
-            asked,
+            kind,
             request,
         });
     }
 
-    /// Goes on with another step at once.
+    /// Goes on with another step.
     fn go(&mut self, client: usize, step: Step) {
         let pause = if self.faults.strikes(Fault::InitiatorHangs) {
             self.dice.millis(2_000, 12_000)
@@ -214,7 +214,7 @@ impl World {
             self.send(Letter::Request {
                 client: None,
                 ticket: 0,
-                asked: Asked::Decide(outcome),
+                kind: RequestKind::Decide(outcome),
                 request: Request::Decide(id, outcome, "changed my mind".into(), Wait::Accepted),
             });
         }
@@ -254,7 +254,7 @@ impl World {
                 self.go(client, next);
             }
             (Step::Decide(_), Err(refusal)) if is_final(&refusal) => self.go(client, Step::Done),
-            // Asked again when the timer rings.
+            // The request is repeated when the timer rings.
             _ => {}
         }
     }
@@ -301,7 +301,7 @@ impl World {
         client: usize,
         ticket: u64,
         action: &Name,
-        outcome: &CallOutcome,
+        answer: &CallAnswer,
     ) {
         let state = &self.clients[client];
         if state.is_done() || state.ticket != ticket {
@@ -314,18 +314,18 @@ impl World {
         {
             return;
         }
-        let next = match outcome {
-            CallOutcome::Ok(_) => self.next_try(client, place + 1),
-            CallOutcome::Rejected(_) => self.decide_failure(client),
-            CallOutcome::Unknown(_) => return,
+        let next = match answer {
+            CallAnswer::Ok(_) => self.next_try(client, place + 1),
+            CallAnswer::Rejected(_) => self.decide_failure(client),
+            CallAnswer::Unknown(_) => return,
         };
         self.go(client, next);
     }
 
-    /// The local transaction of the initiator: its row goes in with whatever it is about.
+    /// Commits the initiator's local transaction: its change, and its row.
     fn commit_own(&mut self, client: usize) {
         let plan = self.clients[client].plan.clone();
-        let Script::Drive {
+        let Script::Begin {
             own_row, gives_up, ..
         } = &plan.script
         else {
@@ -352,11 +352,11 @@ impl World {
         went_in
     }
 
-    /// Before it decides FAILURE an initiator makes sure that its own commit cannot come after it.
+    /// Makes sure, before the decision FAILURE, that the initiator's own commit cannot come after it.
     fn decide_failure(&mut self, client: usize) -> Step {
         let own_row = matches!(
             self.clients[client].plan.script,
-            Script::Drive { own_row: true, .. }
+            Script::Begin { own_row: true, .. }
         );
         if own_row && !self.write_truth(client, Truth::Failure) {
             return Step::Decide(Outcome::Success);
@@ -364,14 +364,14 @@ impl World {
         Step::Decide(Outcome::Failure)
     }
 
-    /// The initiator's own share takes effect before it is registered.
+    /// Tries the initiator's own actions before they are registered.
     fn try_own_shares(&mut self, client: usize) {
         for action in self.clients[client].own_shares() {
             self.run_own(client, &action, Operation::Try);
         }
     }
 
-    /// Nobody will ever cancel what was not registered.
+    /// Cancels the initiator's own actions when their registration failed: no Cancel will be called for them.
     fn give_up_own_shares(&mut self, client: usize) {
         for action in self.clients[client].own_shares() {
             self.run_own(client, &action, Operation::Cancel);
@@ -388,11 +388,12 @@ impl World {
             expired: false,
         };
         let books = self.books.entry(action.participant.clone()).or_default();
-        if let Begun::Run(then) = books.arrive(&key, arrival)
-            && let Err(what) = books.commit(&key, arrival, then, &Said::done())
+        if let Admission::Run(then) = books.arrive(&key, arrival)
+            && let Err(what) =
+                books.commit(&key, arrival, then, &tercet_barrier::CallAnswer::done())
         {
             let invariant = "I3 I4 I5 an action takes effect once, or not at all";
-            self.judge.accuse(invariant, Some(id), what);
+            self.judge.record(invariant, Some(id), what);
         }
         self.note(Some(id), || {
             format!("the initiator's own share {}: {operation:?}", action.name)

@@ -1,15 +1,20 @@
-//! The coordinator's process in a world: how it starts and dies, what is fed to it, and how its
-//! outputs are carried out.
+//! The coordinator's process in a world: its start and death, its inputs, and the execution of its
+//! outputs.
 
 use tercet_core::{
-    engine::{Answer, AskBack, Call, CallOutcome, CheckBackAnswer, Input, Output, Request, Route},
     id::{CallId, StreamId, TxId},
+    port::{
+        AskBack, Call, CallAnswer, CallResult, CheckBackResult, Input, Output, Reply, Request,
+        Route,
+    },
+    refusal::Refusal,
+    time::Timestamp,
 };
 
 use super::{Event, FromStore, Letter, World};
 use crate::sim::{
     faults::Fault,
-    judge::{Asked, Scene},
+    judge::{RequestKind, Scene},
     process::{Process, Waiter},
 };
 
@@ -31,11 +36,11 @@ impl World {
         self.pump();
     }
 
-    pub(super) fn engine_time(&self) -> tercet_core::time::Timestamp {
+    pub(super) fn engine_time(&self) -> Timestamp {
         self.now - self.lag
     }
 
-    /// Everything in memory is lost, every connection breaks.
+    /// Kills the coordinator: its memory is lost, every connection breaks.
     pub(super) fn crash(&mut self) {
         if self.process.take().is_none() {
             return;
@@ -49,7 +54,7 @@ impl World {
         self.after(wait, Event::Start);
     }
 
-    /// Whether the coordinator stands still; what is for it waits.
+    /// Returns whether the coordinator is paused; events for it are postponed.
     pub(super) fn is_paused(&self) -> bool {
         self.process
             .as_ref()
@@ -61,15 +66,15 @@ impl World {
         self.at(until.unwrap_or(self.now), event);
     }
 
-    /// Tells the engine, and does what it wants done.
-    pub(super) fn tell(&mut self, input: Input) {
+    /// Hands an input to the engine and carries its outputs out.
+    pub(super) fn deliver(&mut self, input: Input) {
         self.feed(input);
         self.pump();
         if self.faults.strikes(Fault::CoordinatorCrash) {
             self.crash();
         } else if self.faults.strikes(Fault::CoordinatorPause) {
             let pause = self.dice.millis(500, 8_000);
-            self.note(None, || format!("coordinator stands still for {pause:?}"));
+            self.note(None, || format!("coordinator is paused for {pause:?}"));
             if let Some(process) = &mut self.process {
                 process.paused_until = self.now + pause;
             }
@@ -131,7 +136,7 @@ impl World {
                 match process.callers.remove(&caller) {
                     Some(waiter) => self.reply_leaves(&waiter, result),
                     None if left => {}
-                    None => self.judge.accuse(
+                    None => self.judge.record(
                         "I8 a request has one answer",
                         result.ok().map(|reply| reply.transaction.id()),
                         format!("caller {} is answered twice", caller.0),
@@ -158,7 +163,7 @@ impl World {
             Output::Illegal(illegal) => {
                 let what = illegal.to_string();
                 let invariant = "no write leaves an illegal row";
-                self.judge.accuse(invariant, Some(illegal.id), what);
+                self.judge.record(invariant, Some(illegal.id), what);
             }
         }
     }
@@ -205,28 +210,23 @@ impl World {
         self.send(Letter::AskBack { epoch, question });
     }
 
-    fn reply_leaves(
-        &mut self,
-        waiter: &Waiter,
-        result: Result<tercet_core::engine::Reply, tercet_core::refusal::Refusal>,
-    ) {
+    fn reply_leaves(&mut self, waiter: &Waiter, result: Result<Reply, Refusal>) {
         self.note(Some(waiter.tx), || match &result {
             Ok(reply) => format!(
                 "{:?} is answered: {}/{} at version {}",
-                waiter.asked,
+                waiter.kind,
                 reply.transaction.phase.status(),
                 reply.transaction.phase.biz_status(),
                 reply.transaction.version
             ),
-            Err(refusal) => format!("{:?} is refused: {refusal}", waiter.asked),
+            Err(refusal) => format!("{:?} is refused: {refusal}", waiter.kind),
         });
         let scene = Scene {
             now: self.now,
             tables: &self.database.tables,
             books: &self.books,
         };
-        self.judge
-            .replied(waiter.tx, &waiter.asked, &result, &scene);
+        self.judge.replied(waiter.tx, &waiter.kind, &result, &scene);
         if let Some(client) = waiter.client {
             let ticket = waiter.ticket;
             self.send(Letter::Reply {
@@ -249,7 +249,7 @@ impl World {
         }
         process.wakes = Some(wanted);
         let epoch = process.owner.epoch;
-        // What the engine's clock will show then, the database's shows later.
+        // The database's clock shows this time when the engine's shows `wanted`.
         self.at(wanted + self.lag, Event::Wake(epoch));
     }
 
@@ -264,21 +264,21 @@ impl World {
         if let Some(process) = &mut self.process {
             process.wakes = None;
         }
-        self.tell(Input::Tick);
+        self.deliver(Input::Tick);
     }
 
     pub(super) fn request_arrives(
         &mut self,
         client: Option<usize>,
         ticket: u64,
-        asked: Asked,
+        kind: RequestKind,
         request: Request,
     ) {
         if self.is_paused() {
             self.postpone(Event::Arrives(Box::new(Letter::Request {
                 client,
                 ticket,
-                asked,
+                kind,
                 request,
             })));
             return;
@@ -291,58 +291,61 @@ impl World {
             client,
             ticket,
             tx: id,
-            asked: asked.clone(),
+            kind: kind.clone(),
         });
-        self.note(Some(id), || format!("{asked:?} arrives"));
-        self.tell(Input::Request { caller, request });
+        self.note(Some(id), || format!("{kind:?} arrives"));
+        self.deliver(Input::Request { caller, request });
         if self.faults.strikes(Fault::CallerLeaves)
             && let Some(process) = &mut self.process
             && process.callers.remove(&caller).is_some()
         {
             process.left.insert(caller);
-            self.tell(Input::CallerLeft { caller, id });
+            self.deliver(Input::CallerLeft { caller, id });
         }
     }
 
-    pub(super) fn answer_arrives(&mut self, epoch: u64, answer: Answer) {
+    pub(super) fn call_result_arrives(&mut self, epoch: u64, result: CallResult) {
         if self.is_paused() {
-            self.postpone(Event::Arrives(Box::new(Letter::Answer { epoch, answer })));
+            self.postpone(Event::Arrives(Box::new(Letter::CallResult {
+                epoch,
+                result,
+            })));
             return;
         }
-        if !self.is_connected(epoch, answer.route) {
+        if !self.is_connected(epoch, result.route) {
             return;
         }
-        if answer.route == Route::Direct {
+        if result.route == Route::Direct {
             let open = self
                 .process
                 .as_mut()
-                .and_then(|process| process.direct.remove(&answer.call));
+                .and_then(|process| process.direct.remove(&result.call));
             if open.is_none() {
                 return;
             }
         }
-        self.note(Some(answer.tx), || {
-            let (operation, action, call) = (answer.operation, &answer.action, answer.call.0);
-            let (of, route) = (answer.epoch, answer.route);
-            let outcome = &answer.outcome;
+        self.note(Some(result.tx), || {
+            let (operation, action, call) = (result.operation, &result.action, result.call.0);
+            let (of, route) = (result.epoch, result.route);
+            let answer = &result.answer;
             format!(
-                "{operation} of {action} answers {outcome:?} (call {call} of epoch {of}, {route:?})"
+                "{operation} of {action} answers {answer:?} (call {call} of epoch {of}, {route:?})"
             )
         });
-        self.tell(Input::Answered(answer));
+        self.deliver(Input::CallResult(result));
     }
 
-    pub(super) fn asked_back_arrives(&mut self, epoch: u64, answer: CheckBackAnswer) {
+    pub(super) fn check_back_result_arrives(&mut self, epoch: u64, result: CheckBackResult) {
         if self.is_paused() {
-            self.postpone(Event::Arrives(Box::new(Letter::AskedBack {
+            self.postpone(Event::Arrives(Box::new(Letter::CheckBackResult {
                 epoch,
-                answer,
+                result,
             })));
-        } else if self.is_connected(epoch, answer.route) {
-            self.note(Some(answer.tx), || {
-                format!("the initiator answers {:?}", answer.outcome)
+        } else if self.is_connected(epoch, result.route) {
+            self.note(Some(result.tx), || {
+                format!("the initiator answers {:?}", result.answer)
             });
-            self.tell(Input::AskedBack(answer));
+            self.deliver(Input::CheckBackResult(result));
         }
     }
 
@@ -356,14 +359,14 @@ impl World {
         }
         let open = self.process.as_mut().and_then(|p| p.direct.remove(&call));
         if let Some(call) = open {
-            self.tell(Input::Answered(Answer {
+            self.deliver(Input::CallResult(CallResult {
                 route: Route::Direct,
                 epoch,
                 call: call.id,
                 tx: call.tx,
                 action: call.action.name.clone(),
                 operation: call.operation,
-                outcome: CallOutcome::Unknown("no answer in time".into()),
+                answer: CallAnswer::Unknown("no answer in time".into()),
             }));
         }
     }
@@ -384,10 +387,10 @@ impl World {
             self.stream_ended(service, epoch, stream);
         }
         self.note(None, || format!("stream {} is gone", stream.0));
-        self.tell(Input::Detached(stream));
+        self.deliver(Input::Detached(stream));
     }
 
-    /// A participant opened a stream; `None`: nobody answers.
+    /// Opens a stream of a participant; `None` if the coordinator does not answer.
     pub(super) fn stream_opens(&mut self, service: usize) -> Option<(u64, StreamId)> {
         if self.is_paused() {
             return None;
@@ -401,7 +404,7 @@ impl World {
             format!("{participant} attaches stream {}", stream.0)
         });
         let participant = self.plan.services[service].name.clone();
-        self.tell(Input::Attached {
+        self.deliver(Input::Attached {
             stream,
             participant,
             concurrency,
@@ -410,7 +413,7 @@ impl World {
             && self.is_connected(epoch, Route::Stream(stream))
         {
             self.note(None, || format!("stream {} drains", stream.0));
-            self.tell(Input::Draining(stream));
+            self.deliver(Input::Draining(stream));
             let wait = self.dice.millis(100, 5_000);
             self.after(wait, Event::StreamGone(epoch, stream));
         }
@@ -423,16 +426,16 @@ impl World {
         let allowed = self.config.capacity;
         if held > allowed {
             let what = format!("{held} transactions in memory, {allowed} are allowed");
-            self.judge.accuse(MEMORY, None, what);
+            self.judge.record(MEMORY, None, what);
         }
     }
 
-    /// What is left in memory of what is over, and who still waits.
+    /// Finds state that is left in memory although everything is over, or a caller that still waits.
     pub(super) fn leftover(&self) -> Option<(&'static str, Option<TxId>, String)> {
         let process = self.process.as_ref()?;
         let stats = process.engine.stats();
         if let Some(waiter) = process.callers.values().next() {
-            let what = format!("{:?} is not answered", waiter.asked);
+            let what = format!("{:?} is not answered", waiter.kind);
             return Some(("I7 every caller is answered", Some(waiter.tx), what));
         }
         if stats.transactions + stats.calls + stats.calls_waiting + process.lane.len() > 0 {
@@ -442,7 +445,7 @@ impl World {
                 format!("everything is over, {stats:?} are left"),
             ));
         }
-        let places = |name| process.engine.gate().load(name).1;
+        let places = |name| process.engine.gate().load(name).open;
         let taken = self
             .plan
             .services

@@ -1,8 +1,8 @@
 //! A world: one coordinator that crashes and restarts over one database, participants and initiators
-//! that do the same, operators, and a network between them. One seed decides everything.
+//! that do the same, operators, and a network between them. One seed determines everything.
 //!
-//! Everything that happens is an [`Event`] in one queue ordered by time. A step takes the next event
-//! out, lets the one it is for act, and puts what follows from that into the queue.
+//! All events are [`Event`]s in one queue ordered by time. A step takes the next event out, passes it to
+//! the process that it is for, and puts the events that follow into the queue.
 
 mod clients;
 mod coordinator;
@@ -14,10 +14,11 @@ mod storage;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tercet_core::{
-    engine::{EngineConfig, Loaded},
+    config::EngineConfig,
     id::{CallId, StreamId, TxId},
     lane::LaneResult,
     model::Name,
+    port::Loaded,
     time::Timestamp,
     write::{Due, DueQuery},
 };
@@ -36,93 +37,93 @@ use super::{
     sessions::{Database, SessionId},
 };
 
-/// Faults have ended that long when everything must be over.
+/// The time after the end of faults by which everything must be over.
 const HEALING: Duration = Duration::from_mins(30);
-/// How often a healing world looks whether everything is over.
+/// The interval at which a healing world checks whether everything is over.
 const CENSUS: Duration = Duration::from_secs(1);
-/// Looks after which nothing may be left in memory of what is over.
+/// The number of such checks after which memory must be empty.
 const CALM: u32 = 30;
-/// Steps after which a world is taken to go in circles.
+/// The number of steps after which a world counts as running in circles.
 const STEPS: u64 = 2_000_000;
 
-/// Something that happens.
+/// An event.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The coordinator starts.
     Start,
-    /// The coordinator of this epoch is woken.
+    /// The coordinator of this epoch wakes up.
     Wake(u64),
     /// A session of the database goes on.
     Session(SessionId, u64),
-    /// The coordinator of this epoch hears from the database.
+    /// An answer of the database reaches the coordinator of this epoch.
     FromStore(u64, Box<FromStore>),
     /// A letter arrives.
     Arrives(Box<Letter>),
     /// The coordinator of this epoch notices that a stream is gone.
     StreamGone(u64, StreamId),
-    /// The answer to a call to an address is waited for no longer.
+    /// The coordinator of this epoch stops waiting for the answer to a call to an address.
     CallTimesOut(u64, CallId),
     /// A participant's instance opens a stream.
     Attach {
-        /// Which participant.
+        /// The participant.
         service: usize,
-        /// Which instance.
+        /// The instance.
         instance: usize,
-        /// In which of its lives.
+        /// The number of the participant's life.
         life: u32,
     },
     /// A participant comes up.
     ServiceUp(usize),
-    /// A participant's code has answered.
+    /// The code of a participant ends.
     JobEnds {
-        /// Which participant.
+        /// The participant.
         service: usize,
-        /// In which of its lives.
+        /// The number of the participant's life.
         life: u32,
-        /// Which job.
+        /// The job.
         job: u64,
     },
     /// An initiator's timer rings.
     Client(usize, u64),
-    /// An initiator changes its mind about an Execute.
+    /// An initiator aborts an Execute.
     Abort(usize),
-    /// An operator looks at what is stuck.
+    /// An operator looks for stuck transactions.
     Operator,
     /// Faults end.
     Heal,
-    /// A healing world looks whether everything is over.
+    /// A healing world checks whether everything is over.
     Census,
 }
 
-/// What the database answers.
+/// An answer of the database.
 #[derive(Clone, Debug)]
 pub enum FromStore {
-    /// To the lane.
+    /// The result of a lane's command.
     Lane(LaneResult),
-    /// To a load.
+    /// Loaded transactions.
     Loaded(Vec<(TxId, Loaded)>),
-    /// To the loader.
+    /// Due rows.
     Due(DueQuery, Vec<Due>),
-    /// To neither.
+    /// A read failed.
     ReadFailed(Vec<TxId>, Option<DueQuery>),
 }
 
-/// What a seed's run came to.
+/// The report on one seed.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
-    /// Events.
+    /// The number of events.
     pub events: u64,
-    /// Transactions that began.
+    /// The number of transactions that began.
     pub transactions: u64,
-    /// By fault, in the order of [`Fault::ALL`].
+    /// The number of times each fault struck, in the order of [`Fault::ALL`].
     pub faults: Vec<u64>,
-    /// Pairs of state and event.
+    /// The pairs of state and event that were reached.
     pub coverage: Coverage,
-    /// The promise that was broken.
-    pub violation: Option<super::judge::Violation>,
-    /// Its history, if it was asked for.
+    /// The first breach.
+    pub breach: Option<super::judge::Breach>,
+    /// The history of its transaction, if it was kept.
     pub history: String,
 }
 
@@ -140,7 +141,7 @@ pub struct World {
     process: Option<Process>,
     config: EngineConfig,
     epoch: u64,
-    /// How far the coordinator's clock is behind the database's.
+    /// The time by which the coordinator's clock is behind the database's.
     lag: Duration,
     services: Vec<Service>,
     places: BTreeMap<Name, usize>,
@@ -149,15 +150,15 @@ pub struct World {
     judge: Judge,
     history: History,
     coverage: Coverage,
-    /// In some worlds a participant never comes back.
+    /// The participant that never comes back, in some worlds.
     dead: Option<Name>,
-    /// How often a census found everything over.
+    /// The number of checks in a row that found everything over.
     calm: u32,
     over: bool,
 }
 
 impl World {
-    /// The world of a seed.
+    /// Makes the world of a seed.
     pub fn new(seed: u64, keep_history: bool) -> Self {
         let mut dice = Dice::new(seed);
         let plan = Arc::new(Plan::roll(&mut dice.fork()));
@@ -211,17 +212,17 @@ impl World {
         self.at(DAWN + FAULTS_END, Event::Heal);
     }
 
-    /// Runs until everything is over or a promise is broken.
+    /// Runs until everything is over or an invariant is broken.
     pub fn run(mut self) -> Report {
-        while self.judge.violation().is_none() && !self.over {
+        while self.judge.breach().is_none() && !self.over {
             if self.steps >= STEPS {
                 let what = format!("not over after {STEPS} steps");
-                self.judge.accuse("I7 nothing stays unfinished", None, what);
+                self.judge.record("I7 nothing stays unfinished", None, what);
                 break;
             }
             self.step();
         }
-        if self.judge.violation().is_none() {
+        if self.judge.breach().is_none() {
             let scene = Scene {
                 now: self.now,
                 tables: &self.database.tables,
@@ -229,18 +230,18 @@ impl World {
             };
             self.judge.at_the_end(&scene, self.dead.as_ref());
         }
-        let violation = self.judge.violation().cloned();
+        let breach = self.judge.breach().cloned();
         Report {
             seed: self.seed,
             events: self.steps,
             transactions: self.database.tables.rows().count() as u64,
             faults: self.faults.counts().to_vec(),
             coverage: self.coverage,
-            history: violation
+            history: breach
                 .as_ref()
-                .map(|violation| self.history.of(violation.tx))
+                .map(|breach| self.history.of(breach.tx))
                 .unwrap_or_default(),
-            violation,
+            breach,
         }
     }
 
@@ -302,15 +303,15 @@ impl World {
         self.census();
     }
 
-    /// Looks whether everything is over: every row final or parked, every initiator done or dead, and
+    /// Checks whether everything is over: every row final or parked, every initiator done or dead, and
     /// nothing on its way.
     fn census(&mut self) {
         let dead = self.dead.as_ref();
-        let settled = self
+        let finished = self
             .database
             .tables
             .rows()
-            .all(|(_, row)| row.head.phase.is_settled() || row.involves(dead));
+            .all(|(_, row)| row.head.phase.is_over() || row.involves(dead));
         let waits = |client: &&Client| !client.is_done() && !client.involves(dead);
         let done = !self.clients.iter().any(|client| waits(&client));
         let quiet = !self.queue.values().any(|event| {
@@ -323,20 +324,20 @@ impl World {
                     | Event::Abort(_)
             )
         });
-        if settled && done && (quiet || dead.is_some()) {
+        if finished && done && (quiet || dead.is_some()) {
             self.calm += 1;
             let leftover = self.leftover();
             self.over = self.dead.is_some() || leftover.is_none() || self.calm > CALM;
             if let (true, Some((invariant, tx, what))) = (self.calm > CALM, leftover) {
-                self.judge.accuse(invariant, tx, what);
+                self.judge.record(invariant, tx, what);
             }
             self.after(CENSUS, Event::Census);
         } else if self.now >= DAWN + FAULTS_END + HEALING {
             self.over = true;
-            if let (true, Some(client)) = (settled, self.clients.iter().find(waits)) {
+            if let (true, Some(client)) = (finished, self.clients.iter().find(waits)) {
                 let what = format!("its initiator still waits: {}", client.standing());
                 let tx = Some(client.plan.id());
-                self.judge.accuse("I7 nothing stays unfinished", tx, what);
+                self.judge.record("I7 nothing stays unfinished", tx, what);
             }
         } else {
             self.after(CENSUS, Event::Census);
@@ -344,7 +345,7 @@ impl World {
     }
 }
 
-/// Small bounds in some seeds, so that memory is short and lists are paged.
+/// Makes settings that are small in some seeds, so that memory is short and lists are paged.
 fn engine_config(dice: &mut Dice) -> EngineConfig {
     EngineConfig {
         capacity: *dice.pick(&[20, 200, 1_000]),

@@ -3,87 +3,87 @@
 use std::sync::Arc;
 
 use tercet_core::{
-    engine::{Answer, AskBack, Call, CallOutcome, CheckBackAnswer, Reply, Request, Route},
     id::TxId,
     model::{ActionSpec, Name},
+    port::{AskBack, Call, CallAnswer, CallResult, CheckBackResult, Reply, Request, Route},
     refusal::Refusal,
 };
 
 use super::{Event, World};
-use crate::sim::{faults::Fault, judge::Asked};
+use crate::sim::{faults::Fault, judge::RequestKind};
 
-/// Something on its way from one process to another.
+/// A message from one process to another.
 #[derive(Clone, Debug)]
 pub enum Letter {
-    /// An initiator or operator asks the coordinator.
+    /// A request of an initiator or operator to the coordinator.
     Request {
-        /// Who: a place in the plan; operators have none.
+        /// The client's place in the plan; operators have none.
         client: Option<usize>,
-        /// The client's number for it.
+        /// The client's number for the request.
         ticket: u64,
-        /// What is asked for, for the judge.
-        asked: Asked,
-        /// What is asked for.
+        /// Its kind, for the judge.
+        kind: RequestKind,
+        /// The request.
         request: Request,
     },
-    /// The coordinator answers.
+    /// The coordinator's reply.
     Reply {
-        /// Whom.
+        /// The client's place in the plan.
         client: usize,
-        /// The client's number.
+        /// The client's number for the request.
         ticket: u64,
-        /// The answer.
+        /// The reply, or the refusal.
         result: Result<Reply, Refusal>,
     },
-    /// The coordinator calls a participant.
+    /// The coordinator's call to a participant.
     Call {
         /// The incarnation that calls.
         epoch: u64,
         /// The call.
         call: Box<Call>,
     },
-    /// A participant answers on a connection to an incarnation.
-    Answer {
+    /// A participant's answer to a call, on a connection to an incarnation.
+    CallResult {
         /// The incarnation at the other end of the connection.
         epoch: u64,
-        /// What it says.
-        answer: Answer,
+        /// The answer.
+        result: CallResult,
     },
-    /// The coordinator asks an initiator back.
+    /// The coordinator's question to an initiator.
     AskBack {
         /// The incarnation that asks.
         epoch: u64,
         /// The question.
         question: Box<AskBack>,
     },
-    /// An initiator answers to that.
-    AskedBack {
+    /// An initiator's answer to a check-back, on a connection to an incarnation.
+    CheckBackResult {
         /// The incarnation at the other end of the connection.
         epoch: u64,
-        /// What it says.
-        answer: CheckBackAnswer,
+        /// The answer.
+        result: CheckBackResult,
     },
-    /// An initiator calls a Try itself.
+    /// A Try that an initiator calls itself.
     OwnTry {
-        /// Whose.
+        /// The client's place in the plan.
         client: usize,
-        /// The client's number.
+        /// The client's number for the call.
         ticket: u64,
         /// The transaction.
         tx: TxId,
         /// The action.
         action: Arc<ActionSpec>,
     },
-    /// The answer to that.
+    /// A participant's answer to such a Try.
     OwnTried {
-        /// Whose.
+        /// The client's place in the plan.
         client: usize,
-        /// The client's number.
+        /// The client's number for the call.
         ticket: u64,
         /// The action.
         action: Name,
-        /// What came of it.
-        outcome: CallOutcome,
+        /// The answer.
+        answer: CallAnswer,
     },
 }
 
@@ -93,9 +93,9 @@ impl Letter {
             Self::Request { request, .. } => Some(request.id()),
             Self::Reply { result, .. } => result.as_ref().ok().map(|reply| reply.transaction.id()),
             Self::Call { call, .. } => Some(call.tx),
-            Self::Answer { answer, .. } => Some(answer.tx),
+            Self::CallResult { result, .. } => Some(result.tx),
             Self::AskBack { question, .. } => Some(question.tx),
-            Self::AskedBack { answer, .. } => Some(answer.tx),
+            Self::CheckBackResult { result, .. } => Some(result.tx),
             Self::OwnTry { tx, .. } => Some(*tx),
             Self::OwnTried { .. } => None,
         }
@@ -103,7 +103,7 @@ impl Letter {
 
     fn words(&self) -> String {
         match self {
-            Self::Request { asked, .. } => format!("request {asked:?}"),
+            Self::Request { kind, .. } => format!("request {kind:?}"),
             Self::Reply { .. } => "reply".into(),
             Self::Call { call, .. } => {
                 format!(
@@ -111,12 +111,12 @@ impl Letter {
                     call.operation, call.action.name, call.id.0
                 )
             }
-            Self::Answer { answer, .. } => format!(
+            Self::CallResult { result, .. } => format!(
                 "answer to {} of {} (call {})",
-                answer.operation, answer.action, answer.call.0
+                result.operation, result.action, result.call.0
             ),
             Self::AskBack { .. } => "check-back".into(),
-            Self::AskedBack { .. } => "answer to the check-back".into(),
+            Self::CheckBackResult { .. } => "answer to the check-back".into(),
             Self::OwnTry { action, .. } => format!("the initiator's TRY of {}", action.name),
             Self::OwnTried { action, .. } => format!("answer to the initiator's TRY of {action}"),
         }
@@ -151,24 +151,26 @@ impl World {
         self.after(wait, Event::Arrives(Box::new(letter)));
     }
 
-    /// A letter is there.
+    /// Passes a letter to the process that it is for.
     pub(super) fn arrives(&mut self, letter: Letter) {
         match letter {
             Letter::Request {
                 client,
                 ticket,
-                asked,
+                kind,
                 request,
-            } => self.request_arrives(client, ticket, asked, request),
+            } => self.request_arrives(client, ticket, kind, request),
             Letter::Reply {
                 client,
                 ticket,
                 result,
             } => self.reply_arrives(client, ticket, result),
             Letter::Call { epoch, call } => self.call_arrives(epoch, &call),
-            Letter::Answer { epoch, answer } => self.answer_arrives(epoch, answer),
+            Letter::CallResult { epoch, result } => self.call_result_arrives(epoch, result),
             Letter::AskBack { epoch, question } => self.question_arrives(epoch, &question),
-            Letter::AskedBack { epoch, answer } => self.asked_back_arrives(epoch, answer),
+            Letter::CheckBackResult { epoch, result } => {
+                self.check_back_result_arrives(epoch, result);
+            }
             Letter::OwnTry {
                 client,
                 ticket,
@@ -179,12 +181,12 @@ impl World {
                 client,
                 ticket,
                 action,
-                outcome,
-            } => self.own_tried_arrives(client, ticket, &action, &outcome),
+                answer,
+            } => self.own_tried_arrives(client, ticket, &action, &answer),
         }
     }
 
-    /// Whether a connection to an incarnation still stands.
+    /// Returns whether a connection to an incarnation still stands.
     pub(super) fn is_connected(&self, epoch: u64, route: Route) -> bool {
         self.process.as_ref().is_some_and(|process| {
             process.owner.epoch == epoch

@@ -1,21 +1,21 @@
-//! Operators in a world: they look at what is parked or being asked back, retry, resolve and decide,
-//! and sometimes ask for what cannot be.
+//! Operators in a world: they look for transactions that are parked or being asked back, retry, resolve
+//! and decide, and sometimes give commands out of turn.
 
 use std::time::Duration;
 
 use tercet_core::{
-    engine::{Request, Wait},
     id::TxId,
     model::{ActionStatus, Name, Outcome, Phase},
+    port::{Command, Order, Request, Wait},
     time::Timestamp,
 };
 
 use super::{Event, Letter, World};
-use crate::sim::{history::DAWN, judge::Asked, plan::FAULTS_END};
+use crate::sim::{history::DAWN, judge::RequestKind, plan::FAULTS_END};
 
-/// How often an operator looks.
+/// The interval at which an operator looks.
 const LOOKS: Duration = Duration::from_millis(1_500);
-/// Operators go home that long after faults have ended.
+/// The time after the end of faults at which operators stop.
 const OVERTIME: Duration = Duration::from_secs(20);
 
 impl World {
@@ -53,50 +53,52 @@ impl World {
         let failed: Vec<Name> = row
             .actions
             .iter()
-            .filter(|line| line.row.status == ActionStatus::Failed)
+            .filter(|line| line.state.status == ActionStatus::Failed)
             .map(|line| line.spec.name.clone())
             .collect();
         if asking {
             if self.dice.chance(60) {
                 let outcome = *self.dice.pick(&[Outcome::Success, Outcome::Failure]);
-                self.command(Request::OperatorDecide(
-                    id,
-                    outcome,
-                    "the shop is gone".into(),
-                ));
+                self.operator(id, Order::Decide(outcome), "the shop is gone");
             }
         } else if self.dice.chance(700) {
-            self.command(Request::Retry(id, "repaired".into()));
+            self.operator(id, Order::Retry, "repaired");
         } else {
             let status = *self
                 .dice
                 .pick(&[ActionStatus::Confirmed, ActionStatus::Cancelled]);
-            self.command(Request::Resolve(id, failed, status, "by hand".into()));
+            let actions = failed;
+            self.operator(id, Order::Resolve { actions, status }, "by hand");
         }
     }
 
-    fn command(&mut self, request: Request) {
-        let asked = match &request {
-            Request::Decide(_, outcome, ..) => Asked::Decide(*outcome),
-            Request::AddAction(_, action) => Asked::Add(action.name.clone()),
-            _ => Asked::Operator,
+    fn operator(&mut self, id: TxId, order: Order, reason: &str) {
+        self.send_request(Request::Operator(id, command(order, reason)));
+    }
+
+    fn send_request(&mut self, request: Request) {
+        let kind = match &request {
+            Request::Begin(..) => RequestKind::Begin,
+            Request::Decide(_, outcome, ..) => RequestKind::Decide(*outcome),
+            Request::AddAction(_, action) => RequestKind::Add(action.name.clone()),
+            Request::Operator(..) => RequestKind::Operator,
         };
         self.send(Letter::Request {
             client: None,
             ticket: 0,
-            asked,
+            kind,
             request,
         });
     }
 
-    /// Somebody asks for something out of turn.
+    /// Makes a request out of turn.
     fn meddle(&mut self) {
         let ids: Vec<TxId> = self.database.tables.rows().map(|(id, _)| *id).collect();
         if ids.is_empty() {
             return;
         }
         let id = *self.dice.pick(&ids);
-        let reason = "out of turn".to_owned();
+        let reason = "out of turn";
         let Some(client) = self.clients.iter().find(|client| client.plan.id() == id) else {
             return;
         };
@@ -108,16 +110,19 @@ impl World {
             .and_then(|row| row.head.phase.decision())
             .is_some();
         let request = match self.dice.below(6) {
-            0 => Request::Retry(id, reason),
-            1 => Request::Resolve(id, vec!["a".into()], ActionStatus::Confirmed, reason),
+            0 => Request::Operator(id, command(Order::Retry, reason)),
+            1 => {
+                let (actions, status) = (vec!["a".into()], ActionStatus::Confirmed);
+                Request::Operator(id, command(Order::Resolve { actions, status }, reason))
+            }
             2 => {
                 let outcome = *self.dice.pick(&[Outcome::Success, Outcome::Failure]);
-                Request::OperatorDecide(id, outcome, reason)
+                Request::Operator(id, command(Order::Decide(outcome), reason))
             }
-            // Of what is decided, either decision may be asked for: it changes nothing.
+            // A decided transaction may be sent either decision: that changes nothing.
             3 if decided => {
                 let outcome = *self.dice.pick(&[Outcome::Success, Outcome::Failure]);
-                Request::Decide(id, outcome, reason, Wait::Accepted)
+                Request::Decide(id, outcome, reason.to_owned(), Wait::Accepted)
             }
             4 if decided => match plan.new.actions.first() {
                 Some(action) => {
@@ -130,15 +135,14 @@ impl World {
             },
             _ => Request::Begin(plan.new.clone(), Wait::Completed),
         };
-        if let Request::Begin(..) = request {
-            self.send(Letter::Request {
-                client: None,
-                ticket: 0,
-                asked: Asked::Begin,
-                request,
-            });
-        } else {
-            self.command(request);
-        }
+        self.send_request(request);
+    }
+}
+
+fn command(order: Order, reason: &str) -> Command {
+    Command {
+        who: "ann".into(),
+        reason: reason.to_owned(),
+        order,
     }
 }

@@ -4,37 +4,37 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use tercet_barrier::{Arrival, Outcome, RowState, initiator::Truth};
+use tercet_barrier::{Arrival, RowState, initiator::Truth};
 use tercet_core::{
-    engine::{Answer, AskBack, Call, CallOutcome, CheckBackAnswer, Reach, Route},
     id::{CallId, StreamId, TxId},
     model::{self, ActionSpec, Name, Operation},
+    port::{AskBack, Call, CallAnswer, CallResult, CheckBackResult, Reach, Route},
     time::Timestamp,
 };
 
 use super::{Event, Letter, World};
 use crate::sim::{
-    books::{Begun, Key, mode, operation},
+    books::{Admission, Key, mode, operation},
     faults::Fault,
     plan::ServicePlan,
 };
 
-/// Answers kept from streams that broke.
+/// The limit of answers kept from broken streams.
 const OLD_ANSWERS: usize = 8;
 
-/// One participant's processes.
+/// The processes of one participant.
 #[derive(Clone, Debug)]
 pub(super) struct Service {
     up: bool,
     life: u32,
-    /// By instance: the stream that it has open, and to which incarnation.
+    /// The open stream of each instance, and the incarnation at its other end.
     streams: Vec<Option<(u64, StreamId)>>,
     hangs_until: Timestamp,
     jobs: BTreeMap<u64, Job>,
     locked: BTreeSet<Key>,
     started: u64,
-    /// Results that found their stream broken.
-    old: Vec<Answer>,
+    /// Answers that found their stream broken.
+    old: Vec<CallResult>,
 }
 
 /// A local transaction whose code runs.
@@ -44,10 +44,10 @@ struct Job {
     key: Key,
     arrival: Arrival,
     then: RowState,
-    outcome: Outcome,
+    outcome: tercet_barrier::CallAnswer,
 }
 
-/// Who is to be answered.
+/// The receiver of an answer.
 #[derive(Clone, Debug)]
 enum Source {
     Coordinator {
@@ -125,24 +125,24 @@ impl World {
             );
             return;
         };
-        // What was told to the coordinator may have killed it.
+        // The coordinator may have died while it handled the new stream.
         if !self.is_connected(epoch, Route::Stream(stream)) {
             self.attach_all(service);
             return;
         }
         self.services[service].streams[instance] = Some((epoch, stream));
-        for answer in std::mem::take(&mut self.services[service].old) {
+        for old in std::mem::take(&mut self.services[service].old) {
             if self.faults.strikes(Fault::StaleResult) {
                 let route = Route::Stream(stream);
-                self.send(Letter::Answer {
+                self.send(Letter::CallResult {
                     epoch,
-                    answer: Answer { route, ..answer },
+                    result: CallResult { route, ..old },
                 });
             }
         }
     }
 
-    /// Every stream of a participant has broken; it opens new ones.
+    /// Breaks every stream of a participant; it opens new ones.
     pub(super) fn lose_streams(&mut self, service: usize) {
         for instance in 0..self.services[service].streams.len() {
             if let Some((epoch, stream)) = self.services[service].streams[instance].take() {
@@ -155,7 +155,7 @@ impl World {
         }
     }
 
-    /// The coordinator has closed a stream; the participant opens a new one.
+    /// Notes that the coordinator has closed a stream; the participant opens a new one.
     pub(super) fn stream_ended(&mut self, service: usize, epoch: u64, stream: StreamId) {
         for open in &mut self.services[service].streams {
             if *open == Some((epoch, stream)) {
@@ -167,7 +167,7 @@ impl World {
         }
     }
 
-    /// The participant dies: what its local transactions have not committed is rolled back.
+    /// Kills the participant: open local transactions are rolled back.
     fn service_dies(&mut self, service: usize) {
         let name = self.plan.services[service].name.clone();
         self.note(None, || format!("{name} dies"));
@@ -181,7 +181,7 @@ impl World {
         self.after(wait, Event::ServiceUp(service));
     }
 
-    /// The participant dies and never comes back.
+    /// Kills a participant for good.
     pub(super) fn lose_participant(&mut self) {
         let services = self.services.len() as u64;
         let service = usize::try_from(self.dice.below(services)).unwrap_or(0);
@@ -215,7 +215,7 @@ impl World {
         };
         if !self.services[service].up {
             if call.route == Route::Direct {
-                let outcome = Outcome::Unknown("connection refused".into());
+                let outcome = tercet_barrier::CallAnswer::Unknown("connection refused".into());
                 self.respond(service, &source, call.tx, &call.action.name, &outcome);
             }
             return;
@@ -225,7 +225,8 @@ impl World {
         }
         let phase_two = call.operation != Operation::Try;
         if phase_two && call.route == Route::Direct && self.faults.strikes(Fault::SpuriousAborted) {
-            let outcome = Outcome::Rejected("ABORTED: could not serialize access".into());
+            let outcome =
+                tercet_barrier::CallAnswer::Rejected("ABORTED: could not serialize access".into());
             self.respond(service, &source, call.tx, &call.action.name, &outcome);
             return;
         }
@@ -264,7 +265,7 @@ impl World {
         self.begin_job(service, source, tx, action, Operation::Try, letter);
     }
 
-    /// A participant that stands still takes the letter later.
+    /// Returns whether the participant is paused; the letter then arrives later.
     fn waits(&mut self, service: usize, letter: Letter) -> bool {
         if self.faults.strikes(Fault::ServiceHangs) {
             let wait = self.dice.millis(200, 6_000);
@@ -278,7 +279,7 @@ impl World {
         false
     }
 
-    /// A local transaction begins: it takes the lock of the barrier's row and asks the barrier.
+    /// Begins a local transaction: takes the lock of the barrier's row and asks the barrier for its verdict.
     fn begin_job(
         &mut self,
         service: usize,
@@ -307,7 +308,7 @@ impl World {
         };
         let books = self.books.entry(action.participant.clone()).or_default();
         match books.arrive(&key, arrival) {
-            Begun::Answer(outcome) => {
+            Admission::Answer(outcome) => {
                 self.note(Some(tx), || {
                     format!(
                         "{}: {op} of {} meets {outcome:?}",
@@ -316,9 +317,9 @@ impl World {
                 });
                 self.respond(service, &source, tx, &action.name, &outcome);
             }
-            Begun::Run(then) => {
+            Admission::Run(then) => {
                 let outcome = self.code(action, &key, op);
-                if external && matches!(outcome, Outcome::Done(_)) {
+                if external && matches!(outcome, tercet_barrier::CallAnswer::Done(_)) {
                     let books = self.books.entry(action.participant.clone()).or_default();
                     books.outside(&key, arrival.operation);
                 }
@@ -342,13 +343,18 @@ impl World {
         }
     }
 
-    /// What the action's code answers.
-    fn code(&mut self, action: &ActionSpec, key: &Key, op: Operation) -> Outcome {
+    /// Returns the answer of the action's code.
+    fn code(
+        &mut self,
+        action: &ActionSpec,
+        key: &Key,
+        op: Operation,
+    ) -> tercet_barrier::CallAnswer {
         if self.faults.strikes(Fault::CodeFails) {
-            return Outcome::Unknown("the code failed".into());
+            return tercet_barrier::CallAnswer::Unknown("the code failed".into());
         }
         let Some(behaviour) = self.plan.behaviours.get(key) else {
-            return Outcome::done();
+            return tercet_barrier::CallAnswer::done();
         };
         let runs = self
             .books
@@ -356,18 +362,20 @@ impl World {
             .and_then(|books| books.entry(key))
             .map_or(0, |entry| entry.runs);
         match op {
-            Operation::Try if behaviour.refuses => Outcome::Rejected("sold out".into()),
-            // Another run would return something else.
-            Operation::Try if behaviour.returns => {
-                Outcome::Done(format!("{}#{}", key.1, self.dice.below(1_000_000)).into_bytes())
+            Operation::Try if behaviour.refuses => {
+                tercet_barrier::CallAnswer::Rejected("sold out".into())
             }
-            Operation::Try => Outcome::done(),
+            // Another run would return another result.
+            Operation::Try if behaviour.returns => tercet_barrier::CallAnswer::Done(
+                format!("{}#{}", key.1, self.dice.below(1_000_000)).into_bytes(),
+            ),
+            Operation::Try => tercet_barrier::CallAnswer::done(),
             Operation::Confirm | Operation::Cancel => {
                 let tries = u32::from(action.mode != model::Mode::Deliver);
                 if runs.saturating_sub(tries) < behaviour.rejections {
-                    Outcome::Rejected("the account is closed".into())
+                    tercet_barrier::CallAnswer::Rejected("the account is closed".into())
                 } else {
-                    Outcome::done()
+                    tercet_barrier::CallAnswer::done()
                 }
             }
         }
@@ -398,7 +406,7 @@ impl World {
         if let Err(what) = committed {
             let invariant = "I3 I4 I5 an action takes effect once, or not at all";
             self.judge
-                .accuse(invariant, Some(tx), format!("{name}: {what}"));
+                .record(invariant, Some(tx), format!("{name}: {what}"));
         }
         if self.faults.strikes(Fault::ServiceCrashAfterCommit) {
             self.service_dies(service);
@@ -407,18 +415,25 @@ impl World {
         self.respond(service, &job.source, tx, &name, &job.outcome);
     }
 
-    fn respond(&mut self, service: usize, to: &Source, tx: TxId, action: &Name, said: &Outcome) {
-        let outcome = match said {
-            Outcome::Done(result) => CallOutcome::Ok(Bytes::from(result.clone())),
-            Outcome::Rejected(reason) => CallOutcome::Rejected(reason.clone()),
-            Outcome::Unknown(error) => CallOutcome::Unknown(error.clone()),
+    fn respond(
+        &mut self,
+        service: usize,
+        to: &Source,
+        tx: TxId,
+        action: &Name,
+        outcome: &tercet_barrier::CallAnswer,
+    ) {
+        let answer = match outcome {
+            tercet_barrier::CallAnswer::Done(result) => CallAnswer::Ok(Bytes::from(result.clone())),
+            tercet_barrier::CallAnswer::Rejected(reason) => CallAnswer::Rejected(reason.clone()),
+            tercet_barrier::CallAnswer::Unknown(error) => CallAnswer::Unknown(error.clone()),
         };
         match to {
             Source::Client { client, ticket } => self.send(Letter::OwnTried {
                 client: *client,
                 ticket: *ticket,
                 action: action.clone(),
-                outcome,
+                answer,
             }),
             Source::Coordinator {
                 epoch,
@@ -426,14 +441,14 @@ impl World {
                 call,
                 operation,
             } => {
-                let answer = Answer {
+                let result = CallResult {
                     route: *route,
                     epoch: *epoch,
                     call: *call,
                     tx,
                     action: action.clone(),
                     operation: *operation,
-                    outcome,
+                    answer,
                 };
                 let state = &mut self.services[service];
                 let open = match route {
@@ -441,11 +456,11 @@ impl World {
                     Route::Stream(stream) => state.streams.contains(&Some((*epoch, *stream))),
                 };
                 if *route != Route::Direct && state.old.len() < OLD_ANSWERS {
-                    state.old.push(answer.clone());
+                    state.old.push(result.clone());
                 }
                 if open {
                     let epoch = *epoch;
-                    self.send(Letter::Answer { epoch, answer });
+                    self.send(Letter::CallResult { epoch, result });
                 }
             }
         }
@@ -460,7 +475,7 @@ impl World {
         if self.waits(service, again) || !self.services[service].up {
             return;
         }
-        let outcome = if self.faults.strikes(Fault::CodeFails) {
+        let answer = if self.faults.strikes(Fault::CodeFails) {
             Err("the initiator's row is locked".into())
         } else {
             let books = self.books.entry(question.participant.clone()).or_default();
@@ -470,14 +485,14 @@ impl World {
                 None => Err("the initiator's row may have been removed".into()),
             }
         };
-        self.send(Letter::AskedBack {
+        self.send(Letter::CheckBackResult {
             epoch,
-            answer: CheckBackAnswer {
+            result: CheckBackResult {
                 route: question.route,
                 epoch,
                 call: question.id,
                 tx: question.tx,
-                outcome,
+                answer,
             },
         });
     }

@@ -1,11 +1,11 @@
-//! The coordinator's database in a world: what becomes of commits and reads, and when their answers
-//! arrive.
+//! The coordinator's database in a world: the fates of commits and reads, and the arrival of their
+//! results.
 
 use std::sync::Arc;
 
 use tercet_core::{
-    engine::Input,
     lane::{LaneCommand, LaneResult},
+    port::Input,
     write::{ApplyFailure, Write},
 };
 
@@ -33,27 +33,27 @@ impl World {
         }
     }
 
-    /// A commit goes to the database; what becomes of it is a matter of faults.
+    /// Opens a session for a commit; faults decide its fate.
     fn apply(&mut self, epoch: u64, batch: Arc<Vec<Write>>) {
         let mut starts = self.dice.millis(0, 2);
         let mut stays = self.dice.millis(0, 2);
         let strikes = |fault: Fault, faults: &mut crate::sim::faults::Faults| faults.strikes(fault);
-        let mut told = None;
+        let mut failure = None;
         let mut ending = Some(Ending::Applied);
         let mut word = "";
         if strikes(Fault::CommitNotApplied, &mut self.faults) {
-            (ending, told, word) = (None, Some(ApplyFailure::NotApplied), "is not applied");
+            (ending, failure, word) = (None, Some(ApplyFailure::NotApplied), "is not applied");
         } else if strikes(Fault::CommitLostBefore, &mut self.faults) {
-            (ending, told, word) = (None, Some(ApplyFailure::Unknown), "is lost before");
+            (ending, failure, word) = (None, Some(ApplyFailure::Unknown), "is lost before");
         } else if strikes(Fault::CommitLostAfter, &mut self.faults) {
             (ending, word) = (Some(Ending::AppliedUnknown), "is lost after");
         } else if strikes(Fault::CommitLate, &mut self.faults) {
             starts = self.dice.millis(5, 20_000);
-            (told, word) = (Some(ApplyFailure::Unknown), "lands late");
+            (failure, word) = (Some(ApplyFailure::Unknown), "lands late");
             ending = Some(Ending::AppliedUnheard);
         } else if strikes(Fault::CommitHangs, &mut self.faults) {
             stays = self.dice.millis(5, 10_000);
-            (told, word) = (Some(ApplyFailure::Unknown), "hangs");
+            (failure, word) = (Some(ApplyFailure::Unknown), "hangs");
             ending = Some(
                 *self
                     .dice
@@ -72,7 +72,7 @@ impl World {
             let session = self.database.open(batch, ending, self.now + starts, stays);
             self.after(starts, Event::Session(session, epoch));
         }
-        if let Some(failure) = told {
+        if let Some(failure) = failure {
             let wait = self.dice.millis(1, 30);
             let answer = FromStore::Lane(LaneResult::Applied(Err(failure)));
             self.after(wait, Event::FromStore(epoch, Box::new(answer)));
@@ -84,13 +84,13 @@ impl World {
             Progress::After(wait) => self.after(wait, Event::Session(session, epoch)),
             Progress::Corrupt(tx, what) => {
                 let invariant = "I10 the fence: rows of action_info change with their tx_info row";
-                self.judge.accuse(invariant, Some(tx), what);
+                self.judge.record(invariant, Some(tx), what);
             }
-            Progress::Over { told, changes } => {
+            Progress::Over { result, changes } => {
                 for change in changes {
                     self.committed(&change);
                 }
-                if let Some(result) = told {
+                if let Some(result) = result {
                     let wait = self.dice.millis(0, 1);
                     let answer = FromStore::Lane(LaneResult::Applied(result));
                     self.after(wait, Event::FromStore(epoch, Box::new(answer)));
@@ -130,20 +130,20 @@ impl World {
                     return;
                 };
                 process.now = process.now.max(now);
-                let settled = process.lane.done(process.now, result);
-                for (id, settled) in &settled {
-                    self.judge.told(epoch, *id, *settled, &self.database.tables);
-                    let settled = *settled;
+                let results = process.lane.done(process.now, result);
+                for (id, result) in &results {
+                    self.judge
+                        .written(epoch, *id, *result, &self.database.tables);
                     self.history
-                        .note(self.now, Some(*id), || format!("its write is {settled:?}"));
+                        .note(self.now, Some(*id), || format!("its write is {result:?}"));
                 }
-                Input::Settled(settled)
+                Input::Written(results)
             }
         };
-        self.tell(input);
+        self.deliver(input);
     }
 
-    /// What was read arrives, and may be outlived by then.
+    /// Schedules the result of a read, which may be outdated when it arrives.
     pub(super) fn read_answers(&mut self, epoch: u64, answer: FromStore) {
         let wait = if self.faults.strikes(Fault::ReadStalls) {
             self.dice.millis(50, 4_000)

@@ -1,5 +1,5 @@
-//! Every coordinator that a participant is attached to: those it was told of, and the replicas that
-//! these name.
+//! Every coordinator that a participant is attached to: the configured ones, and the replicas that
+//! these list.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,15 +14,15 @@ use tokio_util::sync::CancellationToken;
 use super::{AttachOptions, MAX_ADDRESSES, endpoint, link::Link};
 use crate::participant::Participant;
 
-/// Lists of replicas that were heard and not yet read.
+/// Lists of replicas that were received and not yet processed.
 const HEARD: usize = 16;
 
-/// Which address a node is attached through. A node may have several; it gets one stream.
+/// The address through which each node is attached. A node may have several, and gets one stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nodes(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Nodes {
-    /// Takes the node for `address`; false if another address has it.
+    /// Takes the node for `address`; returns false if another address has it.
     pub(super) fn take(&self, node: &str, address: &str) -> bool {
         let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         nodes
@@ -31,21 +31,21 @@ impl Nodes {
             == address
     }
 
-    /// Gives back what `address` took.
+    /// Releases the node that `address` took.
     pub(super) fn release(&self, address: &str) {
         let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.retain(|_, holder| holder != address);
     }
 }
 
-/// The replicas that the stream of one address lists; none once that stream has ended.
+/// The replicas that the stream of one address lists; empty once that stream has ended.
 #[derive(Debug)]
 pub(super) struct Heard {
     pub(super) from: String,
     pub(super) replicas: Vec<String>,
 }
 
-/// One task for each address.
+/// One task per address.
 pub(super) struct Fleet {
     participant: Participant,
     options: Arc<AttachOptions>,
@@ -53,7 +53,7 @@ pub(super) struct Fleet {
     stop: CancellationToken,
     heard: mpsc::Sender<Heard>,
     replicas: mpsc::Receiver<Heard>,
-    /// What each open stream lists.
+    /// The replicas that each open stream lists.
     lists: BTreeMap<String, Vec<String>>,
     links: BTreeMap<String, CancellationToken>,
     tasks: JoinSet<()>,
@@ -85,7 +85,7 @@ impl Fleet {
             tokio::select! {
                 () = &mut shutdown => break,
                 Some(heard) = self.replicas.recv() => self.follow(heard),
-                // A link that was left; what it said when it ended is already logged.
+                // A link that was left; the reason for its end is already logged.
                 Some(_) = self.tasks.join_next() => {}
             }
         }
@@ -93,8 +93,8 @@ impl Fleet {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// Attaches to replicas that are new, and leaves those that the options do not name and that no
-    /// open stream lists any more.
+    /// Attaches to replicas that are new, and leaves those that are neither configured nor listed by
+    /// an open stream.
     fn follow(&mut self, heard: Heard) {
         if heard.replicas.is_empty() {
             self.lists.remove(&heard.from);

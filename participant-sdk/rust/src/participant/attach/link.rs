@@ -1,4 +1,4 @@
-//! The way to one coordinator: opens a stream, serves it, and opens it again when it breaks.
+//! The link to one coordinator: opens a stream, serves it, and opens it again when it breaks.
 
 use std::{
     sync::Arc,
@@ -17,22 +17,23 @@ use super::{
 };
 use crate::{error::chain, participant::Participant};
 
-/// The longest wait before the first attempt to reach a coordinator again; it doubles with each one.
+/// The longest wait before the first attempt to reach a coordinator again; it doubles with each
+/// attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The cap of that wait. A stream that lived longer than this starts from the first pause again.
+/// The cap of that wait. After a stream that lived longer than this the first pause applies again.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
-/// The wait where a node is attached through another address already.
+/// The wait after a node turned out to be attached through another address already.
 const DUPLICATE_PAUSE: Duration = Duration::from_secs(30);
-/// How long opening a connection may take.
+/// The time within which a connection must open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection on which nothing arrives for so long is asked whether it lives.
+/// The time without traffic after which a connection is pinged.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// And given up if it does not answer for so long.
+/// The time within which a ping must be answered, or the connection is closed.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// What may be under way unread on the stream and on its connection, in bytes.
+/// The bytes that may be in flight, unread, on the stream and on its connection.
 const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
-/// How a stream ended.
+/// The reason for which a stream ended.
 pub(super) enum End {
     /// It was drained because the participant ends, or leaves this coordinator.
     Stopped,
@@ -44,7 +45,7 @@ pub(super) enum End {
     Broken(String),
 }
 
-/// The way to one coordinator.
+/// The link to one coordinator.
 pub(super) struct Link {
     pub(super) participant: Participant,
     pub(super) options: Arc<AttachOptions>,
@@ -110,7 +111,7 @@ impl Link {
         }
     }
 
-    /// Passes on which replicas the stream lists.
+    /// Passes on the replicas that the stream lists.
     pub(super) async fn hear(&self, replicas: Vec<String>) {
         let heard = Heard {
             from: self.address.clone(),
@@ -118,7 +119,7 @@ impl Link {
         };
         tokio::select! {
             () = self.stop.cancelled() => {}
-            // It is closed only when the fleet is gone, and this task with it.
+            // The channel closes only when the fleet is dropped, and this task with it.
             _ = self.heard.send(heard) => {}
         }
     }
@@ -138,7 +139,7 @@ impl Link {
     }
 }
 
-/// Full jitter: anything up to `longest`, so that participants do not come back all at once.
+/// Returns a random pause up to `longest`, so that participants do not all reconnect at once.
 fn jittered(longest: Duration) -> Duration {
     longest.mul_f64(rand::random_range(0.0..=1.0))
 }

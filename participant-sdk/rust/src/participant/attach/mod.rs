@@ -1,4 +1,4 @@
-//! The participant as the one who opens the streams: no inbound port is needed.
+//! The participant opens the streams to its coordinators, and so needs no inbound port.
 
 mod fleet;
 mod link;
@@ -11,20 +11,20 @@ use tonic::transport::Endpoint;
 use super::Participant;
 use crate::context::name_problem;
 
-/// How long open calls may take once the participant is to end, unless said otherwise.
+/// The default of [`AttachOptions::drain_timeout`].
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most coordinators that one participant attaches to.
+/// The largest number of coordinators that a participant attaches to.
 pub const MAX_ADDRESSES: usize = 64;
 
-/// Where and as whom a participant attaches.
+/// The coordinators that a participant attaches to, and its name there.
 #[derive(Debug, Clone)]
 pub struct AttachOptions {
-    /// The coordinators' addresses, `http://host:port`; 1 to 64. The replicas that they name are
-    /// attached to as well.
+    /// The coordinators' addresses, `http://host:port`; 1 to 64. The participant also attaches to the
+    /// replicas that they list.
     pub addresses: Vec<String>,
-    /// Which process of the participant this is, for people; a name.
+    /// The name of this process of the participant, for people.
     pub instance: String,
-    /// How long open calls may take once the participant is to end.
+    /// The time for open calls to finish once the participant is to end.
     pub drain_timeout: Duration,
 }
 
@@ -70,22 +70,22 @@ impl AttachOptions {
     }
 }
 
-/// Options that make no sense.
+/// The options are invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct AttachError {
-    /// Which option: `addresses[0]`, `instance`.
+    /// The option that is wrong: `addresses[0]`, `instance`.
     pub field: String,
-    /// What is wrong with it, and what would be accepted.
+    /// The problem with it, and the values that are accepted.
     pub problem: String,
 }
 
 impl Participant {
     /// Attaches to every coordinator and serves their calls until `shutdown` is ready, then finishes
-    /// what is open and closes the streams. A stream that breaks is opened again after a pause that
-    /// grows. Fails only where the options make no sense, before anything is opened.
+    /// the open calls and closes the streams. A stream that breaks is opened again after a pause that
+    /// grows. Fails only if the options are invalid, before anything is opened.
     ///
-    /// Dropped before its end, it breaks the streams: what is open then is called again elsewhere.
+    /// Dropping the future breaks the streams; the coordinator makes the open calls again.
     pub async fn attach(
         &self,
         options: AttachOptions,

@@ -1,4 +1,4 @@
-//! One Attach stream: calls come in, run side by side, and their results go out in the batches that
+//! One Attach stream: calls arrive, run side by side, and their results leave in the batches that
 //! gathered meanwhile. A result leaves on the stream that carried its call, or not at all.
 
 use std::{future::pending, mem, time::Duration};
@@ -6,8 +6,7 @@ use std::{future::pending, mem, time::Duration};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tercet_failpoint::reach;
 use tercet_proto::v1::{
-    self, attach_reply::Message as Incoming, attach_request::Message as Outgoing,
-    participants_client::ParticipantsClient,
+    self, attach_reply, attach_request, participants_client::ParticipantsClient,
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,30 +15,30 @@ use tonic::{Streaming, transport::Channel};
 use super::link::{End, Link};
 use crate::{error::chain, participant::Participant};
 
-/// Messages handed to the connection and not yet taken by it: few, so that results gather meanwhile.
+/// Messages queued for the connection: few, so that results gather meanwhile.
 const OUTGOING_MESSAGES: usize = 2;
-/// Results of one message.
+/// The largest number of results per message.
 const MAX_BATCH: usize = 1_024;
-/// Bytes of results in one message after which no more are added; one result has at most 64 KiB.
+/// The bytes of results after which no more are added to a message; a result has at most 64 KiB.
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
-/// The longest message that is accepted.
+/// The length of the longest message that is accepted.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-/// How long the coordinator may take to welcome a participant.
+/// The time within which the coordinator must welcome the participant.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the coordinator may take to close its side after the participant closed its own.
+/// The time within which the coordinator must close its side after the participant closed its own.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What goes back.
-enum Answer {
-    Result(v1::Result),
+/// A result on its way to the coordinator.
+enum WireResult {
+    Call(v1::Result),
     CheckBack(v1::CheckBackResult),
 }
 
-/// What comes next on a stream.
+/// The next event on a stream.
 enum Event {
     /// A result was gathered or sent.
     Moved,
-    /// A message came.
+    /// A message arrived.
     Received(v1::AttachReply),
     /// The participant ends, or leaves this coordinator.
     Stop,
@@ -54,18 +53,18 @@ pub(super) struct Stream {
     participant: Participant,
     incoming: Streaming<v1::AttachReply>,
     outgoing: mpsc::Sender<v1::AttachRequest>,
-    open: FuturesUnordered<BoxFuture<'static, Option<Answer>>>,
-    gathered: Vec<Answer>,
-    /// The coordinator drains.
+    open: FuturesUnordered<BoxFuture<'static, Option<WireResult>>>,
+    gathered: Vec<WireResult>,
+    /// Set once the coordinator drains.
     ending: bool,
 }
 
 impl Stream {
-    /// Opens the stream and says Hello.
+    /// Opens the stream and sends Hello.
     pub(super) async fn open(link: &Link, channel: Channel) -> Result<Self, String> {
         let (outgoing, messages) = mpsc::channel(OUTGOING_MESSAGES);
         let hello = hello(&link.participant, &link.options.instance);
-        let sent = outgoing.try_send(request(Outgoing::Hello(hello)));
+        let sent = outgoing.try_send(request(attach_request::Message::Hello(hello)));
         sent.map_err(|_| "the stream was closed before it began".to_owned())?;
         let mut client =
             ParticipantsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -108,7 +107,9 @@ impl Stream {
                 Event::Stop => {
                     let end = Instant::now() + link.options.drain_timeout;
                     give_up = Some(end);
-                    let drain = self.outgoing.send(request(Outgoing::Drain(v1::Drain {})));
+                    let drain = self
+                        .outgoing
+                        .send(request(attach_request::Message::Drain(v1::Drain {})));
                     if !matches!(tokio::time::timeout_at(end, drain).await, Ok(Ok(()))) {
                         return End::Stopped;
                     }
@@ -126,20 +127,20 @@ impl Stream {
         }
     }
 
-    /// Waits for what comes next. Cancellation safe.
+    /// Waits for the next event. Cancellation safe.
     async fn next_event(&mut self, link: &Link, give_up: Option<Instant>) -> Event {
         let room = self.has_room();
         tokio::select! {
             biased;
-            // First what is done: whatever is ready goes into the next message.
-            Some(answer) = self.open.next() => {
-                self.gathered.extend(answer);
+            // Results first: those that are ready all go into the next message.
+            Some(result) = self.open.next() => {
+                self.gathered.extend(result);
                 Event::Moved
             }
             permit = self.outgoing.reserve(), if !self.gathered.is_empty() => match permit {
                 Ok(permit) => {
                     reach("participant.result.before");
-                    permit.send(request(Outgoing::Results(take_batch(&mut self.gathered))));
+                    permit.send(request(attach_request::Message::Results(take_batch(&mut self.gathered))));
                     reach("participant.result.after");
                     Event::Moved
                 }
@@ -171,7 +172,7 @@ impl Stream {
             Ok(Ok(None)) => return Err(End::Closed),
             Ok(Ok(Some(reply))) => reply,
         };
-        let Some(Incoming::Welcome(welcome)) = reply.message else {
+        let Some(attach_reply::Message::Welcome(welcome)) = reply.message else {
             return Err(End::Broken("the first message was not Welcome".to_owned()));
         };
         if !link.nodes.take(&welcome.node, &link.address) {
@@ -189,8 +190,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Whether more calls are taken in. A coordinator that keeps to the concurrency it was told never
-    /// sees the bound.
+    /// Returns true if more calls are accepted. A coordinator that respects the announced concurrency
+    /// never reaches the bound.
     fn has_room(&self) -> bool {
         self.open.len() + self.gathered.len() < 2 * self.concurrency()
     }
@@ -201,7 +202,7 @@ impl Stream {
 
     async fn received(&mut self, reply: v1::AttachReply, link: &Link) {
         match reply.message {
-            Some(Incoming::Calls(calls)) => {
+            Some(attach_reply::Message::Calls(calls)) => {
                 reach("participant.call.received");
                 for call in calls.calls {
                     self.start(call);
@@ -210,9 +211,9 @@ impl Stream {
                     self.start_check_back(check_back);
                 }
             }
-            Some(Incoming::Replicas(replicas)) => link.hear(replicas.addresses).await,
-            Some(Incoming::Drain(_)) => self.ending = true,
-            Some(Incoming::Welcome(_)) | None => {
+            Some(attach_reply::Message::Replicas(replicas)) => link.hear(replicas.addresses).await,
+            Some(attach_reply::Message::Drain(_)) => self.ending = true,
+            Some(attach_reply::Message::Welcome(_)) | None => {
                 tracing::warn!(
                     address = link.address,
                     "a message without meaning is ignored"
@@ -221,33 +222,34 @@ impl Stream {
         }
     }
 
-    /// Starts a call. One that waits for no database runs right here, and is often done at once.
+    /// Starts a call. One that waits for no database runs within this task, and is often done at once.
     fn start(&mut self, call: v1::Call) {
         let participant = self.participant.clone();
         if participant.is_light(&call) {
             let mut running =
-                Box::pin(async move { Some(Answer::Result(participant.call(call).await)) });
+                Box::pin(async move { Some(WireResult::Call(participant.call(call).await)) });
             match running.as_mut().now_or_never() {
-                Some(answer) => self.gathered.extend(answer),
+                Some(result) => self.gathered.extend(result),
                 None => self.open.push(running),
             }
         } else {
             let task = tokio::spawn(async move { participant.call(call).await });
-            self.open
-                .push(Box::pin(async move { task.await.ok().map(Answer::Result) }));
+            self.open.push(Box::pin(
+                async move { task.await.ok().map(WireResult::Call) },
+            ));
         }
     }
 
     fn start_check_back(&mut self, call: v1::CheckBackCall) {
         let participant = self.participant.clone();
         let task = tokio::spawn(async move { participant.answer_check_back(call).await });
-        self.open.push(Box::pin(
-            async move { task.await.ok().map(Answer::CheckBack) },
-        ));
+        self.open.push(Box::pin(async move {
+            task.await.ok().map(WireResult::CheckBack)
+        }));
     }
 
-    /// Closes this side and waits until the coordinator has closed its own, so that what was sent has
-    /// arrived.
+    /// Closes this side and waits until the coordinator has closed its own, so that all results sent
+    /// have arrived.
     async fn close(self, end: End) -> End {
         let Self {
             mut incoming,
@@ -263,32 +265,32 @@ impl Stream {
     }
 }
 
-/// The point after which a result may be lost on its way.
-fn take_batch(gathered: &mut Vec<Answer>) -> v1::Results {
+/// Takes the results of the next message. From here on they may be lost on their way.
+fn take_batch(gathered: &mut Vec<WireResult>) -> v1::Results {
     let mut bytes = 0;
     let fitting = gathered
         .iter()
         .take(MAX_BATCH)
-        .take_while(|answer| {
+        .take_while(|result| {
             let fits = bytes < MAX_BATCH_BYTES;
-            bytes += size(answer);
+            bytes += size(result);
             fits
         })
         .count();
     let rest = gathered.split_off(fitting);
     let mut results = v1::Results::default();
-    for answer in mem::replace(gathered, rest) {
-        match answer {
-            Answer::Result(result) => results.results.push(result),
-            Answer::CheckBack(result) => results.check_backs.push(result),
+    for result in mem::replace(gathered, rest) {
+        match result {
+            WireResult::Call(call) => results.results.push(call),
+            WireResult::CheckBack(check_back) => results.check_backs.push(check_back),
         }
     }
     results
 }
 
-fn size(answer: &Answer) -> usize {
-    match answer {
-        Answer::Result(v1::Result {
+fn size(result: &WireResult) -> usize {
+    match result {
+        WireResult::Call(v1::Result {
             outcome: Some(v1::result::Outcome::Done(v1::Done { result })),
             ..
         }) => result.len(),
@@ -306,13 +308,13 @@ fn hello(participant: &Participant, instance: &str) -> v1::Hello {
     }
 }
 
-fn request(message: Outgoing) -> v1::AttachRequest {
+fn request(message: attach_request::Message) -> v1::AttachRequest {
     v1::AttachRequest {
         message: Some(message),
     }
 }
 
-/// Ready at `time`, or never.
+/// Waits until `time`, or for ever.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,

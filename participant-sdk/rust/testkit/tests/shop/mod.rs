@@ -154,7 +154,7 @@ impl Shop {
         }
     }
 
-    /// What is available, and what is frozen.
+    /// Returns the points available, and the points frozen.
     pub async fn account(&self) -> (i64, i64) {
         let account = sqlx::query_as("SELECT available, frozen FROM account");
         account.fetch_one(&self.pool).await.unwrap()
@@ -171,7 +171,7 @@ impl Shop {
         }
     }
 
-    /// The initiator's local transaction, without telling the coordinator.
+    /// Runs the initiator's local transaction, without informing the coordinator.
     pub async fn store_order(&self, tx_id: Uuid) -> Result<(), Box<dyn std::error::Error>> {
         let mut local = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         tercet_sdk::database::insert_initiator_row::<Sqlite>(&mut local, tx_id).await?;
@@ -189,7 +189,7 @@ impl Shop {
         count == 1
     }
 
-    /// The Try of a handler that takes JSON, called by the initiator within this process.
+    /// Calls the Try of a handler that takes JSON, as the initiator, within this process.
     pub async fn try_as(
         &self,
         context: &TransactionContext,
@@ -245,7 +245,7 @@ impl Shop {
     }
 }
 
-/// What a generated client is.
+/// The counterpart of a generated client.
 pub struct OwnMethod {
     channel: tonic::transport::Channel,
     serving: JoinHandle<()>,
@@ -272,7 +272,7 @@ impl Drop for OwnMethod {
     }
 }
 
-/// What a generated server is.
+/// The counterpart of a generated server.
 #[derive(Clone)]
 struct PointsServer(Participant);
 
@@ -284,7 +284,7 @@ impl tonic::server::UnaryService<i64> for PointsServer {
     type Response = i64;
     type Future = BoxFuture<'static, Result<Response<i64>, Status>>;
 
-    /// The user's method: all of it.
+    /// The whole of the user's method.
     fn call(&mut self, request: Request<i64>) -> Self::Future {
         let participant = self.0.clone();
         Box::pin(async move {

@@ -1,0 +1,138 @@
+//! The rules for single fields.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::{
+    id::TxId,
+    limits,
+    model::Ext,
+    violation::{At, Violation, Violations},
+};
+
+const NUL: &str = "contains NUL; give text without it";
+
+impl Violations {
+    /// Checks a name: not empty, not too long, without NUL.
+    pub fn name(&mut self, field: &At<'_>, value: &str) {
+        if value.is_empty() {
+            self.add(
+                field,
+                format!("is empty; give 1 to {} bytes", limits::NAME_BYTES),
+            );
+        } else {
+            self.text(field, value, limits::NAME_BYTES);
+        }
+    }
+
+    /// Checks a text: at most `max` bytes, without NUL.
+    pub fn text(&mut self, field: &At<'_>, value: &str, max: usize) {
+        if value.len() > max {
+            self.too_many(field, "bytes", value.len(), max);
+        } else if value.contains('\0') {
+            self.add(field, NUL);
+        }
+    }
+
+    /// Reads a transaction's id; returns a stand-in where the value is none.
+    pub fn tx_id(&mut self, field: &At<'_>, value: &str) -> TxId {
+        let description = if value.is_empty() {
+            "is empty; give a UUIDv7 in its hyphenated form, 36 characters"
+        } else {
+            "is no UUIDv7; give a UUIDv7 in its hyphenated form, 36 characters"
+        };
+        self.require(field, TxId::parse(value), TxId(Uuid::nil()), description)
+    }
+
+    /// Reads a duration in whole milliseconds; `None` for 0, which means that none is given.
+    pub fn millis(&mut self, field: &At<'_>, value: i64) -> Option<Duration> {
+        if let Ok(millis) = u64::try_from(value) {
+            (millis > 0).then(|| Duration::from_millis(millis))
+        } else {
+            self.add(
+                field,
+                format!("is {value}; a negative duration is not accepted"),
+            );
+            None
+        }
+    }
+
+    /// Adds that a field has more of something than is accepted.
+    pub fn too_many(&mut self, field: &At<'_>, things: &str, number: usize, max: usize) {
+        self.add(
+            field,
+            format!("has {number} {things}; at most {max} are accepted"),
+        );
+    }
+
+    /// Checks a number against its maximum.
+    pub fn count(&mut self, field: &At<'_>, value: u32, max: u32) {
+        if value > max {
+            self.add(field, format!("is {value}; at most {max} are accepted"));
+        }
+    }
+
+    /// Checks a duration against its maximum.
+    pub(super) fn duration(&mut self, field: &At<'_>, value: Duration, max: Duration) {
+        if value > max {
+            let (value, max) = (value.as_millis(), max.as_millis());
+            self.add(field, format!("is {value}; at most {max} ms are accepted"));
+        }
+    }
+
+    /// Checks that a duration is not below that of another field.
+    pub(super) fn not_below(
+        &mut self,
+        field: &At<'_>,
+        value: Duration,
+        other: &str,
+        least: Duration,
+    ) {
+        if value < least {
+            let (value, least) = (value.as_millis(), least.as_millis());
+            self.add(
+                field,
+                format!("is {value}, below {other}; give at least {least}"),
+            );
+        }
+    }
+
+    /// Checks the name of a participant, and that it is known.
+    pub(super) fn participant(
+        &mut self,
+        field: &At<'_>,
+        name: &str,
+        is_known: &dyn Fn(&str) -> bool,
+    ) {
+        let before = self.len();
+        self.name(field, name);
+        if self.len() == before && !is_known(name) {
+            self.add_unknown(Violation::new(
+                field,
+                format!("participant {name} is not known; let it attach once, or register it"),
+            ));
+        }
+    }
+
+    /// Checks the properties that a caller attaches.
+    pub(super) fn ext(&mut self, field: &At<'_>, ext: &Ext) {
+        if ext.len() > limits::EXT_KEYS {
+            self.too_many(field, "keys", ext.len(), limits::EXT_KEYS);
+        }
+        let bytes: usize = ext.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if bytes > limits::EXT_BYTES {
+            self.too_many(field, "bytes of keys and values", bytes, limits::EXT_BYTES);
+        }
+        if ext.contains_key("") {
+            self.add(field, "has an empty key; name it");
+        }
+        let has_nul = |text: &str| text.contains('\0');
+        if ext
+            .iter()
+            .any(|(key, value)| has_nul(key) || has_nul(value))
+        {
+            self.add(field, NUL);
+        }
+    }
+}

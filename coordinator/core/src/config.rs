@@ -1,0 +1,34 @@
+//! The settings of an engine.
+
+use std::time::Duration;
+
+/// The settings of an engine. Every bound of it is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Transactions in memory; further begins are refused, further due rows stay in the table.
+    pub capacity: usize,
+    /// Requests of one transaction that wait for its write or for their answer; further ones are
+    /// refused.
+    pub waiting_events: usize,
+    /// The time after which the row of a transaction in hand is due again if it was not written since.
+    pub lease: Duration,
+    /// The longest wait that is spent in memory; longer ones are spent in the table.
+    pub hold: Duration,
+    /// The interval at which the table is queried for due rows.
+    pub poll: Duration,
+    /// Rows per query.
+    pub page: u32,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            capacity: 100_000,
+            waiting_events: 64,
+            lease: Duration::from_secs(10),
+            hold: Duration::from_secs(5),
+            poll: Duration::from_millis(500),
+            page: 256,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! A transaction as the core holds it.
+//!
+//! The parts that never change (the *specs*) are shared behind an [`Arc`]; the parts that change are small
+//! and plain, so that the next state is a cheap copy of the last.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `words` | statuses, modes and operations, with the words that the database keeps |
+//! | `policy` | the policies by which calls and questions are repeated |
+//! | `spec` | the parts that never change |
+//! | `phase` | the decision and the phases |
+//! | `action`, `transaction` | the parts that change |
+//! | `progress` | the operation that each action still needs, and the order |
+
+mod action;
+mod phase;
+mod policy;
+mod progress;
+mod spec;
+mod transaction;
+mod words;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use self::{
+    action::{Action, ActionState, Attempt, Live, Sent},
+    phase::{Cause, Decision, Phase},
+    policy::{CheckBack, RetryPolicy},
+    spec::{ActionSpec, Begun, TxSpec},
+    transaction::{Owner, Transaction},
+    words::{ActionStatus, AttemptOutcome, BizStatus, Decider, Mode, Operation, Outcome, TxStatus},
+};
+
+/// A name: 1 to [`limits::NAME_BYTES`](crate::limits::NAME_BYTES) bytes without NUL, compared byte by byte.
+pub type Name = Arc<str>;
+
+/// Properties that the caller attaches to a transaction or an action.
+pub type Ext = BTreeMap<String, String>;

@@ -1,0 +1,64 @@
+//! One transaction, and the incarnation that owns it.
+
+use std::{fmt, sync::Arc};
+
+use super::{Action, ActionStatus, Mode, Name, Phase, TxSpec};
+use crate::{id::TxId, time::Timestamp};
+
+/// The incarnation of a node that has a transaction in hand.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    /// The node's name.
+    pub node: Name,
+    /// Its incarnation, raised at each start.
+    pub epoch: u64,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.node, self.epoch)
+    }
+}
+
+/// One transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// The part that never changes.
+    pub spec: Arc<TxSpec>,
+    /// Its phase.
+    pub phase: Phase,
+    /// The number of questions to the initiator: the column `retry_count`.
+    pub check_backs: u32,
+    /// The number of writes of the transaction: the fence; 0: not yet written.
+    pub version: u32,
+    /// The incarnation that has it in hand.
+    pub owner: Owner,
+    /// The participant of the next call of phase two, when nothing is in hand.
+    pub waiting_for: Option<Name>,
+    /// When its next step is due; `None` once it is finished or parked.
+    pub next_attempt_at: Option<Timestamp>,
+    /// The actions, in the order in which they were begun or added.
+    pub actions: Vec<Action>,
+}
+
+impl Transaction {
+    /// Returns its id.
+    pub fn id(&self) -> TxId {
+        self.spec.id
+    }
+
+    /// Returns the action with this name, and its place.
+    pub fn action(&self, name: &str) -> Option<(usize, &Action)> {
+        self.actions
+            .iter()
+            .enumerate()
+            .find(|(_, a)| &*a.spec.name == name)
+    }
+
+    /// Returns whether every action that has a Try has answered it with OK.
+    pub fn is_tried(&self) -> bool {
+        self.actions
+            .iter()
+            .all(|a| a.spec.mode == Mode::Deliver || a.state.status == ActionStatus::Tried)
+    }
+}

@@ -1,0 +1,384 @@
+//! The rules for requests: tables of requests with the violations of each, and valid requests by the thousand.
+//!
+//! A line of a table is a request and, behind `|`, a violation; a line without a request adds one more to the
+//! request above it. `?` before a violation: nothing is wrong but that the participant is not known.
+//!
+//! A request is its kind and the fields in which it differs from a valid request of that kind. `begin` and `execute`
+//! have the fields of a transaction and, each between braces, the actions: `{ a after=b }`. `add` has one
+//! action. `decide` (by the initiator), `operator` (decides), `retry` and `resolve` have their own fields.
+//!
+//! | value | meaning |
+//! |---|---|
+//! | `x*129` | 129 times `x` |
+//! | `''` | the empty text |
+//! | `\0` | NUL |
+//! | `a,b` | a list |
+//! | `a%65` | the list `a0,a1,…` of 65 |
+//! | no value | a flag that is set |
+//!
+//! The participants `p` and `initiator` are known.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod text;
+mod valid;
+
+use std::time::Duration;
+
+use common::{START, new_transaction, owner, tcc, tx_id};
+use proptest::prelude::*;
+use tercet_core::{
+    check,
+    model::{ActionSpec, Decider, Transaction},
+    port::{Request, Wait},
+    violation::{At, Invalid, Violation, Violations},
+};
+use text::{actions, request};
+
+const TRANSACTION: &str = r"
+begin                                 |
+begin business_type=''                | business_type: is empty; give 1 to 128 bytes
+begin business_type=x*128             |
+begin business_type=x*129             | business_type: has 129 bytes; at most 128 are accepted
+begin business_id=''                  | business_id: is empty; give 1 to 128 bytes
+begin business_id=x*129               | business_id: has 129 bytes; at most 128 are accepted
+begin business_id=\0                  | business_id: contains NUL; give text without it
+begin timeout_ms=604800000            |
+begin timeout_ms=604800001            | timeout_ms: is 604800001; at most 604800000 ms are accepted
+begin ext=k%16:v                      |
+begin ext=k%17:v                      | ext_properties: has 17 keys; at most 16 are accepted
+begin ext=k:x*4095                    |
+begin ext=k:x*4096                    | ext_properties: has 4097 bytes of keys and values; at most 4096 are accepted
+begin ext='':v                        | ext_properties: has an empty key; name it
+begin ext=\0:v                        | ext_properties: contains NUL; give text without it
+begin ext=k:\0                        | ext_properties: contains NUL; give text without it
+begin { a%64 }                        |
+begin { a%65 }                        | actions: has more than the 64 actions that are accepted
+begin business_type='' business_id='' | business_type: is empty; give 1 to 128 bytes
+                                      | business_id: is empty; give 1 to 128 bytes
+";
+
+const EXECUTE: &str = r"
+execute { a }                               |
+execute                                     | actions: is empty; an Execute has at least one action
+execute { a already_tried }                 | actions: has only actions that are already tried; an Execute has at least one that is not
+execute { a already_tried } { b }           |
+execute { a already_tried } { d mode=DELIVER } |
+execute { a } check_back                    | check_back: is not accepted in an Execute: the coordinator decides; use Begin
+begin { a already_tried }                   |
+";
+
+const CHECK_BACK: &str = r"
+begin check_back                                  |
+begin check_back.participant=''                   | check_back.participant: is empty; give 1 to 128 bytes
+begin check_back.participant=x*129                | check_back.participant: has 129 bytes; at most 128 are accepted
+begin check_back.participant=q                    | ? check_back.participant: participant q is not known; let it attach once, or register it
+begin check_back.first_delay_ms=86400000          |
+begin check_back.first_delay_ms=86400001          | check_back.first_delay_ms: is 86400001; at most 86400000 ms are accepted
+begin check_back.interval_ms=3600000 check_back.max_interval_ms=86400000 |
+begin check_back.interval_ms=3600001 check_back.max_interval_ms=86400000 | check_back.interval_ms: is 3600001; at most 3600000 ms are accepted
+begin check_back.max_interval_ms=86400001         | check_back.max_interval_ms: is 86400001; at most 86400000 ms are accepted
+begin check_back.interval_ms=8 check_back.max_interval_ms=8 |
+begin check_back.interval_ms=8 check_back.max_interval_ms=7 | check_back.max_interval_ms: is 7, below interval_ms; give at least 8
+begin check_back.max_attempts=10000               |
+begin check_back.max_attempts=10001               | check_back.max_attempts: is 10001; at most 10000 are accepted
+";
+
+const ACTION: &str = r"
+add { a }                             |
+add { '' }                            | action.name: is empty; give 1 to 128 bytes
+add { x*129 }                         | action.name: has 129 bytes; at most 128 are accepted
+add { a handler='' }                  | action.handler: is empty; give 1 to 128 bytes
+add { a handler=\0 }                  | action.handler: contains NUL; give text without it
+add { a participant='' }              | action.participant: is empty; give 1 to 128 bytes
+add { a participant=q }               | ? action.participant: participant q is not known; let it attach once, or register it
+add { a payload=x*65536 }             |
+add { a payload=x*65537 }             | action.payload: has 65537 bytes; at most 65536 are accepted
+add { a mode=DELIVER }                |
+add { a mode=DELIVER already_tried }  | action.already_tried: is not accepted with MODE_DELIVER, which has no TRY
+add { a mode=COMPENSATE already_tried } |
+add { a wants_results }               | action.wants_results: is not accepted without `after`: there are no results to give
+add { a wants_results after=b }       |
+add { a ext='':v }                    | action.ext_properties: has an empty key; name it
+add { a ext=k%17:v }                  | action.ext_properties: has 17 keys; at most 16 are accepted
+add { a after=a }                     | action.after[0]: names the action itself; name others
+add { a after=b,c,b }                 | action.after[2]: names b again; name each action once
+add { a after=b,'' }                  | action.after[1]: is empty; give 1 to 128 bytes
+add { a after=b%64 }                  |
+add { a after=b%65 }                  | action.after: has 65 names; at most 64 are accepted
+begin { a } { b participant='' }      | actions[1].participant: is empty; give 1 to 128 bytes
+begin { a } { b ext=\0:v }            | actions[1].ext_properties: contains NUL; give text without it
+";
+
+const RETRY: &str = r"
+add { a retry.first_delay_ms=3600000 retry.max_delay_ms=86400000 } |
+add { a retry.first_delay_ms=3600001 retry.max_delay_ms=86400000 } | action.retry.first_delay_ms: is 3600001; at most 3600000 ms are accepted
+add { a retry.max_delay_ms=86400001 }       | action.retry.max_delay_ms: is 86400001; at most 86400000 ms are accepted
+add { a retry.first_delay_ms=8 retry.max_delay_ms=7 } | action.retry.max_delay_ms: is 7, below first_delay_ms; give at least 8
+add { a retry.max_attempts=10000 }          |
+add { a retry.max_attempts=10001 }          | action.retry.max_attempts: is 10001; at most 10000 are accepted
+add { a retry.max_age_ms=31536000000 }      |
+add { a retry.max_age_ms=31536000001 }      | action.retry.max_age_ms: is 31536000001; at most 31536000000 ms are accepted
+add { a retry.call_timeout_ms=600000 }      |
+add { a retry.call_timeout_ms=600001 }      | action.retry.call_timeout_ms: is 600001; at most 600000 ms are accepted
+begin { a } { b retry.max_attempts=10001 }  | actions[1].retry.max_attempts: is 10001; at most 10000 are accepted
+";
+
+const ORDER: &str = r"
+begin { a } { b after=a } { c after=a,b }   |
+begin { c after=a,b } { b after=a } { a }   |
+begin { a } { a }                           | actions[1].name: is that of actions[0] too; names are unique in a transaction
+begin { a } { b } { a after=b }             | actions[2].name: is that of actions[0] too; names are unique in a transaction
+begin { a after=z } { b }                   | actions[0].after[0]: names z, which is no action of this transaction
+begin { a } { b after=a,z,y }               | actions[1].after[1]: names z, which is no action of this transaction
+                                            | actions[1].after[2]: names y, which is no action of this transaction
+begin { a after=a }                         | actions[0].after[0]: names the action itself; name others
+begin { a } { b after=a,a }                 | actions[1].after[1]: names a again; name each action once
+begin { a after=b } { b after=a }           | actions[0].after: closes a cycle: the action would have to come before itself
+begin { a } { b after=a,d } { c after=b } { d after=c } { e after=d } | actions[1].after: closes a cycle: the action would have to come before itself
+";
+
+const DECISIONS: &str = r"
+decide                                |
+decide reason=''                      |
+decide reason=x*1024                  |
+decide reason=x*1025                  | reason: has 1025 bytes; at most 1024 are accepted
+decide reason=\0                      | reason: contains NUL; give text without it
+decide wait=COMPLETED                 |
+decide wait=ACCEPTED                  | wait: is not accepted here; give DECIDED or COMPLETED
+operator                              |
+operator reason=''                    | reason: is empty; give the reason in 1 to 1024 bytes
+operator reason=x*1024                |
+operator reason=x*1025                | reason: has 1025 bytes; at most 1024 are accepted
+retry                                 |
+retry reason=''                       | reason: is empty; give the reason in 1 to 1024 bytes
+retry reason=\0                       | reason: contains NUL; give text without it
+resolve actions=a                     |
+resolve actions=a as=CANCELLED        |
+resolve actions=a reason=''           | reason: is empty; give the reason in 1 to 1024 bytes
+resolve                               | actions: is empty; name the actions to resolve
+resolve actions=a%64                  |
+resolve actions=a%65                  | actions: has 65 names; at most 64 are accepted
+resolve actions=a,b,a                 | actions[2]: names a again; name each action once
+resolve actions=a,''                  | actions[1]: is empty; give 1 to 128 bytes
+resolve actions=a,x*129               | actions[1]: has 129 bytes; at most 128 are accepted
+resolve actions=a as=TRIED            | as: is neither CONFIRMED nor CANCELLED; give one of them
+resolve reason='' as=FAILED           | reason: is empty; give the reason in 1 to 1024 bytes
+                                      | actions: is empty; name the actions to resolve
+                                      | as: is neither CONFIRMED nor CANCELLED; give one of them
+";
+
+const TOGETHER: &str = r"
+begin { a participant=q } { b participant=r } | ? actions[0].participant: participant q is not known; let it attach once, or register it
+                                            | ? actions[1].participant: participant r is not known; let it attach once, or register it
+begin { a participant=q } { b payload=x*65537 } | actions[1].payload: has 65537 bytes; at most 65536 are accepted
+                                            | actions[0].participant: participant q is not known; let it attach once, or register it
+execute check_back.participant=q { a after=z already_tried } timeout_ms=604800001 | timeout_ms: is 604800001; at most 604800000 ms are accepted
+                                            | check_back: is not accepted in an Execute: the coordinator decides; use Begin
+                                            | actions: has only actions that are already tried; an Execute has at least one that is not
+                                            | actions[0].after[0]: names z, which is no action of this transaction
+                                            | check_back.participant: participant q is not known; let it attach once, or register it
+";
+
+#[test]
+fn fields_of_a_transaction() {
+    check_table(TRANSACTION);
+}
+
+#[test]
+fn an_execute_has_rules_of_its_own() {
+    check_table(EXECUTE);
+}
+
+#[test]
+fn check_back_policies() {
+    check_table(CHECK_BACK);
+}
+
+#[test]
+fn fields_of_an_action() {
+    check_table(ACTION);
+}
+
+#[test]
+fn retry_policies() {
+    check_table(RETRY);
+}
+
+#[test]
+fn the_order_of_actions() {
+    check_table(ORDER);
+}
+
+#[test]
+fn decisions_and_commands() {
+    check_table(DECISIONS);
+}
+
+/// Every violation is reported at once; unknown participants come last, and alone have a reason of their own.
+#[test]
+fn several_violations_at_once() {
+    check_table(TOGETHER);
+}
+
+#[test]
+fn paths_begin_with_the_field_that_holds_the_transaction() {
+    let request = request("begin business_type='' { a after=b retry.max_attempts=10001 }");
+    let found = found(&request, "transaction");
+    let paths: Vec<&str> = found
+        .iter()
+        .map(|v| v.split(": ").next().unwrap())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "transaction.business_type",
+            "transaction.actions[0].after[0]",
+            "transaction.actions[0].retry.max_attempts",
+        ]
+    );
+}
+
+/// What front ends read from text and numbers, and the violation where that fails.
+#[test]
+fn fields_that_front_ends_read() {
+    let field = At::field("f");
+    let read = |read: &dyn Fn(&mut Violations)| {
+        let mut v = Violations::default();
+        read(&mut v);
+        words(v.give(()))
+    };
+    let id = tx_id(1).to_string();
+    let v4 = "2f1c0f3e-6f58-4d0e-9d6b-8a3f5f9f8c11";
+    let no_id = "f: is no UUIDv7; give a UUIDv7 in its hyphenated form, 36 characters";
+    let empty = "f: is empty; give a UUIDv7 in its hyphenated form, 36 characters";
+    let cases: [(&str, &[&str]); 5] = [
+        (&id, &[]),
+        ("", &[empty]),
+        ("order-17", &[no_id]),
+        (&id.replace('-', ""), &[no_id]),
+        (v4, &[no_id]),
+    ];
+    for (text, expected) in cases {
+        let found = read(&|v| {
+            let id = v.tx_id(&field, text);
+            assert_eq!(id == tx_id(1), expected.is_empty(), "{text}");
+        });
+        assert_eq!(found, expected, "{text}");
+    }
+    let negative = "f: is -1; a negative duration is not accepted";
+    let cases: [(i64, Option<u64>, &[&str]); 4] = [
+        (0, None, &[]),
+        (1, Some(1), &[]),
+        (i64::MAX, Some(i64::MAX.unsigned_abs()), &[]),
+        (-1, None, &[negative]),
+    ];
+    for (value, expected, violations) in cases {
+        let found = read(&|v| {
+            let duration = v.millis(&field, value);
+            assert_eq!(duration, expected.map(Duration::from_millis), "{value}");
+        });
+        assert_eq!(found, violations, "{value}");
+    }
+    let required = read(&|v| {
+        assert_eq!(v.require(&field, Some(7), 0, "is missing; give it"), 7);
+        assert_eq!(v.require(&field, None, 0, "is missing; give it"), 0);
+    });
+    assert_eq!(required, ["f: is missing; give it"]);
+}
+
+#[test]
+fn a_violation_that_ends_a_request_comes_last() {
+    let Request::Begin(new, _) = request("begin { a participant=q } { b payload=x*65537 }") else {
+        unreachable!("it begins");
+    };
+    let mut v = Violations::default();
+    let request = Request::Begin(new, Wait::Accepted);
+    check::request(&request, &At::field(""), &is_known, &mut v);
+    let invalid = v.and(Violation::new("wait", "is unknown"));
+    assert!(matches!(invalid, Invalid::Fields(_)));
+    let fields: Vec<&str> = invalid.violations().iter().map(|v| &*v.field).collect();
+    assert_eq!(
+        fields,
+        ["actions[1].payload", "actions[0].participant", "wait"]
+    );
+}
+
+#[test]
+fn an_added_action_fits_the_transaction() {
+    let transaction = |actions: Vec<ActionSpec>| {
+        let new = new_transaction(1, Decider::Initiator, actions);
+        Transaction::begin(&new, owner(1), START)
+    };
+    let two = transaction(vec![tcc("a"), tcc("b")]);
+    let fits = |tx: &Transaction, text: &str| {
+        check::fits(tx, &actions(text).remove(0)).map_err(|violation| word(&violation))
+    };
+    assert_eq!(fits(&two, "c"), Ok(()));
+    assert_eq!(fits(&two, "c after=b,a"), Ok(()));
+    let unknown = "action.after[1]: names y, which is no action of this transaction";
+    assert_eq!(fits(&two, "c after=a,y,z"), Err(unknown.into()));
+    let full = transaction((0..64).map(|number| tcc(&format!("a{number}"))).collect());
+    let one_more = "action: is one more than the 64 of a transaction";
+    assert_eq!(fits(&full, "c after=z"), Err(one_more.into()));
+    let almost = transaction((0..63).map(|number| tcc(&format!("a{number}"))).collect());
+    assert_eq!(fits(&almost, "c after=a62"), Ok(()));
+}
+
+fn is_known(name: &str) -> bool {
+    ["p", "initiator"].contains(&name)
+}
+
+fn check_table(text: &str) {
+    let mut cases: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in common::table(text) {
+        match line[..] {
+            ["", violation] => cases.last_mut().unwrap().1.push(violation),
+            [request, ""] => cases.push((request, Vec::new())),
+            [request, violation] => cases.push((request, vec![violation])),
+            _ => panic!("a line has a request and a violation: {line:?}"),
+        }
+    }
+    for (text, expected) in cases {
+        let root = if text.starts_with("add") {
+            "action"
+        } else {
+            ""
+        };
+        assert_eq!(found(&request(text), root), expected, "{text}");
+    }
+}
+
+fn found(request: &Request, root: &str) -> Vec<String> {
+    let mut v = Violations::default();
+    check::request(request, &At::field(root), &is_known, &mut v);
+    words(v.give(()))
+}
+
+fn words(result: Result<(), Invalid>) -> Vec<String> {
+    let Err(invalid) = result else {
+        return Vec::new();
+    };
+    let mark = match invalid {
+        Invalid::Fields(_) => "",
+        Invalid::UnknownParticipants(_) => "? ",
+    };
+    let words = invalid.violations().iter();
+    words.map(|v| format!("{mark}{}", word(v))).collect()
+}
+
+fn word(violation: &Violation) -> String {
+    format!("{}: {}", violation.field, violation.description)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_valid_request_has_no_violation(request in valid::a_request()) {
+        let root = if matches!(request, Request::AddAction(..)) { "action" } else { "" };
+        prop_assert_eq!(found(&request, root), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,249 @@
+//! The queue into the thread, and the handle by which the other parts of the server use it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tercet_core::{
+    engine::Stats,
+    id::{CallerId, StreamId, TxId},
+    model::Name,
+    port::{Input, Reply, Request},
+    refusal::Refusal,
+};
+use tercet_store::StoreError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{CallerReplies, Queue, ToParticipant};
+use crate::bounds;
+
+/// One session, unique within a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SessionId(u64);
+
+/// A message in the queue.
+pub(super) enum Message {
+    /// Inputs of the engine, without a caller.
+    Inputs(Vec<Input>),
+    /// The input that a read led to, and its error.
+    Read(Input, Option<StoreError>),
+    /// One request of a caller outside of any session.
+    Request {
+        caller: CallerId,
+        request: Request,
+        reply: oneshot::Sender<Result<Reply, Refusal>>,
+    },
+    /// A caller no longer waits.
+    CallerLeft { caller: CallerId, id: TxId },
+    /// A session opened.
+    SessionOpened(SessionId, mpsc::UnboundedSender<CallerReplies>),
+    /// Requests of a session.
+    SessionRequests(SessionId, Vec<(CallerId, Request)>),
+    /// A session is gone, with the callers that still wait.
+    SessionClosed(SessionId, Vec<(CallerId, TxId)>),
+    /// A participant attached.
+    Attached {
+        stream: StreamId,
+        participant: Name,
+        concurrency: u32,
+        sender: mpsc::UnboundedSender<ToParticipant>,
+    },
+    /// A participant's stream is gone.
+    Detached(StreamId),
+    /// Report the gauges.
+    Gauges(oneshot::Sender<Box<Gauges>>),
+    /// Refuse new requests from now on.
+    Drain,
+    /// End, whatever is under way.
+    Stop,
+}
+
+/// The sizes of everything that fills.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gauges {
+    /// The engine's own.
+    pub(crate) engine: Stats,
+    /// Callers that wait for a reply.
+    pub(crate) callers: usize,
+    /// Writes that wait or are under way.
+    pub(crate) writes: usize,
+    /// Calls under way and calls that wait, by participant.
+    pub(crate) calls: HashMap<Name, (u32, u32)>,
+}
+
+impl Gauges {
+    /// Returns the calls of a participant that are under way, and those that wait.
+    pub(crate) fn calls_of(&self, name: &str) -> (u32, u32) {
+        self.calls.get(name).copied().unwrap_or_default()
+    }
+
+    /// Returns whether no caller waits and nothing is under way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.callers == 0 && self.engine.calls == 0 && self.writes == 0
+    }
+}
+
+/// The handle of the engine's thread. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Driver {
+    queue: mpsc::Sender<Message>,
+    ids: Arc<AtomicU64>,
+}
+
+impl Driver {
+    /// Makes the queue, before the thread: the parts that feed it may be built first.
+    pub(crate) fn queue() -> (Self, Queue) {
+        let (queue, messages) = mpsc::channel(bounds::QUEUE_MESSAGES);
+        let ids = Arc::new(AtomicU64::new(1));
+        (Self { queue, ids }, Queue(messages))
+    }
+
+    fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Returns a caller's id that was never used in this run.
+    pub(crate) fn new_caller(&self) -> CallerId {
+        CallerId(self.next_id())
+    }
+
+    /// Returns a stream's id that was never used in this run.
+    pub(crate) fn new_stream(&self) -> StreamId {
+        StreamId(self.next_id())
+    }
+
+    /// Puts a message into the queue, waiting for a place. A thread that has ended takes it and does nothing.
+    async fn send(&self, message: Message) {
+        let _ = self.queue.send(message).await;
+    }
+
+    /// Puts a message into the queue from a place that cannot wait.
+    fn post(&self, message: Message) {
+        if let Err(mpsc::error::TrySendError::Full(message)) = self.queue.try_send(message) {
+            let driver = self.clone();
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { driver.send(message).await });
+            }
+        }
+    }
+
+    /// Gives inputs to the engine.
+    pub(crate) async fn inform(&self, inputs: Vec<Input>) {
+        self.send(Message::Inputs(inputs)).await;
+    }
+
+    /// Gives the engine the input that a read led to.
+    pub(super) async fn finish_read(&self, input: Input, error: Option<StoreError>) {
+        self.send(Message::Read(input, error)).await;
+    }
+
+    /// Makes a request and waits for its reply. Dropping the future withdraws the caller, not the request.
+    pub(crate) async fn request(&self, request: Request) -> Result<Reply, Refusal> {
+        let caller = self.new_caller();
+        let id = request.id();
+        let (sender, reply) = oneshot::channel();
+        self.send(Message::Request {
+            caller,
+            request,
+            reply: sender,
+        })
+        .await;
+        let mut leaving = Leaving {
+            driver: self,
+            caller,
+            id,
+            waits: true,
+        };
+        let reply = reply.await;
+        leaving.waits = false;
+        // A thread that ended dropped the sender: the requests that it had in hand may have taken effect.
+        reply.unwrap_or(Err(Refusal::OutcomeUnknown { id }))
+    }
+
+    /// Opens a session whose replies go to `replies`.
+    pub(crate) async fn open_session(
+        &self,
+        replies: mpsc::UnboundedSender<CallerReplies>,
+    ) -> SessionId {
+        let id = SessionId(self.next_id());
+        self.send(Message::SessionOpened(id, replies)).await;
+        id
+    }
+
+    /// Makes requests of a session; their replies go to the session's channel.
+    pub(crate) async fn request_for(&self, session: SessionId, requests: Vec<(CallerId, Request)>) {
+        self.send(Message::SessionRequests(session, requests)).await;
+    }
+
+    /// Withdraws a caller; its request goes on.
+    pub(crate) async fn withdraw(&self, caller: CallerId, id: TxId) {
+        self.send(Message::CallerLeft { caller, id }).await;
+    }
+
+    /// Closes a session with the callers that still wait.
+    pub(crate) fn close_session(&self, session: SessionId, waiting: Vec<(CallerId, TxId)>) {
+        self.post(Message::SessionClosed(session, waiting));
+    }
+
+    /// Adds a participant's stream; its calls go to `sender`.
+    pub(crate) async fn attach(
+        &self,
+        stream: StreamId,
+        participant: Name,
+        concurrency: u32,
+        sender: mpsc::UnboundedSender<ToParticipant>,
+    ) {
+        self.send(Message::Attached {
+            stream,
+            participant,
+            concurrency,
+            sender,
+        })
+        .await;
+    }
+
+    /// Removes a participant's stream.
+    pub(crate) async fn detach(&self, stream: StreamId) {
+        self.send(Message::Detached(stream)).await;
+    }
+
+    /// Returns the gauges; `None` when the thread has ended.
+    pub(crate) async fn gauges(&self) -> Option<Box<Gauges>> {
+        let (report, reported) = oneshot::channel();
+        self.send(Message::Gauges(report)).await;
+        reported.await.ok()
+    }
+
+    /// Refuses new requests from now on.
+    pub(crate) async fn drain(&self) {
+        self.send(Message::Drain).await;
+    }
+
+    /// Ends the thread, whatever is under way.
+    pub(crate) async fn stop(&self) {
+        self.send(Message::Stop).await;
+    }
+}
+
+/// Withdraws a caller whose request is dropped before its reply.
+struct Leaving<'a> {
+    driver: &'a Driver,
+    caller: CallerId,
+    id: TxId,
+    waits: bool,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if self.waits {
+            self.driver.post(Message::CallerLeft {
+                caller: self.caller,
+                id: self.id,
+            });
+        }
+    }
+}

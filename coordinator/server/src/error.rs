@@ -1,0 +1,107 @@
+//! The errors of requests, whatever the front end.
+
+use std::fmt::Write as _;
+
+use tercet_core::{
+    reason::Reason,
+    refusal::Refusal,
+    violation::{Invalid, Violation},
+};
+use tercet_store::StoreError;
+use thiserror::Error;
+
+use crate::bounds;
+
+/// The reason why a request gets no answer.
+#[derive(Clone, Debug, Error)]
+pub enum RequestError {
+    /// The engine refuses it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Fields are wrong, or name participants that are not known.
+    #[error("{}", in_words(.0.violations()))]
+    Invalid(Invalid),
+    /// No transaction of this business exists.
+    #[error(
+        "there is no transaction with business type {business_type} and business id {business_id}"
+    )]
+    BusinessNotFound {
+        /// The business type of the request.
+        business_type: String,
+        /// The business id of the request.
+        business_id: String,
+    },
+    /// The session has an open request with this id.
+    #[error("request {0} of this session is still open; number requests so that open ones differ")]
+    RequestIdOpen(u64),
+    /// The session has as many open requests as it may.
+    #[error("this session has {0} open requests, the most it may; wait for answers")]
+    SessionFull(usize),
+    /// A participant does not keep to the protocol of Attach.
+    #[error("{0}")]
+    AttachProtocol(&'static str),
+    /// The database does not answer.
+    #[error("the database cannot be read now: {0}; try again a little later")]
+    StoreUnavailable(String),
+}
+
+impl RequestError {
+    /// Returns the stable reason code.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Refused(refusal) => refusal.reason(),
+            Self::Invalid(Invalid::Fields(_)) => Reason::InvalidArgument,
+            Self::Invalid(Invalid::UnknownParticipants(_)) => Reason::ParticipantUnknown,
+            Self::BusinessNotFound { .. } => Reason::BusinessNotFound,
+            Self::RequestIdOpen(_) => Reason::RequestIdOpen,
+            Self::SessionFull(_) => Reason::SessionFull,
+            Self::AttachProtocol(_) => Reason::AttachProtocol,
+            Self::StoreUnavailable(_) => Reason::StoreUnavailable,
+        }
+    }
+
+    /// Returns the wrong fields.
+    pub fn violations(&self) -> &[Violation] {
+        match self {
+            Self::Invalid(invalid) => invalid.violations(),
+            Self::Refused(Refusal::DoesNotFit { violation, .. }) => std::slice::from_ref(violation),
+            _ => &[],
+        }
+    }
+}
+
+impl From<Invalid> for RequestError {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+impl From<Violation> for RequestError {
+    fn from(violation: Violation) -> Self {
+        Self::Invalid(violation.into())
+    }
+}
+
+impl From<StoreError> for RequestError {
+    fn from(error: StoreError) -> Self {
+        Self::StoreUnavailable(error.to_string())
+    }
+}
+
+/// Joins the first violations to one line.
+fn in_words(violations: &[Violation]) -> String {
+    let mut text = String::new();
+    for violation in violations.iter().take(bounds::VIOLATIONS_IN_MESSAGE) {
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(&violation.field);
+        text.push_str(": ");
+        text.push_str(&violation.description);
+    }
+    if violations.len() > bounds::VIOLATIONS_IN_MESSAGE {
+        let more = violations.len() - bounds::VIOLATIONS_IN_MESSAGE;
+        let _ = write!(text, "; and {more} more");
+    }
+    text
+}

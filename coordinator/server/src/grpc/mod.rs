@@ -1,0 +1,55 @@
+//! The gRPC front end: the services of `tercet.v1`. It translates requests, has them carried out, and
+//! translates the answers; the rules are elsewhere.
+
+mod attach;
+mod coordinator;
+#[doc(hidden)]
+pub mod doors;
+mod operator;
+mod participants;
+mod session;
+mod translate;
+mod watch;
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::Stream;
+use tercet_core::{port::Request, refusal::Refusal};
+use tercet_proto::v1;
+use tokio_util::sync::CancellationToken;
+use tonic::{Response, Status};
+
+pub(crate) use self::operator::OperatorApi;
+use crate::{error::RequestError, requests::Requests, wire::views};
+
+/// The replies of a streaming method.
+type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The state that every service works with. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) requests: Requests,
+    pub(crate) node: Node,
+    /// Cancelled when every stream has to end.
+    pub(crate) closing: CancellationToken,
+}
+
+/// This process, in the form in which participants see it.
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) name: Arc<str>,
+    pub(crate) epoch: u64,
+    pub(crate) address: Arc<str>,
+}
+
+impl Api {
+    async fn carry_out(&self, request: Request) -> Result<Response<v1::TransactionState>, Status> {
+        let reply = self.requests.carry_out(request).await?;
+        Ok(Response::new(views::state(reply)))
+    }
+}
+
+/// Returns the end of a stream that a stopping server cuts off.
+fn draining() -> Status {
+    RequestError::from(Refusal::Draining).into()
+}

@@ -1,0 +1,73 @@
+//! `Participants`: the participants that are known, and how each is reached.
+
+use tercet_proto::v1::{self, participants_server::Participants};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Api, Replies, attach, translate};
+use crate::directory::{Methods, Protocol};
+
+#[tonic::async_trait]
+impl Participants for Api {
+    type AttachStream = Replies<v1::AttachReply>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<v1::AttachRequest>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let calls = attach::open(self.clone(), request.into_inner());
+        Ok(Response::new(Box::pin(calls)))
+    }
+
+    async fn register(
+        &self,
+        request: Request<v1::RegisterRequest>,
+    ) -> Result<Response<v1::RegisterReply>, Status> {
+        let participant = translate::registration(request.into_inner())?;
+        let version = self.requests.register(participant).await?;
+        Ok(Response::new(v1::RegisterReply { version }))
+    }
+
+    async fn list(
+        &self,
+        _: Request<v1::ListParticipantsRequest>,
+    ) -> Result<Response<v1::ListParticipantsReply>, Status> {
+        let known = self.requests.known();
+        let gauges = self.requests.driver.gauges().await.unwrap_or_default();
+        let mut participants: Vec<_> = known.iter().collect();
+        participants.sort_by_key(|participant| &participant.name);
+        let participants = participants
+            .into_iter()
+            .map(|participant| {
+                let (open, waiting) = gauges.calls_of(&participant.name);
+                v1::ParticipantView {
+                    participant: participant.name.to_string(),
+                    protocol: protocol(participant.protocol).into(),
+                    address: participant.address.clone(),
+                    methods: participant.methods.iter().map(methods).collect(),
+                    attached: self.requests.directory.attached(&participant.name),
+                    calls_open: open,
+                    calls_waiting: waiting,
+                }
+            })
+            .collect();
+        Ok(Response::new(v1::ListParticipantsReply { participants }))
+    }
+}
+
+fn protocol(protocol: Protocol) -> v1::Protocol {
+    match protocol {
+        Protocol::Attach => v1::Protocol::Attach,
+        Protocol::Invoke => v1::Protocol::Invoke,
+        Protocol::Grpc => v1::Protocol::Grpc,
+        Protocol::Http => v1::Protocol::Http,
+    }
+}
+
+fn methods((handler, methods): (&String, &Methods)) -> v1::Methods {
+    v1::Methods {
+        handler: handler.clone(),
+        r#try: methods.tries.clone(),
+        confirm: methods.confirm.clone(),
+        cancel: methods.cancel.clone(),
+    }
+}

@@ -1,0 +1,103 @@
+//! The table of a session's open requests.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tercet_core::id::{CallerId, TxId};
+
+use crate::{
+    bounds,
+    driver::{Driver, SessionId},
+    error::RequestError,
+};
+
+/// The requests of a session that have no reply yet, by the engine's id of the caller and by the caller's own number.
+/// A reply counts only while its caller is open, so that the reply to a forgotten request never comes for a later one
+/// of the same number.
+#[derive(Default)]
+pub(super) struct OpenRequests {
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    numbers: HashMap<CallerId, u64>,
+    callers: HashMap<u64, (CallerId, Source)>,
+}
+
+/// The source of the reply to a request.
+#[derive(Clone, Copy)]
+pub(super) enum Source {
+    Engine(TxId),
+    Database,
+}
+
+impl OpenRequests {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing that panics runs under the lock.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a request, unless its number is open or too many are.
+    pub(super) fn open(
+        &self,
+        number: u64,
+        caller: CallerId,
+        source: Source,
+    ) -> Result<(), RequestError> {
+        let mut table = self.table();
+        if table.callers.contains_key(&number) {
+            return Err(RequestError::RequestIdOpen(number));
+        }
+        if table.callers.len() >= bounds::SESSION_OPEN {
+            return Err(RequestError::SessionFull(bounds::SESSION_OPEN));
+        }
+        table.numbers.insert(caller, number);
+        table.callers.insert(number, (caller, source));
+        Ok(())
+    }
+
+    /// Closes the request of this number without a reply, and returns its caller.
+    pub(super) fn forget(&self, number: u64) -> Option<(CallerId, Source)> {
+        let mut table = self.table();
+        let (caller, source) = table.callers.remove(&number)?;
+        table.numbers.remove(&caller);
+        Some((caller, source))
+    }
+
+    /// Closes the request of this caller, and returns its number; `None` where it was forgotten.
+    pub(super) fn close(&self, caller: CallerId) -> Option<u64> {
+        let mut table = self.table();
+        let number = table.numbers.remove(&caller)?;
+        table.callers.remove(&number);
+        Some(number)
+    }
+
+    /// Closes all requests, and returns those that are in the engine.
+    fn close_all(&self) -> Vec<(CallerId, TxId)> {
+        let mut table = self.table();
+        table.numbers.clear();
+        let callers = table.callers.drain().map(|(_, open)| open);
+        callers
+            .filter_map(|(caller, source)| match source {
+                Source::Engine(id) => Some((caller, id)),
+                Source::Database => None,
+            })
+            .collect()
+    }
+}
+
+/// Closes the session when the stream of its replies is dropped.
+pub(super) struct Closing {
+    pub(super) driver: Driver,
+    pub(super) id: SessionId,
+    pub(super) open: Arc<OpenRequests>,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.driver.close_session(self.id, self.open.close_all());
+    }
+}

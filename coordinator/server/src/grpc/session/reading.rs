@@ -1,0 +1,165 @@
+//! The task that reads a session's requests.
+
+use std::sync::Arc;
+
+use tercet_core::{id::CallerId, port::Request, violation::Violation};
+use tercet_proto::v1::{self, session_request};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use super::{
+    OwnReply,
+    open::{OpenRequests, Source},
+};
+use crate::{
+    bounds,
+    directory::Known,
+    driver::SessionId,
+    error::RequestError,
+    grpc::{Api, draining, translate},
+    requests::{Lookup, Requests},
+    wire::views,
+};
+
+/// The task that reads the requests of a session.
+pub(super) struct Reading {
+    pub(super) api: Api,
+    pub(super) id: SessionId,
+    pub(super) open: Arc<OpenRequests>,
+    pub(super) replies: mpsc::Sender<OwnReply>,
+}
+
+impl Reading {
+    /// Reads until the caller ends its side, breaks a rule or the server closes. A caller that only ends its side
+    /// still gets its replies: the session stays open until the stream of replies is dropped.
+    pub(super) async fn run(
+        self,
+        mut requests: Streaming<v1::SessionRequests>,
+        end: mpsc::Sender<Status>,
+    ) {
+        let closing = self.api.closing.clone();
+        loop {
+            let message = tokio::select! {
+                message = requests.message() => message,
+                () = end.closed() => return,
+                () = closing.cancelled() => {
+                    let _ = end.send(draining()).await;
+                    return;
+                }
+            };
+            let batch = match message {
+                Ok(Some(batch)) => batch.requests,
+                Ok(None) => {
+                    tokio::select! {
+                        () = end.closed() => {}
+                        () = closing.cancelled() => {}
+                    }
+                    return;
+                }
+                Err(status) => {
+                    let _ = end.send(status).await;
+                    return;
+                }
+            };
+            if batch.len() > bounds::SESSION_BATCH {
+                let _ = end.send(too_large(batch.len()).into()).await;
+                return;
+            }
+            self.take(batch).await;
+        }
+    }
+
+    /// Takes one message of requests in.
+    async fn take(&self, batch: Vec<v1::SessionRequest>) {
+        let known = self.api.requests.known();
+        let driver = &self.api.requests.driver;
+        let mut opened = Vec::with_capacity(batch.len());
+        let mut forgotten = Vec::new();
+        for request in batch {
+            let number = request.id;
+            let result = match request.request {
+                Some(session_request::Request::Forget(number)) => {
+                    forgotten.extend(self.open.forget(number));
+                    continue;
+                }
+                Some(session_request::Request::Get(get)) => self.open_read(number, get),
+                request => self
+                    .open_request(number, request, &known)
+                    .map(|request| opened.push(request)),
+            };
+            if let Err(error) = result {
+                // The stream of replies is gone only when the session is.
+                let _ = self.replies.send(OwnReply::Refused(number, error)).await;
+            }
+        }
+        if !opened.is_empty() {
+            driver.request_for(self.id, opened).await;
+        }
+        for (caller, source) in forgotten {
+            if let Source::Engine(id) = source {
+                driver.withdraw(caller, id).await;
+            }
+        }
+    }
+
+    /// Opens a request of the engine.
+    fn open_request(
+        &self,
+        number: u64,
+        request: Option<session_request::Request>,
+        known: &Known,
+    ) -> Result<(CallerId, Request), RequestError> {
+        let request = translated(request, known, &self.api.requests)?;
+        let caller = self.api.requests.driver.new_caller();
+        let source = Source::Engine(request.id());
+        self.open.open(number, caller, source)?;
+        Ok((caller, request))
+    }
+
+    /// Opens a read of a transaction, in a task of its own.
+    fn open_read(&self, number: u64, get: v1::GetRequest) -> Result<(), RequestError> {
+        let lookup = translate::lookup(get)?;
+        let caller = self.api.requests.driver.new_caller();
+        self.open.open(number, caller, Source::Database)?;
+        let (requests, replies) = (self.api.requests.clone(), self.replies.clone());
+        tokio::spawn(async move {
+            let read = read(&requests, lookup).await;
+            let _ = replies.send(OwnReply::Read(caller, read)).await;
+        });
+        Ok(())
+    }
+}
+
+async fn read(requests: &Requests, lookup: Lookup) -> Result<Box<v1::Transaction>, RequestError> {
+    let seen = requests.get(lookup).await?;
+    Ok(Box::new(views::transaction(seen.view, seen.obstacles)))
+}
+
+fn translated(
+    request: Option<session_request::Request>,
+    known: &Known,
+    requests: &Requests,
+) -> Result<Request, RequestError> {
+    use session_request::Request::{AddAction, Begin, Decide, Execute};
+    let new_id = || requests.new_id();
+    match request {
+        Some(Begin(begin)) => translate::begin(begin, known, new_id),
+        Some(Execute(execute)) => translate::execute(execute, known, new_id),
+        Some(AddAction(add)) => translate::add_action(add, known),
+        Some(Decide(decide)) => translate::decide(decide, known),
+        _ => Err(Violation::new(
+            "request",
+            "is missing; give one of begin, add_action, decide, execute, get, forget",
+        )
+        .into()),
+    }
+}
+
+fn too_large(requests: usize) -> RequestError {
+    let accepted = bounds::SESSION_BATCH;
+    Violation::new(
+        "requests",
+        format!("has {requests} requests; at most {accepted} are accepted in one message"),
+    )
+    .into()
+}

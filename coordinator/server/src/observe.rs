@@ -1,0 +1,104 @@
+//! Observation of the engine's work, apart from the work itself.
+
+use std::collections::HashSet;
+
+use tercet_core::{
+    id::TxId,
+    model::Phase,
+    port::Output,
+    write::{ApplyFailure, Write, WriteResult},
+};
+use tercet_store::StoreError;
+use tracing::{debug, error, info, warn};
+
+/// Watches the work of the engine's thread. An observer changes nothing, and must be quick: the thread waits for it.
+pub(crate) trait Observer: Send {
+    /// Observes an output of the engine, before it is carried out.
+    fn output(&mut self, output: &Output);
+
+    /// Observes the results of writes, before the engine has them.
+    fn written(&mut self, results: &[(TxId, WriteResult)]);
+
+    /// Observes that a commit, or the reading after one, failed, though not for good; the lane resolves or repeats it.
+    fn commit_failed(&mut self, error: &StoreError);
+
+    /// Observes that a read for the engine failed; the engine repeats it.
+    fn read_failed(&mut self, error: &StoreError);
+}
+
+/// Writes the log.
+#[derive(Default)]
+pub(crate) struct Log {
+    /// Transactions whose write under way parks them: reported once it is durable.
+    parking: HashSet<TxId>,
+}
+
+impl Observer for Log {
+    fn output(&mut self, output: &Output) {
+        match output {
+            Output::Write(write) => self.write(write),
+            Output::Call(call) => debug!(
+                tx_id = %call.tx,
+                action = %call.action.name,
+                operation = %call.operation,
+                attempt = call.attempt,
+                participant = %call.action.participant,
+                "call"
+            ),
+            Output::AskBack(ask) => {
+                debug!(tx_id = %ask.tx, participant = %ask.participant, attempt = ask.attempt, "ask back");
+            }
+            Output::Illegal(row) => {
+                error!(tx_id = %row.id, what = row.what, "a row is not legal; it is not touched until it is repaired");
+            }
+            Output::Reply(..) | Output::Load(_) | Output::Due(_) => {}
+        }
+    }
+
+    fn written(&mut self, results: &[(TxId, WriteResult)]) {
+        if self.parking.is_empty() {
+            return;
+        }
+        for (id, result) in results {
+            if self.parking.remove(id) && *result == WriteResult::Durable {
+                warn!(tx_id = %id, "parked: an action failed, a person must look (tercet tx show)");
+            }
+        }
+    }
+
+    fn commit_failed(&mut self, error: &StoreError) {
+        if error.kind == ApplyFailure::Moved {
+            debug!(%error, "a write of the commit found another version");
+        } else {
+            warn!(%error, "a commit failed; it is resolved or repeated");
+        }
+    }
+
+    fn read_failed(&mut self, error: &StoreError) {
+        warn!(%error, "rows could not be read; the read is repeated");
+    }
+}
+
+impl Log {
+    fn write(&mut self, write: &Write) {
+        debug!(
+            tx_id = %write.id,
+            version = write.head.version,
+            status = %write.head.phase.status(),
+            biz_status = %write.head.phase.biz_status(),
+            "write"
+        );
+        if let Some(entry) = &write.operator {
+            info!(
+                tx_id = %write.id,
+                who = %entry.who,
+                command = entry.command,
+                reason = entry.reason,
+                "operator"
+            );
+        }
+        if matches!(write.head.phase, Phase::Parked { .. }) {
+            self.parking.insert(write.id);
+        }
+    }
+}

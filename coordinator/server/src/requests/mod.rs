@@ -1,0 +1,89 @@
+//! Requests of every front end, checked and free of any wire: to the engine, to the database, to the directory.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `read` | reads of transactions |
+//! | `obstacles` | the reasons why a transaction is not finished, in words |
+//! | `participants` | participants that attach or are registered |
+
+mod obstacles;
+mod participants;
+mod read;
+
+use std::sync::Arc;
+
+use tercet_core::{
+    id::TxId,
+    model::Name,
+    port::{Reply, Request},
+};
+use tercet_store::Store;
+use tokio::sync::{Mutex, Semaphore};
+use uuid::Builder;
+
+pub(crate) use self::{
+    participants::{Hello, Registration},
+    read::{Lookup, Seen, check_list},
+};
+use crate::{
+    bounds,
+    clock::Clock,
+    directory::{Directory, Known},
+    driver::Driver,
+    error::RequestError,
+};
+
+/// The author of every request as long as callers are not authenticated: the column `operator_log.who`.
+const LOCAL: &str = "local";
+
+/// Carries out requests. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Requests {
+    pub(crate) driver: Driver,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) clock: Arc<Clock>,
+    store: Arc<dyn Store>,
+    /// Reads for callers and people that may be under way.
+    reads: Arc<Semaphore>,
+    /// One registration at a time.
+    registering: Arc<Mutex<()>>,
+}
+
+impl Requests {
+    pub(crate) fn new(
+        driver: Driver,
+        store: Arc<dyn Store>,
+        directory: Arc<Directory>,
+        clock: Arc<Clock>,
+    ) -> Self {
+        Self {
+            driver,
+            directory,
+            clock,
+            store,
+            reads: Arc::new(Semaphore::new(bounds::READS_AT_ONCE)),
+            registering: Arc::default(),
+        }
+    }
+
+    /// Returns the participants that are known now.
+    pub(crate) fn known(&self) -> Arc<Known> {
+        self.directory.snapshot()
+    }
+
+    /// Makes an id for a transaction whose caller gave none, by the database's clock.
+    pub(crate) fn new_id(&self) -> TxId {
+        let millis = u64::try_from(self.clock.now().as_micros() / 1_000).unwrap_or(0);
+        TxId(Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid())
+    }
+
+    /// Carries out a checked request of the engine; returns its reply.
+    pub(crate) async fn carry_out(&self, request: Request) -> Result<Reply, RequestError> {
+        Ok(self.driver.request(request).await?)
+    }
+}
+
+/// Returns the author of a request.
+pub(crate) fn author() -> Name {
+    LOCAL.into()
+}

@@ -1,0 +1,114 @@
+//! The reasons why a transaction is not finished, in words.
+
+use tercet_core::{
+    model::{ActionStatus, BizStatus, TxStatus},
+    row::ActionRow,
+    time::Timestamp,
+};
+use tercet_store::TxView;
+
+use crate::{
+    bounds,
+    directory::{Directory, Protocol},
+};
+
+/// Returns the reasons why a transaction is not finished, one sentence per obstacle.
+pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) -> Vec<String> {
+    let tx = &view.tx;
+    let id = tx.spec.id;
+    let mut sentences = Vec::new();
+    if tx.status == TxStatus::Success {
+        return sentences;
+    }
+    for action in &view.actions {
+        if let Some(sentence) = of_action(action) {
+            sentences.push(sentence);
+        }
+    }
+    if tx.status == TxStatus::Failure {
+        sentences.push(format!(
+            "The transaction is parked: put the failed actions back to work with \
+             `tercet tx retry {id} --reason TEXT`, or end them by hand with \
+             `tercet tx resolve {id} ACTION --as confirmed|cancelled --reason TEXT`."
+        ));
+        return sentences;
+    }
+    if tx.biz_status == BizStatus::Unknown
+        && let Some(check_back) = &tx.spec.check_back
+    {
+        sentences.push(format!(
+            "Phase one is over and the initiator did not decide; {} was asked {} time(s) without an \
+             outcome. An operator may decide: `tercet tx decide {id} success|failure --reason TEXT`.",
+            check_back.participant, tx.check_backs
+        ));
+    }
+    let initiator = tx
+        .spec
+        .check_back
+        .as_ref()
+        .map(|check_back| &check_back.participant);
+    let phase_one = tx.status == TxStatus::ProcessWaiting;
+    let waits = view
+        .actions
+        .iter()
+        // In phase one of a Begin the initiator makes the calls.
+        .filter(|action| is_open(action) && (!phase_one || tx.spec.is_executed()))
+        .map(|action| &action.spec.participant);
+    let mut seen = Vec::new();
+    let initiator = initiator.filter(|_| tx.biz_status == BizStatus::Unknown);
+    for name in waits.chain(initiator) {
+        if !seen.contains(&name) {
+            seen.push(name);
+            sentences.extend(of_participant(name, directory));
+        }
+    }
+    if let Some(at) = tx.next_attempt_at
+        && now.since(at) >= bounds::STUCK_AFTER
+    {
+        sentences.push(format!(
+            "The next step was due {} s ago and was not taken by {}.",
+            now.since(at).as_secs(),
+            tx.owner
+        ));
+    }
+    sentences
+}
+
+fn is_open(action: &ActionRow) -> bool {
+    matches!(
+        action.state.status,
+        ActionStatus::Init | ActionStatus::Tried
+    )
+}
+
+fn of_action(action: &ActionRow) -> Option<String> {
+    let (name, participant) = (&action.spec.name, &action.spec.participant);
+    match action.state.status {
+        ActionStatus::Failed => Some(format!(
+            "Action {name} of {participant} failed: {}.",
+            or(&action.state.last_error, "no reason was given")
+        )),
+        ActionStatus::Init | ActionStatus::Tried if !action.state.last_error.is_empty() => {
+            Some(format!(
+                "The last call of action {name} of {participant} did not succeed: {}.",
+                action.state.last_error
+            ))
+        }
+        _ => None,
+    }
+}
+
+fn or<'a>(text: &'a str, instead: &'a str) -> &'a str {
+    if text.is_empty() { instead } else { text }
+}
+
+fn of_participant(name: &str, directory: &Directory) -> Option<String> {
+    let known = directory.snapshot();
+    let Some(participant) = known.get(name) else {
+        return Some(format!(
+            "Participant {name} is no longer known; let it attach, or register it."
+        ));
+    };
+    (participant.protocol == Protocol::Attach && directory.attached(name) == 0)
+        .then(|| format!("Participant {name} is not attached; its calls wait until it is."))
+}

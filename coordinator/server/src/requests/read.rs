@@ -1,0 +1,134 @@
+//! Reads of transactions.
+
+use tercet_core::{
+    id::TxId,
+    refusal::Refusal,
+    row::IllegalRow,
+    violation::{At, Invalid, Violations},
+};
+use tercet_store::{ListQuery, TxView};
+use tracing::error;
+
+use super::{Requests, obstacles::obstacles};
+use crate::{bounds, error::RequestError};
+
+/// The transaction to read.
+#[derive(Clone, Debug)]
+pub(crate) enum Lookup {
+    /// The one with this id.
+    Id(TxId),
+    /// The newest one of this business type and business id.
+    Business(String, String),
+}
+
+impl Lookup {
+    /// Makes a lookup of an id, or of a business where no id is given.
+    pub(crate) fn checked(
+        tx_id: &str,
+        business_type: String,
+        business_id: String,
+    ) -> Result<Self, Invalid> {
+        let mut v = Violations::default();
+        let business = !business_type.is_empty() || !business_id.is_empty();
+        if tx_id.is_empty() && business {
+            v.name(&At::field("business_type"), &business_type);
+            v.name(&At::field("business_id"), &business_id);
+            return v.give(Self::Business(business_type, business_id));
+        }
+        if business {
+            v.add(
+                "business_type",
+                "is not accepted together with tx_id; give one or the other",
+            );
+        }
+        let id = v.tx_id(&At::field("tx_id"), tx_id);
+        v.give(Self::Id(id))
+    }
+}
+
+/// A transaction as it stands in the database, and the obstacles in its way.
+pub(crate) struct Seen {
+    pub(crate) view: TxView,
+    pub(crate) obstacles: Vec<String>,
+}
+
+/// A page of transactions, newest first.
+pub(crate) struct Page {
+    pub(crate) views: Vec<TxView>,
+    /// The last transaction of the page; `None`: no page follows.
+    pub(crate) next: Option<TxId>,
+}
+
+/// Checks a query for a list.
+pub(crate) fn check_list(query: &ListQuery, v: &mut Violations) {
+    let names = [
+        ("business_type", &query.business_type),
+        ("business_id", &query.business_id),
+        ("participant", &query.participant),
+    ];
+    for (field, name) in names {
+        if let Some(name) = name {
+            v.name(&At::field(field), name);
+        }
+    }
+    v.count(&At::field("page_size"), query.limit, bounds::PAGE_MAX);
+}
+
+impl Requests {
+    /// Returns one transaction.
+    pub(crate) async fn get(&self, lookup: Lookup) -> Result<Seen, RequestError> {
+        // The semaphore is never closed.
+        let _place = self.reads.acquire().await;
+        let id = match lookup {
+            Lookup::Id(id) => id,
+            Lookup::Business(business_type, business_id) => {
+                let found = self.store.find(&business_type, &business_id).await?;
+                found.ok_or(RequestError::BusinessNotFound {
+                    business_type,
+                    business_id,
+                })?
+            }
+        };
+        let view = match self.store.view(id).await? {
+            None => return Err(Refusal::NotFound { id }.into()),
+            Some(Err(row)) => return Err(corrupt(&row)),
+            Some(Ok(view)) => view,
+        };
+        Ok(Seen {
+            obstacles: obstacles(&view, self.clock.now(), &self.directory),
+            view,
+        })
+    }
+
+    /// Returns a page of transactions. Illegal rows are left out, and logged.
+    pub(crate) async fn list(&self, query: &ListQuery) -> Result<Page, RequestError> {
+        let _place = self.reads.acquire().await;
+        let rows = self.store.list(query).await?;
+        let full = rows.len() >= query.limit as usize;
+        let mut views = Vec::with_capacity(rows.len());
+        let mut last = None;
+        for row in rows {
+            match row {
+                Ok(view) => {
+                    last = Some(view.tx.spec.id);
+                    views.push(view);
+                }
+                Err(row) => {
+                    error!(tx_id = %row.id, what = row.what, "a row is not legal");
+                    last = Some(row.id);
+                }
+            }
+        }
+        Ok(Page {
+            views,
+            next: last.filter(|_| full),
+        })
+    }
+}
+
+fn corrupt(row: &IllegalRow) -> RequestError {
+    Refusal::Corrupt {
+        what: row.to_string(),
+    }
+    .into()
+}

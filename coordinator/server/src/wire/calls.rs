@@ -1,0 +1,135 @@
+//! Calls and check-backs, and their results.
+
+use bytes::Bytes;
+use tercet_core::{
+    id::{CallId, TxId},
+    limits,
+    model::{ActionStatus, Ext, Outcome},
+    port::{AskBack, Call, CallAnswer, CallResult, CheckBackResult, Route},
+};
+use tercet_proto::v1;
+use uuid::Uuid;
+
+use super::{compact, cut, millis, words};
+
+/// Converts a call, with or without its payload.
+pub(crate) fn call(call: &Call, epoch: u64, payload: bool) -> v1::Call {
+    let action = &call.action;
+    v1::Call {
+        epoch,
+        call_id: call.id.0,
+        tx_id: call.tx.to_string(),
+        action: action.name.to_string(),
+        operation: words::operation(call.operation).into(),
+        mode: words::mode(action.mode).into(),
+        participant: action.participant.to_string(),
+        handler: action.handler.to_string(),
+        business_type: call.business_type.to_string(),
+        business_id: call.business_id.to_string(),
+        payload: if payload {
+            action.payload.clone()
+        } else {
+            Bytes::new()
+        },
+        results: call
+            .results
+            .iter()
+            .map(|(name, result)| v1::ActionState {
+                name: name.to_string(),
+                // Only a Try that was answered with OK has a result.
+                status: words::action_status(ActionStatus::Tried).into(),
+                result: result.clone(),
+            })
+            .collect(),
+        ext_properties: overlaid(&call.tx_ext, &action.ext),
+        time_left_ms: millis(call.time_left),
+        attempt: call.attempt,
+    }
+}
+
+/// Returns the transaction's properties, overlaid with the action's.
+fn overlaid(tx: &Ext, action: &Ext) -> Ext {
+    let mut all = tx.clone();
+    all.extend(
+        action
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone())),
+    );
+    all
+}
+
+/// Converts a question to an initiator.
+pub(crate) fn ask_back(ask: &AskBack, epoch: u64) -> v1::CheckBackCall {
+    v1::CheckBackCall {
+        epoch,
+        call_id: ask.id.0,
+        tx_id: ask.tx.to_string(),
+        participant: ask.participant.to_string(),
+        business_type: ask.business_type.to_string(),
+        business_id: ask.business_id.to_string(),
+        ext_properties: ask.ext.clone(),
+        attempt: ask.attempt,
+        time_left_ms: millis(ask.timeout),
+    }
+}
+
+/// Reads a result that came on this route; `None` without a right id and operation.
+pub(crate) fn call_result(route: Route, result: v1::Result) -> Option<CallResult> {
+    Some(CallResult {
+        route,
+        epoch: result.epoch,
+        call: CallId(result.call_id),
+        tx: tx_id(&result.tx_id)?,
+        operation: words::operation_from(result.operation)?,
+        action: result.action.into(),
+        answer: call_answer(result.outcome),
+    })
+}
+
+/// Reads a participant's answer to a call.
+pub(crate) fn call_answer(outcome: Option<v1::result::Outcome>) -> CallAnswer {
+    use v1::result::Outcome::{Done, Rejected, Unknown};
+    match outcome {
+        Some(Done(done)) if done.result.len() > limits::RESULT_BYTES => {
+            CallAnswer::Unknown(format!(
+                "the participant returned {} bytes; at most {} are accepted",
+                done.result.len(),
+                limits::RESULT_BYTES
+            ))
+        }
+        Some(Done(done)) => CallAnswer::Ok(compact(&done.result)),
+        Some(Rejected(rejected)) => CallAnswer::Rejected(cut(&rejected.reason)),
+        Some(Unknown(unknown)) => CallAnswer::Unknown(cut(&unknown.error)),
+        None => CallAnswer::Unknown("the participant answered without an outcome".to_owned()),
+    }
+}
+
+/// Reads the result of a question that came on this route; `None` without a right id.
+pub(crate) fn check_back_result(
+    route: Route,
+    result: &v1::CheckBackResult,
+) -> Option<CheckBackResult> {
+    Some(CheckBackResult {
+        route,
+        epoch: result.epoch,
+        call: CallId(result.call_id),
+        tx: tx_id(&result.tx_id)?,
+        answer: check_back_answer(result.outcome, &result.error),
+    })
+}
+
+/// Reads an initiator's answer to a question.
+pub(crate) fn check_back_answer(outcome: i32, error: &str) -> Result<Outcome, String> {
+    words::outcome_from(outcome).ok_or_else(|| {
+        if error.is_empty() {
+            "the initiator does not know the outcome".to_owned()
+        } else {
+            cut(error)
+        }
+    })
+}
+
+/// Reads the id of a transaction in any form of a UUID: the engine compares it with that of the call.
+fn tx_id(text: &str) -> Option<TxId> {
+    Uuid::parse_str(text).ok().map(TxId)
+}

@@ -1,0 +1,151 @@
+//! Errors of requests, to a gRPC status with `google.rpc.ErrorInfo` and `google.rpc.BadRequest`, or to the
+//! `Error` of a session.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tercet_core::{
+    model::{Cause, Outcome},
+    refusal::Refusal,
+    violation::{Invalid, Violation},
+};
+use tercet_proto::{ERROR_DOMAIN, v1};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::words;
+use crate::{bounds, error::RequestError};
+
+impl From<RequestError> for Status {
+    fn from(error: RequestError) -> Self {
+        let metadata: HashMap<_, _> = metadata(&error).into_iter().collect();
+        let reason = error.reason().word();
+        let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata);
+        for violation in reported(&error) {
+            details.add_bad_request_violation(&violation.field, &violation.description);
+        }
+        Self::with_error_details(code(&error), error.to_string(), details)
+    }
+}
+
+impl From<RequestError> for v1::Error {
+    fn from(error: RequestError) -> Self {
+        Self {
+            code: code(&error).into(),
+            reason: error.reason().word().to_owned(),
+            message: error.to_string(),
+            metadata: metadata(&error),
+            violations: reported(&error)
+                .map(|violation| v1::FieldViolation {
+                    field: violation.field.clone(),
+                    description: violation.description.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Returns the violations that travel: their number is bounded, because the details of a status are headers of
+/// HTTP/2.
+fn reported(error: &RequestError) -> impl Iterator<Item = &Violation> {
+    error.violations().iter().take(bounds::VIOLATIONS_REPORTED)
+}
+
+fn code(error: &RequestError) -> Code {
+    match error {
+        RequestError::Refused(refusal) => refusal_code(refusal),
+        RequestError::Invalid(Invalid::Fields(_)) => Code::InvalidArgument,
+        RequestError::Invalid(Invalid::UnknownParticipants(_))
+        | RequestError::AttachProtocol(_) => Code::FailedPrecondition,
+        RequestError::BusinessNotFound { .. } => Code::NotFound,
+        RequestError::RequestIdOpen(_) => Code::AlreadyExists,
+        RequestError::SessionFull(_) => Code::ResourceExhausted,
+        RequestError::StoreUnavailable(_) => Code::Unavailable,
+    }
+}
+
+/// Returns particulars of the error, by name.
+fn metadata(error: &RequestError) -> BTreeMap<String, String> {
+    let pairs = match error {
+        RequestError::Refused(refusal) => particulars(refusal),
+        RequestError::BusinessNotFound {
+            business_type,
+            business_id,
+        } => vec![
+            ("business_type", business_type.clone()),
+            ("business_id", business_id.clone()),
+        ],
+        _ => Vec::new(),
+    };
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}
+
+fn refusal_code(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::NotFound { .. } => Code::NotFound,
+        Refusal::TxIdReused { .. } | Refusal::ActionReused { .. } => Code::AlreadyExists,
+        Refusal::TxIdExpired { .. }
+        | Refusal::DecisionConflict { .. }
+        | Refusal::AlreadyDecided { .. }
+        | Refusal::DeadlinePassed { .. }
+        | Refusal::ExecuteDecides { .. }
+        | Refusal::NotParked { .. }
+        | Refusal::PhaseOneRuns { .. }
+        | Refusal::NotFailed { .. } => Code::FailedPrecondition,
+        Refusal::DoesNotFit { .. } | Refusal::Content { .. } => Code::InvalidArgument,
+        Refusal::Overloaded => Code::ResourceExhausted,
+        // Not UNAVAILABLE: frameworks repeat that by themselves, and a Begin without an id would
+        // then begin a second transaction.
+        Refusal::OutcomeUnknown { .. } => Code::Unknown,
+        Refusal::Corrupt { .. } => Code::DataLoss,
+        Refusal::Draining => Code::Unavailable,
+    }
+}
+
+fn particulars(refusal: &Refusal) -> Vec<(&'static str, String)> {
+    match refusal {
+        Refusal::NotFound { id }
+        | Refusal::TxIdExpired { id }
+        | Refusal::DeadlinePassed { id }
+        | Refusal::ExecuteDecides { id }
+        | Refusal::PhaseOneRuns { id }
+        | Refusal::OutcomeUnknown { id }
+        | Refusal::Content { id } => vec![("tx_id", id.to_string())],
+        Refusal::TxIdReused { id, field }
+        | Refusal::DoesNotFit {
+            id,
+            violation: Violation { field, .. },
+        } => {
+            vec![("tx_id", id.to_string()), ("field", field.clone())]
+        }
+        Refusal::ActionReused { id, action, field } => vec![
+            ("tx_id", id.to_string()),
+            ("action", action.clone()),
+            ("field", field.clone()),
+        ],
+        Refusal::DecisionConflict { id, stands, cause } => conflict(id.to_string(), *stands, cause),
+        Refusal::AlreadyDecided { id, stands } => {
+            vec![("tx_id", id.to_string()), ("stands", stands.to_string())]
+        }
+        Refusal::NotParked { id, status } => {
+            vec![("tx_id", id.to_string()), ("status", status.to_string())]
+        }
+        Refusal::NotFailed { id, action } => {
+            vec![("tx_id", id.to_string()), ("action", action.clone())]
+        }
+        Refusal::Overloaded | Refusal::Corrupt { .. } | Refusal::Draining => Vec::new(),
+    }
+}
+
+fn conflict(id: String, stands: Outcome, cause: &Cause) -> Vec<(&'static str, String)> {
+    let cause = words::cause(cause);
+    vec![
+        ("tx_id", id),
+        ("stands", stands.to_string()),
+        ("cause_kind", cause.kind().as_str_name().to_owned()),
+        ("cause_action", cause.action),
+        ("cause_reason", cause.reason),
+    ]
+}

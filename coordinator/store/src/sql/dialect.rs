@@ -1,0 +1,51 @@
+//! The differences between databases.
+
+use tercet_core::write::ApplyFailure;
+
+use super::Statements;
+use crate::cells::Backend;
+
+/// The differences of one database in the statements that all of them share.
+pub(crate) trait Dialect: Backend {
+    /// The expression for the database's clock, in whole microseconds since 1970-01-01 UTC.
+    const CLOCK: &'static str;
+
+    /// Returns the statements of this dialect, made once.
+    fn statements() -> &'static Statements;
+
+    /// Returns the words behind the name of `tx_info` that make a statement use this index and no other, whatever the
+    /// planner's statistics; empty where the dialect has none.
+    fn hint(index: Index) -> &'static str;
+
+    /// Returns the name of a statement's parameter at this place, from 1.
+    fn placeholder(_place: usize) -> String {
+        "?".into()
+    }
+
+    /// Returns the words before the assignments with which an INSERT changes the row that already has this key.
+    fn on_conflict(key: &str) -> String {
+        format!("ON CONFLICT ({key}) DO UPDATE SET")
+    }
+
+    /// Returns the expression, in such an assignment, for the value that the INSERT has for a column.
+    fn inserted(column: &str) -> String {
+        format!("excluded.{column}")
+    }
+
+    /// Returns the meaning of an error of a read. A read changes nothing, so this is never
+    /// [`ApplyFailure::Unknown`].
+    fn read_failure(error: &sqlx::Error) -> ApplyFailure;
+}
+
+/// An index of `tx_info`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Index {
+    /// The primary key: all transactions, by id.
+    PrimaryKey,
+    /// `tx_business`: all transactions, by business type and id.
+    Business,
+    /// `tx_due`: unfinished transactions, by the participant that they wait for, and time.
+    Due,
+    /// `tx_parked`: parked transactions.
+    Parked,
+}

@@ -1,0 +1,193 @@
+//! Transactions for people: one, the newest of a business, lists.
+
+use sqlx::{Pool, QueryBuilder};
+use tercet_core::{
+    id::TxId,
+    limits::{BEGIN_AHEAD, BEGIN_WINDOW, OPERATOR_ENTRIES_SHOWN},
+    model::{BizStatus, Transaction, TxStatus},
+    row::IllegalRow,
+    time::Timestamp,
+    write::OperatorEntry,
+};
+
+use super::{
+    Dialect, fetch, push_values,
+    transactions::{row_id, rows, tx},
+};
+use crate::{
+    LIST_LIMIT, ListQuery, StoreError, TxView,
+    cells::{Cells, Column},
+    columns::{Columns, OperatorColumns},
+};
+
+/// Reads one transaction with its actions and the last commands of operators.
+pub(super) async fn view<D: Dialect>(
+    pool: &Pool<D>,
+    id: TxId,
+) -> Result<Option<Result<TxView, IllegalRow>>, StoreError> {
+    let doing = format!("reading transaction {id}");
+    let (tx, actions) = match rows(pool, &doing, &[id]).await?.pop() {
+        None => return Ok(None),
+        Some(Err(illegal)) => return Ok(Some(Err(illegal))),
+        Some(Ok(rows)) => rows,
+    };
+    if let Err(illegal) = Transaction::from_rows(tx.clone(), actions.clone()) {
+        return Ok(Some(Err(illegal)));
+    }
+    let operator_log = operator_log(pool, &doing, id, tx.version).await?;
+    Ok(Some(Ok(TxView {
+        tx,
+        actions,
+        operator_log,
+    })))
+}
+
+/// Reads the last commands up to this version of the transaction, oldest first.
+async fn operator_log<D: Dialect>(
+    pool: &Pool<D>,
+    doing: &str,
+    id: TxId,
+    version: u32,
+) -> Result<Vec<OperatorEntry>, StoreError> {
+    let mut query = QueryBuilder::new(&*D::statements().operator_log);
+    D::push_value(&mut query, &id.value());
+    query.push(" AND version <= ");
+    D::push_value(&mut query, &version.value());
+    query.push(format_args!(
+        " ORDER BY version DESC LIMIT {OPERATOR_ENTRIES_SHOWN}"
+    ));
+    let rows = fetch(pool, doing, &mut query).await?;
+    let entries = rows.iter().rev().map(|row| {
+        let columns = OperatorColumns::read(&mut Cells::<D>::of(row))?;
+        Ok(columns.parse())
+    });
+    entries
+        .collect::<Result<_, String>>()
+        .map_err(|what| StoreError::fatal(doing, what))
+}
+
+/// Finds the newest transaction of a business.
+pub(super) async fn find<D: Dialect>(
+    pool: &Pool<D>,
+    business_type: &str,
+    business_id: &str,
+) -> Result<Option<TxId>, StoreError> {
+    let doing = "finding the newest transaction of a business";
+    let mut query = QueryBuilder::new(&*D::statements().find);
+    D::push_value(&mut query, &business_type.value());
+    query.push(" AND business_id = ");
+    D::push_value(&mut query, &business_id.value());
+    query.push(" ORDER BY tx_id DESC LIMIT 1");
+    let rows = fetch(pool, doing, &mut query).await?;
+    let id = rows.first().map(row_id::<D>).transpose();
+    id.map_err(|what| StoreError::fatal(doing, what))
+}
+
+/// Reads one page of a list.
+pub(super) async fn list<D: Dialect>(
+    pool: &Pool<D>,
+    query: &ListQuery,
+) -> Result<Vec<Result<TxView, IllegalRow>>, StoreError> {
+    let doing = "listing transactions";
+    let rows = fetch(pool, doing, &mut list_query(query)).await?;
+    let views = rows.iter().map(|row| {
+        let id = row_id::<D>(row).map_err(|what| StoreError::fatal(doing, what))?;
+        Ok(tx::<D>(row, id).map(|tx| TxView {
+            tx,
+            actions: Vec::new(),
+            operator_log: Vec::new(),
+        }))
+    });
+    views.collect()
+}
+
+/// Makes the query for a page. Its rows come from the narrowest source that has them all, newest first.
+pub(crate) fn list_query<D: Dialect>(query: &ListQuery) -> QueryBuilder<D> {
+    let statements = D::statements();
+    let of_business = query.business_type.is_some() && query.business_id.is_some();
+    let mut text = QueryBuilder::new(if of_business {
+        &*statements.transactions_of_business
+    } else {
+        &*statements.transactions
+    });
+    text.push(" WHERE TRUE");
+    if only_unfinished_or_parked(query) {
+        text.push(" AND ").push(&statements.unfinished_or_parked);
+    }
+    push_filters(&mut text, query);
+    push_times(&mut text, query);
+    text.push(" ORDER BY t.tx_id DESC LIMIT ");
+    D::push_value(&mut text, &query.limit.min(LIST_LIMIT).value());
+    text
+}
+
+/// Returns whether no finished transaction can be in the answer: two small indexes then have all of them.
+fn only_unfinished_or_parked(query: &ListQuery) -> bool {
+    let undecided = |status: &BizStatus| matches!(status, BizStatus::Init | BizStatus::Unknown);
+    query.stuck_since.is_some()
+        || (!query.statuses.is_empty() && !query.statuses.contains(&TxStatus::Success))
+        || (!query.biz_statuses.is_empty() && query.biz_statuses.iter().all(undecided))
+}
+
+fn push_filters<D: Dialect>(text: &mut QueryBuilder<D>, query: &ListQuery) {
+    push_compared(text, "t.business_type =", query.business_type.as_deref());
+    push_compared(text, "t.business_id =", query.business_id.as_deref());
+    push_words(text, "t.status", &query.statuses);
+    push_words(text, "t.biz_status", &query.biz_statuses);
+    if let Some(participant) = query.participant.as_deref() {
+        text.push(
+            " AND EXISTS (SELECT 1 FROM action_info a WHERE a.tx_id = t.tx_id AND a.participant = ",
+        );
+        D::push_value(text, &participant.value());
+        text.push(")");
+    }
+    if let Some(since) = query.stuck_since {
+        text.push(" AND (t.status = 'FAILURE' OR t.biz_status = 'UNKNOWN' OR t.next_attempt_at < ");
+        D::push_value(text, &since.value());
+        text.push(")");
+    }
+}
+
+/// Appends a comparison with a value, if there is one.
+fn push_compared<'v, D: Dialect>(
+    text: &mut QueryBuilder<D>,
+    comparison: &str,
+    value: Option<impl Column<'v>>,
+) {
+    if let Some(value) = value {
+        text.push(format_args!(" AND {comparison} "));
+        D::push_value(text, &value.value());
+    }
+}
+
+/// Appends the condition that a column has one of these words, if there are any.
+fn push_words<'v, D: Dialect>(text: &mut QueryBuilder<D>, column: &str, words: &[impl Column<'v>]) {
+    if words.is_empty() {
+        return;
+    }
+    text.push(format_args!(" AND {column} IN ("));
+    push_values(text, words.iter().map(Column::value));
+    text.push(")");
+}
+
+/// Appends the bounds of the time of the begin. Ids order by the time that they carry, and that is near the time of
+/// the begin: so a time is a range of ids too, and the rest of the table is not read.
+fn push_times<D: Dialect>(text: &mut QueryBuilder<D>, query: &ListQuery) {
+    push_compared(text, "t.tx_id <", query.before);
+    push_compared(text, "t.create_time >=", query.begun_from);
+    let first = query.begun_from.map(|from| id_floor(from - BEGIN_WINDOW));
+    push_compared(text, "t.tx_id >=", first);
+    push_compared(text, "t.create_time <=", query.begun_until);
+    let first_after = query
+        .begun_until
+        .map(|until| id_floor(until + BEGIN_AHEAD + std::time::Duration::from_millis(1)));
+    push_compared(text, "t.tx_id <=", first_after);
+}
+
+/// Returns an id below which there is no `UUIDv7` of this millisecond or a later one.
+fn id_floor(time: Timestamp) -> TxId {
+    let millis = u64::try_from(time.as_micros() / 1_000).unwrap_or(0);
+    let mut id = [0; 16];
+    id[..6].copy_from_slice(&millis.min((1 << 48) - 1).to_be_bytes()[2..]);
+    TxId::from_bytes(id)
+}
