@@ -65,6 +65,12 @@ impl Replying {
                     return status.map(Err);
                 }
             }
+            // So that no stream of the engine's replies, however steady, holds back the others.
+            while own.len() < bounds::SESSION_REPLIES
+                && let Ok(reply) = self.own.try_recv()
+            {
+                own.push(reply);
+            }
             self.ready = self.still_open(from_engine, own).into_iter();
         }
         None
