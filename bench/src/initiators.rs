@@ -17,7 +17,7 @@ use crate::participants::{FIRST, HANDLER, SECOND};
 
 /// The business type of every transaction.
 const BUSINESS_TYPE: &str = "load";
-/// The longest latency that the histogram tells apart.
+/// The longest latency that the histogram can hold.
 const LONGEST: Duration = Duration::from_mins(1);
 /// Rows per page when all are counted.
 const PAGE: u32 = 500;

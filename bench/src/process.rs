@@ -91,7 +91,7 @@ impl Coordinator {
             .and_then(|line| line.strip_prefix(LISTENING))
         else {
             bail!(
-                "the coordinator said {first:?}:\n{}",
+                "the coordinator printed {first:?}:\n{}",
                 std::fs::read_to_string(log)?
             );
         };
@@ -139,7 +139,7 @@ impl Participants {
             .context("the participants did not attach in time")??;
         ensure!(
             first.as_deref() == Some("attached"),
-            "the participants said {first:?}"
+            "the participants printed {first:?}"
         );
         Ok(Self { child, output })
     }
@@ -156,7 +156,7 @@ impl Participants {
             .output
             .next_line()
             .await?
-            .context("the participants said no counts")?;
+            .context("the participants printed no counts")?;
         self.child.wait().await?;
         Ok(line)
     }

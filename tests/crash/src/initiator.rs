@@ -137,7 +137,7 @@ impl Order {
 /// The initiator's task.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Task {
-    /// How points are exchanged
+    /// The mode of the exchange
     #[arg(long)]
     pub mode: Exchange,
     /// Orders, from number 0
@@ -157,7 +157,7 @@ pub async fn run(places: &Places, task: &Task) -> anyhow::Result<()> {
     )
     .execute(&pool)
     .await?;
-    let asked = Participant::builder(Role::Initiator.word())
+    let participant = Participant::builder(Role::Initiator.word())
         .check_back(pool.clone())
         .build()?;
     let attach = AttachOptions::new([places.coordinator_url()], "initiator-1");
@@ -184,7 +184,7 @@ pub async fn run(places: &Places, task: &Task) -> anyhow::Result<()> {
     };
     tokio::select! {
         ended = feeding => ended,
-        ended = asked.attach(attach, std::future::pending()) => ended.context("cannot attach"),
+        ended = participant.attach(attach, std::future::pending()) => ended.context("cannot attach"),
     }
 }
 

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::cast::Role;
 
-/// How points are exchanged for a coupon.
+/// The mode of an exchange of points for a coupon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Exchange {
     /// Execute with two TCC actions.

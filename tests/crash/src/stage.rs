@@ -203,7 +203,7 @@ impl Stage {
         for (role, process) in &mut self.processes {
             if !process.is_running() {
                 bail!(
-                    "{} ended by itself; it said:\n{}",
+                    "{} ended by itself; its output:\n{}",
                     role.word(),
                     process.log()
                 );

@@ -40,11 +40,11 @@ pub(crate) fn run(command: &mut Command) -> Result<String, HarnessError> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = [output.stdout, output.stderr].concat();
+    let printed = [output.stdout, output.stderr].concat();
     Err(HarnessError::Failed {
         program,
         status: output.status.to_string(),
-        output: String::from_utf8_lossy(&said).into_owned(),
+        output: String::from_utf8_lossy(&printed).into_owned(),
     })
 }
 

@@ -225,3 +225,12 @@ pub fn operation(operation: tercet_core::model::Operation) -> Operation {
         tercet_core::model::Operation::Cancel => Operation::Cancel,
     }
 }
+
+/// Converts the barrier's answer to the core's.
+pub fn answer_to_core(answer: CallAnswer) -> tercet_core::port::CallAnswer {
+    match answer {
+        CallAnswer::Done(result) => tercet_core::port::CallAnswer::Ok(result.into()),
+        CallAnswer::Rejected(reason) => tercet_core::port::CallAnswer::Rejected(reason),
+        CallAnswer::Unknown(error) => tercet_core::port::CallAnswer::Unknown(error),
+    }
+}

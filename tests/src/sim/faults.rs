@@ -38,7 +38,7 @@ faults! {
     StreamBroken = "stream broken", 30;
     /// A participant stops taking new calls on a stream.
     StreamDraining = "stream draining", 20;
-    /// A commit fails and its error says so.
+    /// A commit fails and its error is definite.
     CommitNotApplied = "commit not applied", 200;
     /// A commit fails and its error leaves the outcome open.
     CommitLostBefore = "commit lost, not applied", 120;

@@ -31,7 +31,7 @@ pub const FAULTS_END: Duration = Duration::from_secs(45);
 pub struct ServicePlan {
     /// Its name.
     pub name: Name,
-    /// How it is reached.
+    /// The way to it.
     pub reach: Reach,
     /// Instances, each with a stream of its own.
     pub instances: u32,
@@ -57,7 +57,7 @@ pub struct Behaviour {
 pub enum Script {
     /// Hands the transaction over.
     Execute {
-        /// When it waits to be answered.
+        /// The point up to which it waits for its reply.
         wait: Wait,
         /// It aborts after this time.
         aborts: Option<Duration>,
@@ -70,7 +70,7 @@ pub enum Script {
         own_row: bool,
         /// It decides FAILURE although every Try was OK.
         gives_up: bool,
-        /// When it waits to be answered.
+        /// The point up to which it waits for its reply.
         wait: Wait,
     },
 }
@@ -78,7 +78,7 @@ pub enum Script {
 /// One transaction.
 #[derive(Clone, Debug)]
 pub struct TxPlan {
-    /// When its initiator starts.
+    /// The time at which its initiator starts.
     pub starts: Timestamp,
     /// The transaction that it begins.
     pub new: Arc<NewTransaction>,
@@ -306,8 +306,8 @@ fn script(
         spec.handler = POISON.into();
         *last = Arc::new(spec);
     }
-    let asked = dice.chance(600);
-    let check_back = asked.then(|| CheckBack {
+    let has_check_back = dice.chance(600);
+    let check_back = has_check_back.then(|| CheckBack {
         participant: shop.clone(),
         first_delay: dice.millis(50, 4_000),
         interval: dice.millis(100, 500),
@@ -318,7 +318,7 @@ fn script(
     });
     let script = Script::Begin {
         added,
-        own_row: asked,
+        own_row: has_check_back,
         gives_up: dice.chance(100),
         wait,
     };

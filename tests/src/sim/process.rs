@@ -47,7 +47,7 @@ pub struct Process {
     pub left: BTreeSet<CallerId>,
     /// The engine's time; it never goes back.
     pub now: Timestamp,
-    /// When it is to wake up.
+    /// The time at which it is to wake up.
     pub wakes: Option<Timestamp>,
     /// The end of its pause.
     pub paused_until: Timestamp,

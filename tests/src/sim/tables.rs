@@ -42,7 +42,7 @@ pub struct Row {
 pub struct ActionLine {
     /// The columns that never change.
     pub spec: Arc<ActionSpec>,
-    /// When it was inserted.
+    /// The time of its insert.
     pub create_time: Timestamp,
     /// The columns that change.
     pub state: ActionState,
@@ -60,9 +60,9 @@ pub struct OperatorLine {
 impl Row {
     /// Returns whether this participant takes part in the transaction.
     pub fn involves(&self, participant: Option<&Name>) -> bool {
-        let asked = self.spec.check_back.as_ref().map(|it| &it.participant);
+        let initiator = self.spec.check_back.as_ref().map(|it| &it.participant);
         let called = self.actions.iter().map(|line| &line.spec.participant);
-        participant.is_some_and(|name| called.chain(asked).any(|other| other == name))
+        participant.is_some_and(|name| called.chain(initiator).any(|other| other == name))
     }
 
     /// Returns one line for people.

@@ -241,7 +241,7 @@ fn paths_begin_with_the_field_that_holds_the_transaction() {
     );
 }
 
-/// What front ends read from text and numbers, and the violation where that fails.
+/// Ids and durations, as front ends read them from text and numbers.
 #[test]
 fn fields_that_front_ends_read() {
     let field = At::field("f");

@@ -2,21 +2,21 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use tercet_barrier::Arrival;
+use tercet_barrier::{Arrival, CallAnswer};
 use tercet_core::{
     config::EngineConfig,
     engine::Engine,
     id::{CallerId, StreamId, TxId},
     lane::{Lane, LaneCommand, LaneConfig, LaneResult},
     model::{Decider, Ext, Name, Operation, Owner},
-    port::{Call, CallAnswer, CallResult, Input, NewTransaction, Output, Reach, Request, Wait},
+    port::{Call, CallResult, Input, NewTransaction, Output, Reach, Request, Wait},
     time::Timestamp,
     write::{ApplyFailure, Write},
 };
 
 use super::worlds::{Budget, SmallWorld};
 use crate::sim::{
-    books::{Admission, Books, mode, operation},
+    books::{Admission, Books, answer_to_core, mode, operation},
     history::DAWN,
     judge::{Breach, Judge, RequestKind, Scene},
     tables::{Obstacle, Tables},
@@ -403,22 +403,22 @@ impl Small {
             .books
             .entry(call.action.participant.clone())
             .or_default();
-        let said = match books.arrive(&key, arrival) {
-            Admission::Answer(said) => said,
+        let answer = match books.arrive(&key, arrival) {
+            Admission::Answer(answer) => answer,
             Admission::Run(then) => {
                 let tries = call.operation == Operation::Try;
-                let said = if tries && self.world.refuses(&call.action.name) {
-                    tercet_barrier::CallAnswer::Rejected("sold out".into())
+                let answer = if tries && self.world.refuses(&call.action.name) {
+                    CallAnswer::Rejected("sold out".into())
                 } else if tries {
-                    tercet_barrier::CallAnswer::Done(call.action.name.as_bytes().to_vec())
+                    CallAnswer::Done(call.action.name.as_bytes().to_vec())
                 } else {
-                    tercet_barrier::CallAnswer::done()
+                    CallAnswer::done()
                 };
-                if let Err(what) = books.commit(&key, arrival, then, &said) {
+                if let Err(what) = books.commit(&key, arrival, then, &answer) {
                     let invariant = "I3 I4 I5 an action takes effect once, or not at all";
                     self.judge.record(invariant, Some(call.tx), what);
                 }
-                said
+                answer
             }
         };
         self.pending.push(Pending::CallResult(CallResult {
@@ -428,11 +428,7 @@ impl Small {
             tx: call.tx,
             action: call.action.name.clone(),
             operation: call.operation,
-            answer: match said {
-                tercet_barrier::CallAnswer::Done(result) => CallAnswer::Ok(result.into()),
-                tercet_barrier::CallAnswer::Rejected(reason) => CallAnswer::Rejected(reason),
-                tercet_barrier::CallAnswer::Unknown(error) => CallAnswer::Unknown(error),
-            },
+            answer: answer_to_core(answer),
         }));
     }
 

@@ -168,12 +168,12 @@ fn next_attempt(case: &Case<'_>) -> Finding {
 
 fn deadline(case: &Case<'_>) -> Finding {
     let early = case.scene.now < case.after.spec.deadline;
-    let asked = matches!(case.after.head.phase, Phase::AskingBack { .. });
+    let asks_back = matches!(case.after.head.phase, Phase::AskingBack { .. });
     let judged = matches!(
         case.decided_now(),
         Some((_, Cause::Deadline | Cause::CheckBack { .. }))
     );
-    if early && (asked || judged) {
+    if early && (asks_back || judged) {
         return Err(format!(
             "the deadline is {:?} away",
             case.after.spec.deadline.since(case.scene.now)
@@ -233,11 +233,11 @@ fn truth(case: &Case<'_>) -> Finding {
         Outcome::Success => Truth::Success,
         Outcome::Failure => Truth::Failure,
     };
-    let asked = case.seen.questions;
-    let given_up_early = check_back.max_attempts.is_some_and(|max| asked < max);
+    let questions = case.seen.questions;
+    let given_up_early = check_back.max_attempts.is_some_and(|max| questions < max);
     if given_up && matches!(why, Cause::CheckBack { .. }) && row != Some(expected) && given_up_early
     {
-        return Err(format!("given up after {asked} questions"));
+        return Err(format!("given up after {questions} questions"));
     }
     if !bound || row == Some(expected) {
         Ok(())

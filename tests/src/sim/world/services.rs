@@ -3,18 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-use tercet_barrier::{Arrival, RowState, initiator::Truth};
+use tercet_barrier::{Arrival, CallAnswer, RowState, initiator::Truth};
 use tercet_core::{
     id::{CallId, StreamId, TxId},
     model::{self, ActionSpec, Name, Operation},
-    port::{AskBack, Call, CallAnswer, CallResult, CheckBackResult, Reach, Route},
+    port::{AskBack, Call, CallResult, CheckBackResult, Reach, Route},
     time::Timestamp,
 };
 
 use super::{Event, Letter, World};
 use crate::sim::{
-    books::{Admission, Key, mode, operation},
+    books::{Admission, Key, answer_to_core, mode, operation},
     faults::Fault,
     plan::ServicePlan,
 };
@@ -44,7 +43,7 @@ struct Job {
     key: Key,
     arrival: Arrival,
     then: RowState,
-    outcome: tercet_barrier::CallAnswer,
+    answer: CallAnswer,
 }
 
 /// The receiver of an answer.
@@ -215,8 +214,8 @@ impl World {
         };
         if !self.services[service].up {
             if call.route == Route::Direct {
-                let outcome = tercet_barrier::CallAnswer::Unknown("connection refused".into());
-                self.respond(service, &source, call.tx, &call.action.name, &outcome);
+                let answer = CallAnswer::Unknown("connection refused".into());
+                self.respond(service, &source, call.tx, &call.action.name, answer);
             }
             return;
         }
@@ -225,9 +224,8 @@ impl World {
         }
         let phase_two = call.operation != Operation::Try;
         if phase_two && call.route == Route::Direct && self.faults.strikes(Fault::SpuriousAborted) {
-            let outcome =
-                tercet_barrier::CallAnswer::Rejected("ABORTED: could not serialize access".into());
-            self.respond(service, &source, call.tx, &call.action.name, &outcome);
+            let answer = CallAnswer::Rejected("ABORTED: could not serialize access".into());
+            self.respond(service, &source, call.tx, &call.action.name, answer);
             return;
         }
         let again = Letter::Call {
@@ -308,18 +306,18 @@ impl World {
         };
         let books = self.books.entry(action.participant.clone()).or_default();
         match books.arrive(&key, arrival) {
-            Admission::Answer(outcome) => {
+            Admission::Answer(answer) => {
                 self.note(Some(tx), || {
                     format!(
-                        "{}: {op} of {} meets {outcome:?}",
+                        "{}: {op} of {} meets {answer:?}",
                         action.participant, action.name
                     )
                 });
-                self.respond(service, &source, tx, &action.name, &outcome);
+                self.respond(service, &source, tx, &action.name, answer);
             }
             Admission::Run(then) => {
-                let outcome = self.code(action, &key, op);
-                if external && matches!(outcome, tercet_barrier::CallAnswer::Done(_)) {
+                let answer = self.code(action, &key, op);
+                if external && matches!(answer, CallAnswer::Done(_)) {
                     let books = self.books.entry(action.participant.clone()).or_default();
                     books.outside(&key, arrival.operation);
                 }
@@ -335,7 +333,7 @@ impl World {
                         key,
                         arrival,
                         then,
-                        outcome,
+                        answer,
                     },
                 );
                 self.after(wait, Event::JobEnds { service, life, job });
@@ -344,17 +342,12 @@ impl World {
     }
 
     /// Returns the answer of the action's code.
-    fn code(
-        &mut self,
-        action: &ActionSpec,
-        key: &Key,
-        op: Operation,
-    ) -> tercet_barrier::CallAnswer {
+    fn code(&mut self, action: &ActionSpec, key: &Key, op: Operation) -> CallAnswer {
         if self.faults.strikes(Fault::CodeFails) {
-            return tercet_barrier::CallAnswer::Unknown("the code failed".into());
+            return CallAnswer::Unknown("the code failed".into());
         }
         let Some(behaviour) = self.plan.behaviours.get(key) else {
-            return tercet_barrier::CallAnswer::done();
+            return CallAnswer::done();
         };
         let runs = self
             .books
@@ -362,20 +355,18 @@ impl World {
             .and_then(|books| books.entry(key))
             .map_or(0, |entry| entry.runs);
         match op {
-            Operation::Try if behaviour.refuses => {
-                tercet_barrier::CallAnswer::Rejected("sold out".into())
-            }
+            Operation::Try if behaviour.refuses => CallAnswer::Rejected("sold out".into()),
             // Another run would return another result.
-            Operation::Try if behaviour.returns => tercet_barrier::CallAnswer::Done(
-                format!("{}#{}", key.1, self.dice.below(1_000_000)).into_bytes(),
-            ),
-            Operation::Try => tercet_barrier::CallAnswer::done(),
+            Operation::Try if behaviour.returns => {
+                CallAnswer::Done(format!("{}#{}", key.1, self.dice.below(1_000_000)).into_bytes())
+            }
+            Operation::Try => CallAnswer::done(),
             Operation::Confirm | Operation::Cancel => {
                 let tries = u32::from(action.mode != model::Mode::Deliver);
                 if runs.saturating_sub(tries) < behaviour.rejections {
-                    tercet_barrier::CallAnswer::Rejected("the account is closed".into())
+                    CallAnswer::Rejected("the account is closed".into())
                 } else {
-                    tercet_barrier::CallAnswer::done()
+                    CallAnswer::done()
                 }
             }
         }
@@ -396,12 +387,12 @@ impl World {
         }
         let participant = self.plan.services[service].name.clone();
         let books = self.books.entry(participant.clone()).or_default();
-        let committed = books.commit(&job.key, job.arrival, job.then, &job.outcome);
+        let committed = books.commit(&job.key, job.arrival, job.then, &job.answer);
         let state = books.state(&job.key);
         self.note(Some(tx), || {
             let operation = job.arrival.operation;
-            let outcome = &job.outcome;
-            format!("{participant}: {operation:?} of {name} ran: {outcome:?}; row {state:?}")
+            let answer = &job.answer;
+            format!("{participant}: {operation:?} of {name} ran: {answer:?}; row {state:?}")
         });
         if let Err(what) = committed {
             let invariant = "I3 I4 I5 an action takes effect once, or not at all";
@@ -412,7 +403,7 @@ impl World {
             self.service_dies(service);
             return;
         }
-        self.respond(service, &job.source, tx, &name, &job.outcome);
+        self.respond(service, &job.source, tx, &name, job.answer);
     }
 
     fn respond(
@@ -421,13 +412,9 @@ impl World {
         to: &Source,
         tx: TxId,
         action: &Name,
-        outcome: &tercet_barrier::CallAnswer,
+        answer: CallAnswer,
     ) {
-        let answer = match outcome {
-            tercet_barrier::CallAnswer::Done(result) => CallAnswer::Ok(Bytes::from(result.clone())),
-            tercet_barrier::CallAnswer::Rejected(reason) => CallAnswer::Rejected(reason.clone()),
-            tercet_barrier::CallAnswer::Unknown(error) => CallAnswer::Unknown(error.clone()),
-        };
+        let answer = answer_to_core(answer);
         match to {
             Source::Client { client, ticket } => self.send(Letter::OwnTried {
                 client: *client,
