@@ -22,6 +22,10 @@ limits! {
     SESSION_REPLIES: usize = 64;
     /// Violations that one error carries: its details travel in HTTP/2 headers, which are small.
     VIOLATIONS_REPORTED: usize = 24;
+    /// Bytes of fields and descriptions after which an error carries no further violation.
+    VIOLATIONS_BYTES: usize = 2 * 1024;
+    /// Bytes of the message of an error; a longer one is cut.
+    ERROR_MESSAGE_BYTES: usize = 1024;
     /// Violations that the message of an error repeats, for callers that do not read its details.
     VIOLATIONS_IN_MESSAGE: usize = 6;
     /// Reads of the database that sessions, `Get`, `List` and `Watch` have under way at once; further ones

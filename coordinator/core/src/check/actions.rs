@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use super::fields::is_name;
 use crate::{
     limits,
     model::{ActionSpec, Transaction},
@@ -19,12 +20,12 @@ pub(super) fn after(spec: &ActionSpec, at: &At<'_>, v: &mut Violations) {
     }
     for (place, name) in spec.after.iter().enumerate() {
         let field = at.index("after", place);
-        if *name == spec.name {
+        if !is_name(name) {
+            v.name(&field, name);
+        } else if *name == spec.name {
             v.add(&field, "names the action itself; name others");
         } else if spec.after[..place].contains(name) {
             v.add(&field, format!("names {name} again; name each action once"));
-        } else {
-            v.name(&field, name);
         }
     }
 }
@@ -71,7 +72,8 @@ fn unknown(
     mut report: impl FnMut(Violation),
 ) {
     for (place, name) in spec.after.iter().enumerate().take(limits::ACTIONS) {
-        if !is_there(name) {
+        // A text that is no name has its own violation, which does not repeat it.
+        if is_name(name) && !is_there(name) {
             report(Violation::new(
                 &at.index("after", place),
                 format!("names {name}, which is no action of this transaction"),

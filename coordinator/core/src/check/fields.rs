@@ -13,6 +13,11 @@ use crate::{
 
 const NUL: &str = "contains NUL; give text without it";
 
+/// Returns whether a text follows the rules for names.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=limits::NAME_BYTES).contains(&text.len()) && !text.contains('\0')
+}
+
 impl Violations {
     /// Checks a name: not empty, not too long, without NUL.
     pub fn name(&mut self, field: &At<'_>, value: &str) {

@@ -207,10 +207,10 @@ fn resolved(names: &[Name], v: &mut Violations) {
         let root = At::field("");
         for (place, name) in names.iter().enumerate() {
             let field = root.index("actions", place);
-            if names[..place].contains(name) {
-                v.add(&field, format!("names {name} again; name each action once"));
-            } else {
+            if !fields::is_name(name) {
                 v.name(&field, name);
+            } else if names[..place].contains(name) {
+                v.add(&field, format!("names {name} again; name each action once"));
             }
         }
     }

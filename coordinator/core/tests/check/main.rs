@@ -31,8 +31,8 @@ use common::{START, new_transaction, owner, tcc, tx_id};
 use proptest::prelude::*;
 use tercet_core::{
     check,
-    model::{ActionSpec, Decider, Transaction},
-    port::{Request, Wait},
+    model::{ActionSpec, ActionStatus, Decider, Transaction},
+    port::{Order, Request, Wait},
     violation::{At, Invalid, Violation, Violations},
 };
 use text::{actions, request};
@@ -304,6 +304,36 @@ fn a_violation_that_ends_a_request_comes_last() {
         fields,
         ["actions[1].payload", "actions[0].participant", "wait"]
     );
+}
+
+#[test]
+fn a_text_that_is_no_name_is_not_repeated() {
+    let long = "x".repeat(10_000);
+    let spec = ActionSpec {
+        after: vec![long.as_str().into(), long.as_str().into()],
+        ..tcc("a")
+    };
+    let add = Request::AddAction(tx_id(1), spec.clone().into());
+    let begin = new_transaction(1, Decider::Initiator, vec![spec]);
+    let order = Order::Resolve {
+        actions: vec![long.as_str().into(), long.into()],
+        status: ActionStatus::Confirmed,
+    };
+    for request in [
+        add,
+        Request::Begin(begin.into(), Wait::Accepted),
+        Request::Operator(tx_id(1), common::command(order)),
+    ] {
+        let mut v = Violations::default();
+        check::request(&request, &At::field(""), &is_known, &mut v);
+        let invalid = v.give(()).unwrap_err();
+        let violations = invalid.violations();
+        assert_eq!(violations.len(), 2, "{violations:?}");
+        for violation in violations {
+            let expected = "has 10000 bytes; at most 128 are accepted";
+            assert_eq!(violation.description, expected);
+        }
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl From<RequestError> for Status {
         for violation in reported(&error) {
             details.add_bad_request_violation(&violation.field, &violation.description);
         }
-        Self::with_error_details(code(&error), error.to_string(), details)
+        Self::with_error_details(code(&error), message(&error), details)
     }
 }
 
@@ -32,7 +32,7 @@ impl From<RequestError> for v1::Error {
         Self {
             code: code(&error).into(),
             reason: error.reason().word().to_owned(),
-            message: error.to_string(),
+            message: message(&error),
             metadata: metadata(&error),
             violations: reported(&error)
                 .map(|violation| v1::FieldViolation {
@@ -44,10 +44,29 @@ impl From<RequestError> for v1::Error {
     }
 }
 
-/// Returns the violations that travel: their number is bounded, because the details of a status are headers of
-/// HTTP/2.
+/// Returns the violations that travel. Their number and bytes are bounded: the details of a status are a header of
+/// HTTP/2, of which clients accept 8 KiB in all by default, after its bytes have grown by a third.
 fn reported(error: &RequestError) -> impl Iterator<Item = &Violation> {
-    error.violations().iter().take(bounds::VIOLATIONS_REPORTED)
+    let mut bytes = 0;
+    error
+        .violations()
+        .iter()
+        .take(bounds::VIOLATIONS_REPORTED)
+        .take_while(move |violation| {
+            let first = bytes == 0;
+            bytes += violation.field.len() + violation.description.len();
+            first || bytes <= bounds::VIOLATIONS_BYTES
+        })
+}
+
+/// Returns the message, cut to the bytes that a header carries, in which some take three.
+fn message(error: &RequestError) -> String {
+    let mut text = error.to_string();
+    if text.len() > bounds::ERROR_MESSAGE_BYTES {
+        text.truncate(text.floor_char_boundary(bounds::ERROR_MESSAGE_BYTES));
+        text.push('…');
+    }
+    text
 }
 
 fn code(error: &RequestError) -> Code {

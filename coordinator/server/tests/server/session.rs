@@ -1,8 +1,11 @@
 //! Sessions: many requests over one stream, each with one reply.
 
-use tercet_proto::v1::{self, session_reply::Reply, session_request::Request};
+use std::time::Duration;
 
-use crate::harness::{Server, Session, begin, execute, tcc};
+use tercet_proto::v1::{self, session_reply::Reply, session_request::Request};
+use tokio::time::timeout;
+
+use crate::harness::{PATIENCE, Server, Session, begin, execute, refusal, tcc};
 
 fn get(tx_id: &str) -> Request {
     Request::Get(v1::GetRequest {
@@ -111,5 +114,49 @@ async fn a_get_with_the_id_of_a_forgotten_one_has_one_reply_its_own() {
     assert!(replies.keys().all(|id| *id >= IDS), "a second reply came");
     for reply in replies.values() {
         assert_eq!(transaction(reply), first);
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_ends_its_side_gets_every_reply_and_then_the_end() {
+    let server = Server::start().await;
+    let mut points = server.attach("points").await;
+    let begun = server.begin(begin([])).await.tx_id;
+    let mut session = Session::open(&server).await;
+    let nothing = Request::Execute(execute([], v1::Wait::Decided));
+    session
+        .send([(1, spend()), (2, get(&begun)), (3, nothing)])
+        .await;
+    session.end_requests();
+    let replies = session.replies(2).await;
+    assert_eq!(transaction(&replies[&2]), begun);
+    assert_eq!(error(&replies[&3]), "INVALID_ARGUMENT begin.actions");
+    // The Execute is open, so the session is too.
+    points.agree_to(v1::Operation::Try).await;
+    points.agree_to(v1::Operation::Confirm).await;
+    let replies = session.replies(1).await;
+    assert!(matches!(replies[&1], Reply::State(_)), "{replies:?}");
+    let end = timeout(PATIENCE, session.next()).await;
+    assert!(end.expect("the session ends").unwrap().is_none());
+}
+
+#[tokio::test]
+async fn requests_open_when_the_server_stops_have_an_unknown_outcome() {
+    for ends_its_side in [false, true] {
+        let hurry = Duration::from_millis(100);
+        let mut server = Server::with(|config| config.drain_timeout = hurry).await;
+        let mut points = server.attach("points").await;
+        let mut session = Session::open(&server).await;
+        session.send([(5, spend())]).await;
+        let _never_answered = points.call().await;
+        if ends_its_side {
+            session.end_requests();
+        }
+        server.stop();
+        let replies = session.replies(1).await;
+        assert_eq!(error(&replies[&5]), "OUTCOME_UNKNOWN");
+        let end = timeout(PATIENCE, session.next()).await;
+        assert_eq!(refusal(end.expect("the session ends")), "DRAINING");
+        server.ended().await.unwrap();
     }
 }

@@ -37,6 +37,14 @@ enum OwnReply {
     Read(CallerId, Result<Box<v1::Transaction>, RequestError>),
 }
 
+/// An end of the requests of a session.
+enum End {
+    /// The caller sends no more; it still waits for its replies.
+    NoMoreRequests,
+    /// The session breaks off with this status.
+    Broken(Status),
+}
+
 /// Opens a session; the stream carries its replies. Dropping the stream closes the session.
 pub(super) async fn open(
     api: Api,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use tercet_core::id::{CallerId, TxId};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     bounds,
@@ -14,8 +15,8 @@ use crate::{
 };
 
 /// The requests of a session that have no reply yet, by the engine's id of the caller and by the caller's own number.
-/// A reply counts only while its caller is open, so that the reply to a forgotten request never comes for a later one
-/// of the same number.
+/// A reply counts only while its caller is open, so that the reply to a forgotten request, unless it was on its way
+/// already, never comes for a later one of the same number.
 #[derive(Default)]
 pub(super) struct OpenRequests {
     table: Mutex<Table>,
@@ -28,10 +29,12 @@ struct Table {
 }
 
 /// The source of the reply to a request.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum Source {
+    /// The engine, about this transaction.
     Engine(TxId),
-    Database,
+    /// A read of the database, which ends with this token.
+    Database(CancellationToken),
 }
 
 impl OpenRequests {
@@ -59,12 +62,13 @@ impl OpenRequests {
         Ok(())
     }
 
-    /// Closes the request of this number without a reply, and returns its caller.
-    pub(super) fn forget(&self, number: u64) -> Option<(CallerId, Source)> {
+    /// Closes the request of this number without a reply: a read ends, and a request of the engine is returned
+    /// with its caller.
+    pub(super) fn forget(&self, number: u64) -> Option<(CallerId, TxId)> {
         let mut table = self.table();
         let (caller, source) = table.callers.remove(&number)?;
         table.numbers.remove(&caller);
-        Some((caller, source))
+        source.forget().map(|id| (caller, id))
     }
 
     /// Closes the request of this caller, and returns its number; `None` where it was forgotten.
@@ -75,17 +79,42 @@ impl OpenRequests {
         Some(number)
     }
 
-    /// Closes all requests, and returns those that are in the engine.
+    /// Returns whether no request is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.table().callers.is_empty()
+    }
+
+    /// Returns the open requests of the engine: their numbers and transactions.
+    pub(super) fn in_engine(&self) -> Vec<(u64, TxId)> {
+        let table = self.table();
+        let in_engine = |(number, (_, source)): (&u64, &(CallerId, Source))| match source {
+            Source::Engine(id) => Some((*number, *id)),
+            Source::Database(_) => None,
+        };
+        table.callers.iter().filter_map(in_engine).collect()
+    }
+
+    /// Closes all requests: reads end, and those of the engine are returned.
     fn close_all(&self) -> Vec<(CallerId, TxId)> {
         let mut table = self.table();
         table.numbers.clear();
         let callers = table.callers.drain().map(|(_, open)| open);
         callers
-            .filter_map(|(caller, source)| match source {
-                Source::Engine(id) => Some((caller, id)),
-                Source::Database => None,
-            })
+            .filter_map(|(caller, source)| source.forget().map(|id| (caller, id)))
             .collect()
+    }
+}
+
+impl Source {
+    /// Ends a read, or returns the transaction of a request of the engine.
+    fn forget(self) -> Option<TxId> {
+        match self {
+            Self::Engine(id) => Some(id),
+            Self::Database(reading) => {
+                reading.cancel();
+                None
+            }
+        }
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tercet_core::{id::CallerId, port::Request, violation::Violation};
 use tercet_proto::v1::{self, session_request};
 use tokio::sync::mpsc;
-use tonic::{Status, Streaming};
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
 
 use super::{
-    OwnReply,
+    End, OwnReply,
     open::{OpenRequests, Source},
 };
 use crate::{
@@ -31,38 +32,39 @@ pub(super) struct Reading {
 
 impl Reading {
     /// Reads until the caller ends its side, breaks a rule or the server closes. A caller that only ends its side
-    /// still gets its replies: the session stays open until the stream of replies is dropped.
+    /// still gets its replies: the session ends with the last of them.
     pub(super) async fn run(
         self,
         mut requests: Streaming<v1::SessionRequests>,
-        end: mpsc::Sender<Status>,
+        end: mpsc::Sender<End>,
     ) {
         let closing = self.api.closing.clone();
         loop {
             let message = tokio::select! {
                 message = requests.message() => message,
                 () = end.closed() => return,
-                () = closing.cancelled() => {
-                    let _ = end.send(draining()).await;
-                    return;
-                }
+                () = closing.cancelled() => Err(draining()),
             };
             let batch = match message {
                 Ok(Some(batch)) => batch.requests,
                 Ok(None) => {
+                    let _ = end.send(End::NoMoreRequests).await;
                     tokio::select! {
                         () = end.closed() => {}
-                        () = closing.cancelled() => {}
+                        () = closing.cancelled() => {
+                            let _ = end.send(End::Broken(draining())).await;
+                        }
                     }
                     return;
                 }
                 Err(status) => {
-                    let _ = end.send(status).await;
+                    let _ = end.send(End::Broken(status)).await;
                     return;
                 }
             };
             if batch.len() > bounds::SESSION_BATCH {
-                let _ = end.send(too_large(batch.len()).into()).await;
+                let too_large = too_large(batch.len()).into();
+                let _ = end.send(End::Broken(too_large)).await;
                 return;
             }
             self.take(batch).await;
@@ -95,10 +97,8 @@ impl Reading {
         if !opened.is_empty() {
             driver.request_for(self.id, opened).await;
         }
-        for (caller, source) in forgotten {
-            if let Source::Engine(id) = source {
-                driver.withdraw(caller, id).await;
-            }
+        for (caller, id) in forgotten {
+            driver.withdraw(caller, id).await;
         }
     }
 
@@ -120,12 +120,19 @@ impl Reading {
     fn open_read(&self, number: u64, get: v1::GetRequest) -> Result<(), RequestError> {
         let lookup = translate::lookup(get)?;
         let caller = self.api.requests.driver.new_caller();
-        self.open.open(number, caller, Source::Database)?;
+        let forgotten = CancellationToken::new();
+        let source = Source::Database(forgotten.clone());
+        self.open.open(number, caller, source)?;
         let (requests, replies) = (self.api.requests.clone(), self.replies.clone());
-        tokio::spawn(async move {
+        let reading = async move {
+            // The place first: a transaction that was read never waits for one.
+            let Ok(place) = replies.reserve().await else {
+                return;
+            };
             let read = read(&requests, lookup).await;
-            let _ = replies.send(OwnReply::Read(caller, read)).await;
-        });
+            place.send(OwnReply::Read(caller, read));
+        };
+        tokio::spawn(forgotten.run_until_cancelled_owned(reading));
         Ok(())
     }
 }

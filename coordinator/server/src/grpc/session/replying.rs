@@ -8,16 +8,20 @@ use tercet_proto::v1::{self, session_reply};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::{OwnReply, open::Closing};
+use super::{End, OwnReply, open::Closing};
 use crate::{bounds, driver::CallerReplies, error::RequestError, wire::views};
 
 /// The stream of a session's replies: everything that is ready travels together, up to a bound.
 pub(super) struct Replying {
     replies: mpsc::UnboundedReceiver<CallerReplies>,
     own: mpsc::Receiver<OwnReply>,
-    ended: mpsc::Receiver<Status>,
+    ends: mpsc::Receiver<End>,
     ready: IntoIter<(u64, session_reply::Reply)>,
     closing: Closing,
+    /// Whether the caller sends no more requests.
+    no_more_requests: bool,
+    /// The status with which the session breaks off, after the replies that are ready.
+    broken: Option<Status>,
     over: bool,
 }
 
@@ -25,15 +29,17 @@ impl Replying {
     pub(super) fn new(
         replies: mpsc::UnboundedReceiver<CallerReplies>,
         own: mpsc::Receiver<OwnReply>,
-        ended: mpsc::Receiver<Status>,
+        ends: mpsc::Receiver<End>,
         closing: Closing,
     ) -> Self {
         Self {
             replies,
             own,
-            ended,
+            ends,
             ready: Vec::new().into_iter(),
             closing,
+            no_more_requests: false,
+            broken: None,
             over: false,
         }
     }
@@ -51,6 +57,13 @@ impl Replying {
             if !replies.is_empty() {
                 return Some(Ok(v1::SessionReplies { replies }));
             }
+            if let Some(status) = self.broken.take() {
+                self.over = true;
+                return Some(Err(status));
+            }
+            if self.no_more_requests && self.closing.open.is_empty() && self.own.is_empty() {
+                return None;
+            }
             let (mut from_engine, mut own) = (Vec::new(), Vec::new());
             tokio::select! {
                 biased;
@@ -59,11 +72,15 @@ impl Replying {
                     self.over = received == 0;
                 }
                 Some(reply) = self.own.recv() => own.push(reply),
-                // The reading task is gone; without a status only because the server is.
-                status = self.ended.recv() => {
-                    self.over = true;
-                    return status.map(Err);
-                }
+                end = self.ends.recv() => match end {
+                    Some(End::NoMoreRequests) => self.no_more_requests = true,
+                    Some(End::Broken(status)) => {
+                        self.break_off(status);
+                        continue;
+                    }
+                    // The reading task is gone without a word only because the server is.
+                    None => self.over = true,
+                },
             }
             // So that no stream of the engine's replies, however steady, holds back the others.
             while own.len() < bounds::SESSION_REPLIES
@@ -74,6 +91,18 @@ impl Replying {
             self.ready = self.still_open(from_engine, own).into_iter();
         }
         None
+    }
+
+    /// Ends the session with this status, once the callers of its open requests have learned that their outcome is
+    /// not known.
+    fn break_off(&mut self, status: Status) {
+        let open = self.closing.open.in_engine().into_iter();
+        let unknown = open.map(|(number, id)| {
+            let refusal = Refusal::OutcomeUnknown { id };
+            (number, refused(refusal.into()))
+        });
+        self.ready = unknown.collect::<Vec<_>>().into_iter();
+        self.broken = Some(status);
     }
 
     /// Returns the replies to the requests that are still open.

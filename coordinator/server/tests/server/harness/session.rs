@@ -44,6 +44,12 @@ impl Session {
         self.requests.send(message).await.unwrap();
     }
 
+    /// Ends the caller's side: no more requests come.
+    pub(crate) fn end_requests(&mut self) {
+        // The sender that is replaced was the only one.
+        self.requests = mpsc::channel(1).0;
+    }
+
     /// Returns the replies up to this number, by id; a second one to an id fails the test.
     pub(crate) async fn replies(&mut self, number: usize) -> BTreeMap<u64, Reply> {
         let mut replies = BTreeMap::new();
