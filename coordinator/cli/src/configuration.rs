@@ -107,7 +107,7 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Subcommand)]
 enum ConfigCommand {
-    /// Say whether a server would start with this configuration, and every mistake in it.
+    /// Check every key of the configuration, and report all mistakes.
     Check(Settings),
     /// Print each key with its value and where that comes from.
     Show(Settings),

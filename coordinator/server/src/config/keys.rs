@@ -77,7 +77,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "database",
         help: "The file of the embedded database; it is made when it is not there",
-        accepts: "the path of a file in a directory that exists, also as sqlite:PATH",
+        accepts: "the path of a file in a directory that exists, also as sqlite:PATH or sqlite://PATH",
         switch: false,
         set: |config, value| database(value).map(|it| config.database = it),
         show: |config| config.database.clone(),

@@ -1,7 +1,8 @@
 //! Replies and calls on their way out, gathered per session and stream until the next flush.
 //!
-//! The channels need no bound of their own: their content is bounded by the open requests of a session, and by
-//! the concurrency of a stream or an address.
+//! The channels have no bound of their own. As long as a peer reads, their content is bounded by the open requests of
+//! a session, and by the concurrency of a stream or an address; a peer that does not read leaves in them also the
+//! replies to requests that it forgot and calls that have timed out.
 
 use std::{collections::HashMap, mem};
 
