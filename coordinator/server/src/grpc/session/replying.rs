@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::{End, OwnReply, open::Closing};
-use crate::{bounds, driver::CallerReplies, error::RequestError, wire::views};
+use crate::{bounds, driver::CallerReplies, error::RequestError, grpc::draining, wire::views};
 
 /// The stream of a session's replies: everything that is ready travels together, up to a bound.
 pub(super) struct Replying {
@@ -68,8 +68,11 @@ impl Replying {
             tokio::select! {
                 biased;
                 received = self.replies.recv_many(&mut from_engine, bounds::STREAM_BATCH) => {
-                    // The engine's thread has ended, and with it the server.
-                    self.over = received == 0;
+                    if received == 0 {
+                        // The engine's thread has ended, and with it the server.
+                        self.break_off(draining());
+                        continue;
+                    }
                 }
                 Some(reply) = self.own.recv() => own.push(reply),
                 end = self.ends.recv() => match end {
