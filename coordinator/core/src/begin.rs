@@ -40,8 +40,7 @@ impl Transaction {
             check_backs: 0,
             version: 0,
             owner,
-            waiting_for: None,
-            next_attempt_at: None,
+            rest: None,
             actions,
         };
         if new.decider == Decider::Coordinator && tx.is_tried() {

@@ -5,18 +5,19 @@ use std::time::Duration;
 /// The settings of an engine. Every bound of it is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// Transactions in memory; further begins are refused, further due rows stay in the table.
+    /// Transactions in memory. From half of it on, waits are spent in the table; from all of it on, requests are refused
+    /// and due rows stay in the table.
     pub capacity: usize,
     /// Requests of one transaction that wait for its write or for their answer; further ones are
     /// refused.
     pub waiting_events: usize,
-    /// The time after which the row of a transaction in hand is due again if it was not written since.
+    /// The interval at which one's own rows in hand are compared with memory.
     pub lease: Duration,
     /// The longest wait that is spent in memory; longer ones are spent in the table.
     pub hold: Duration,
-    /// The interval at which the table is queried for due rows.
+    /// The interval at which the table is looked at for queues with due rows.
     pub poll: Duration,
-    /// Rows per query.
+    /// Due rows per query.
     pub page: u32,
 }
 

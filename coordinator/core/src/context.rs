@@ -11,8 +11,6 @@ pub struct Context {
     pub now: Timestamp,
     /// A random number, for jitter.
     pub dice: u64,
-    /// See [`EngineConfig::lease`](crate::config::EngineConfig::lease).
-    pub lease: Duration,
-    /// See [`EngineConfig::hold`](crate::config::EngineConfig::hold).
+    /// The longest wait that is spent in memory: see [`EngineConfig::hold`](crate::config::EngineConfig::hold).
     pub hold: Duration,
 }

@@ -1,15 +1,22 @@
 //! Limits and fairness per participant: admits calls, each on one way.
 //!
-//! A participant is reached on the streams that it attached, each with its own limit, or at a registered address
-//! with one. Calls of one participant leave in the order of their tickets, and never delay those of another.
+//! A participant is reached on the streams that it attached, each with its own limit and handlers, or at a registered
+//! address with one limit. Its calls wait in two short queues, one for transactions that are new and one for those that
+//! come from the table, and take turns; more than these hold waits in the table. So a participant that hangs fills
+//! neither memory nor the places of another, and what is new never starves what is old.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+
+use tercet_mutation::broken;
 
 use crate::{
     id::{StreamId, TxId},
-    model::Name,
-    port::{Reach, Route},
+    model::{Mode, Name},
+    port::{Abilities, Reach, Route},
 };
+
+/// The fewest calls that may wait in one queue of a participant; otherwise twice its places.
+const WINDOW_MIN: usize = 16;
 
 /// The claim to a place: for a call of this action, or for a question to the transaction's initiator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,12 +27,34 @@ pub struct Ticket {
     pub action: Option<usize>,
 }
 
+/// The ability that a call needs of a participant's instance.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// A handler of this name and mode.
+    Handler(Name, Mode),
+    /// It answers check-backs.
+    CheckBack,
+}
+
+/// The origin of a transaction in memory; each has a queue of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// A request brought it.
+    Request,
+    /// It was due in the table.
+    Table,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stream {
     limit: u32,
     open: u32,
     draining: bool,
+    abilities: Abilities,
 }
+
+/// The calls of one origin that wait for a place, in the order in which they came.
+type Queue = BTreeMap<u64, (Ticket, Need)>;
 
 /// The ways to one participant, and the tickets that wait for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,10 +63,17 @@ struct Ways {
     direct: Option<u32>,
     direct_open: u32,
     streams: BTreeMap<StreamId, Stream>,
-    queue: VecDeque<Ticket>,
-    queued: BTreeSet<Ticket>,
-    /// Transactions that required a call while there was no way.
-    waiting: BTreeSet<TxId>,
+    requested: Queue,
+    from_table: Queue,
+    /// The queue and the key of each ticket that waits.
+    queued: BTreeMap<Ticket, (Origin, u64)>,
+    last_key: u64,
+    /// Whether the last place went to a transaction from the table.
+    table_was_last: bool,
+    /// Transactions in hand for the sake of another participant that want a call for which there was no room or no way.
+    aside: BTreeSet<TxId>,
+    /// Whether the last call that ended was not answered.
+    failing: bool,
 }
 
 /// The load of one participant.
@@ -56,7 +92,20 @@ pub enum Admission {
     Now(Route),
     /// When its turn comes: [`Gate::admit_next`] returns its ticket.
     Queued,
+    /// Not from memory: as many calls wait as may.
+    Full,
     /// There is no way to the participant from here.
+    Unreachable,
+}
+
+/// The prospects of a call that is not queued yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prospect {
+    /// It would be admitted or queued.
+    Room,
+    /// See [`Admission::Full`].
+    Full,
+    /// See [`Admission::Unreachable`].
     Unreachable,
 }
 
@@ -78,15 +127,17 @@ impl Gate {
     }
 
     /// Adds a stream of a participant.
-    pub fn attach(&mut self, stream: StreamId, name: &Name, limit: u32) {
+    pub fn attach(&mut self, stream: StreamId, name: &Name, limit: u32, abilities: Abilities) {
         self.streams.insert(stream, name.clone());
         let ways = self.ways.entry(name.clone()).or_default();
+        ways.failing = false;
         ways.streams.insert(
             stream,
             Stream {
                 limit,
                 open: 0,
                 draining: false,
+                abilities,
             },
         );
     }
@@ -112,64 +163,101 @@ impl Gate {
         self.ways.get_mut(name)?.streams.get_mut(&id)
     }
 
-    /// Returns whether there is a way to the participant from here.
+    /// Returns whether there is any way to the participant from here.
     pub fn is_reachable(&self, name: &str) -> bool {
         self.ways.get(name).is_some_and(Ways::is_reachable)
     }
 
-    /// Returns whether the participant is called at a registered address rather than on streams.
-    pub fn is_direct(&self, name: &str) -> bool {
-        self.ways
-            .get(name)
-            .is_some_and(|ways| ways.direct.is_some())
-    }
-
-    /// Returns the number of free places for a participant's calls, beyond those of the queue.
-    pub fn free_places(&self, name: &str) -> usize {
+    /// Returns the number of transactions from the table that the participant's queue has room for.
+    pub fn room_for_table(&self, name: &str) -> usize {
         self.ways.get(name).map_or(0, |ways| {
-            (ways.free_places() as usize).saturating_sub(ways.queue.len())
+            if !ways.is_reachable() {
+                return 0;
+            }
+            let places = ways.free_places() as usize;
+            (places + ways.window()).saturating_sub(ways.queued.len())
         })
     }
 
-    /// Returns the participants that can be reached.
-    pub fn reachable(&self) -> impl Iterator<Item = &Name> {
-        self.ways
-            .iter()
-            .filter(|(_, ways)| ways.is_reachable())
-            .map(|(name, _)| name)
+    /// Returns whether the participant's last call ended without an answer.
+    pub fn is_failing(&self, name: &str) -> bool {
+        self.ways.get(name).is_some_and(|ways| ways.failing)
     }
 
-    /// Takes a place for a ticket, or queues it. A ticket that is queued already stays where it is.
-    pub fn admit(&mut self, name: &Name, ticket: Ticket) -> Admission {
+    /// Notes whether a call of the participant was answered.
+    pub fn note_answer(&mut self, name: &str, answered: bool) {
+        if let Some(ways) = self.ways.get_mut(name) {
+            ways.failing = !answered;
+        }
+    }
+
+    /// Returns the prospects of a call of a transaction of this origin.
+    pub fn prospect(&self, name: &str, need: &Need, origin: Origin) -> Prospect {
+        match self.ways.get(name) {
+            Some(ways) if ways.can(need) => {
+                if ways.has_place(need) || ways.queue(origin).len() < ways.window() {
+                    Prospect::Room
+                } else {
+                    Prospect::Full
+                }
+            }
+            _ => Prospect::Unreachable,
+        }
+    }
+
+    /// Takes a place for a ticket, or queues it. A ticket that is queued already stays where it is. `dice` chooses among
+    /// the streams with a free place.
+    pub fn admit(
+        &mut self,
+        name: &Name,
+        ticket: Ticket,
+        need: Need,
+        origin: Origin,
+        dice: u64,
+    ) -> Admission {
         let ways = self.ways.entry(name.clone()).or_default();
-        if !ways.is_reachable() {
-            ways.waiting.insert(ticket.tx);
+        if ways.queued.contains_key(&ticket) {
+            return Admission::Queued;
+        }
+        if !ways.can(&need) {
             return Admission::Unreachable;
         }
-        if ways.queue.is_empty()
-            && let Some(route) = ways.take_place()
-        {
+        // A place that a queued ticket could take has been given to it when it came free.
+        if let Some(route) = ways.take_place(&need, dice) {
+            ways.table_was_last = origin == Origin::Table;
             return Admission::Now(route);
         }
-        if ways.queued.insert(ticket) {
-            ways.queue.push_back(ticket);
+        if ways.queue(origin).len() >= ways.window() && !broken("one_participant_fills_memory") {
+            return Admission::Full;
         }
+        ways.last_key += 1;
+        let key = ways.last_key;
+        ways.queued.insert(ticket, (origin, key));
+        ways.queue_mut(origin).insert(key, (ticket, need));
         Admission::Queued
     }
 
     /// Takes a free place for the next queued ticket of a participant; `None` without a place or a ticket.
-    pub fn admit_next(&mut self, name: &str) -> Option<(Ticket, Route)> {
+    pub fn admit_next(&mut self, name: &str, dice: u64) -> Option<(Ticket, Route)> {
         let ways = self.ways.get_mut(name)?;
-        while let Some(ticket) = ways.queue.front().copied() {
-            // Withdrawn: it keeps its place in the queue until it comes up.
-            if !ways.queued.contains(&ticket) {
-                ways.queue.pop_front();
-                continue;
+        let first = if ways.table_was_last || broken("live_starves_table") {
+            [Origin::Request, Origin::Table]
+        } else {
+            [Origin::Table, Origin::Request]
+        };
+        for origin in first {
+            let found = ways
+                .queue(origin)
+                .iter()
+                .find(|(_, (_, need))| ways.has_place(need))
+                .map(|(key, (ticket, need))| (*key, *ticket, need.clone()));
+            if let Some((key, ticket, need)) = found {
+                let route = ways.take_place(&need, dice)?;
+                ways.queue_mut(origin).remove(&key);
+                ways.queued.remove(&ticket);
+                ways.table_was_last = origin == Origin::Table;
+                return Some((ticket, route));
             }
-            let route = ways.take_place()?;
-            ways.queue.pop_front();
-            ways.queued.remove(&ticket);
-            return Some((ticket, route));
         }
         None
     }
@@ -177,8 +265,7 @@ impl Gate {
     /// Withdraws a ticket whose call is no longer required.
     pub fn withdraw(&mut self, name: &str, ticket: Ticket) {
         if let Some(ways) = self.ways.get_mut(name) {
-            ways.queued.remove(&ticket);
-            ways.waiting.remove(&ticket.tx);
+            ways.remove(ticket);
         }
     }
 
@@ -198,12 +285,34 @@ impl Gate {
         }
     }
 
-    /// Takes the transactions that required a call while there was no way to the participant.
-    pub fn take_waiting(&mut self, name: &str) -> BTreeSet<TxId> {
-        self.ways
-            .get_mut(name)
-            .map(|ways| std::mem::take(&mut ways.waiting))
-            .unwrap_or_default()
+    /// Sets a transaction aside that stays in hand for another reason, until there is room for a call that it wants.
+    pub fn set_aside(&mut self, name: &Name, tx: TxId) {
+        let ways = self.ways.entry(name.clone()).or_default();
+        ways.aside.insert(tx);
+    }
+
+    /// Forgets a transaction that was set aside.
+    pub fn forget_aside(&mut self, name: &str, tx: TxId) {
+        if let Some(ways) = self.ways.get_mut(name) {
+            ways.aside.remove(&tx);
+        }
+    }
+
+    /// Takes the transactions that were set aside for a participant, as many as there is room for.
+    pub fn take_aside(&mut self, name: &str) -> Vec<TxId> {
+        let Some(ways) = self.ways.get_mut(name) else {
+            return Vec::new();
+        };
+        if !ways.is_reachable() {
+            return Vec::new();
+        }
+        let room = (ways.free_places() as usize + ways.window())
+            .saturating_sub(ways.requested.len().max(ways.from_table.len()));
+        let taken: Vec<TxId> = ways.aside.iter().take(room).copied().collect();
+        for tx in &taken {
+            ways.aside.remove(tx);
+        }
+        taken
     }
 
     /// Returns the participant of a stream.
@@ -211,15 +320,20 @@ impl Gate {
         self.streams.get(&stream).cloned()
     }
 
-    /// Takes the queued tickets of a participant that can no longer be reached.
-    pub fn take_stranded(&mut self, name: &str) -> BTreeSet<Ticket> {
-        match self.ways.get_mut(name) {
-            Some(ways) if !ways.is_reachable() => {
-                ways.queue.clear();
-                std::mem::take(&mut ways.queued)
-            }
-            _ => BTreeSet::new(),
+    /// Takes the queued tickets of a participant for which there is no way any more.
+    pub fn take_stranded(&mut self, name: &str) -> Vec<Ticket> {
+        let Some(ways) = self.ways.get_mut(name) else {
+            return Vec::new();
+        };
+        let queued = ways.requested.values().chain(ways.from_table.values());
+        let stranded: Vec<Ticket> = queued
+            .filter(|(_, need)| !ways.can(need))
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        for ticket in &stranded {
+            ways.remove(*ticket);
         }
+        stranded
     }
 
     /// Returns the load of every participant in the gate.
@@ -232,11 +346,11 @@ impl Gate {
         self.ways.get(name).map(Ways::load).unwrap_or_default()
     }
 
-    /// Returns the number of calls that wait for a place, plus that of transactions that wait for a way.
+    /// Returns the number of calls that wait for a place, plus that of transactions that are set aside.
     pub fn waiting(&self) -> usize {
         self.ways
             .values()
-            .map(|ways| ways.queue.len() + ways.waiting.len())
+            .map(|ways| ways.queued.len() + ways.aside.len())
             .sum()
     }
 }
@@ -244,6 +358,12 @@ impl Gate {
 impl Ways {
     fn is_reachable(&self) -> bool {
         self.direct.is_some() || self.streams.values().any(|stream| !stream.draining)
+    }
+
+    /// Returns whether there is a way for a call that needs this.
+    fn can(&self, need: &Need) -> bool {
+        let mut streams = self.streams.values();
+        self.direct.is_some() || streams.any(|stream| !stream.draining && stream.can(need))
     }
 
     fn load(&self) -> Load {
@@ -261,8 +381,48 @@ impl Ways {
         }
     }
 
-    /// Takes a place on the stream that has the most free ones.
-    fn take_place(&mut self) -> Option<Route> {
+    /// Returns how many calls may wait in each queue.
+    fn window(&self) -> usize {
+        let open = self.streams.values().filter(|stream| !stream.draining);
+        let places = self
+            .direct
+            .unwrap_or_else(|| open.map(|stream| stream.limit).sum());
+        WINDOW_MIN.max(2 * places as usize)
+    }
+
+    fn queue(&self, origin: Origin) -> &Queue {
+        match origin {
+            Origin::Request => &self.requested,
+            Origin::Table => &self.from_table,
+        }
+    }
+
+    fn queue_mut(&mut self, origin: Origin) -> &mut Queue {
+        match origin {
+            Origin::Request => &mut self.requested,
+            Origin::Table => &mut self.from_table,
+        }
+    }
+
+    fn remove(&mut self, ticket: Ticket) {
+        if let Some((origin, key)) = self.queued.remove(&ticket) {
+            self.queue_mut(origin).remove(&key);
+        }
+    }
+
+    fn has_place(&self, need: &Need) -> bool {
+        match self.direct {
+            Some(limit) => self.direct_open < limit,
+            None => {
+                let mut streams = self.streams.values();
+                streams.any(|stream| stream.free_places() > 0 && stream.can(need))
+            }
+        }
+    }
+
+    /// Takes a place on one of the streams that have a free one and the ability, each with the same chance: one that
+    /// answers at once with errors draws no more calls than the others.
+    fn take_place(&mut self, need: &Need, dice: u64) -> Option<Route> {
         if let Some(limit) = self.direct {
             if self.direct_open >= limit {
                 return None;
@@ -270,15 +430,15 @@ impl Ways {
             self.direct_open += 1;
             return Some(Route::Direct);
         }
-        let (id, stream) = self
+        let mut free: Vec<(&StreamId, &mut Stream)> = self
             .streams
             .iter_mut()
-            .max_by_key(|(_, stream)| stream.free_places())?;
-        if stream.free_places() == 0 {
-            return None;
-        }
+            .filter(|(_, stream)| stream.free_places() > 0 && stream.can(need))
+            .collect();
+        let chosen = usize::try_from(dice % (free.len() as u64).max(1)).unwrap_or(0);
+        let (id, stream) = free.get_mut(chosen)?;
         stream.open += 1;
-        Some(Route::Stream(*id))
+        Some(Route::Stream(**id))
     }
 }
 
@@ -288,6 +448,16 @@ impl Stream {
             0
         } else {
             self.limit.saturating_sub(self.open)
+        }
+    }
+
+    fn can(&self, need: &Need) -> bool {
+        match need {
+            Need::Handler(name, mode) => {
+                self.abilities.handlers.contains(&(name.clone(), *mode))
+                    || broken("routed_without_handler")
+            }
+            Need::CheckBack => self.abilities.check_backs,
         }
     }
 }

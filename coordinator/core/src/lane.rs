@@ -324,7 +324,7 @@ impl Lane {
             in_doubt
                 && row.id == write.id
                 && row.version == write.head.version
-                && row.owner == self.owner
+                && row.write_id == write.head.write_id
         });
         if ours {
             return Some(WriteResult::Durable);

@@ -1,11 +1,12 @@
 //! Queries for the rows of the table that are to be loaded, and their times.
 //!
-//! Memory is a cache of the table: every unfinished row has the time of its next step, and from then on an
-//! incarnation that does not have it in memory loads it, a row of its own too. Rows that wait for a participant are
-//! loaded only while there is a way to it and room for its calls; when it can be reached again they are due at once.
+//! Memory is a cache of the table: each unfinished transaction that no incarnation has in hand stands in the queues of
+//! `tx_due` that can take it further. The loader looks which queues there are, and takes pages of those for which there
+//! is a way and room: the participants that came back first, then in the order of time. What cannot go on stays where it
+//! is, and costs nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -14,158 +15,362 @@ use tercet_mutation::broken;
 use crate::{
     config::EngineConfig,
     gate::Gate,
-    model::Name,
-    time::Timestamp,
-    write::{Due, DueQuery},
+    model::{DueRow, Name, Owner, Queue},
+    port::Read,
+    time::{Timestamp, earliest},
+    write::{Due, DueQuery, QueuesQuery},
 };
 
-/// Participants whose waiting rows one poll queries.
-const PARTICIPANTS_PER_POLL: usize = 16;
-
-/// The pause between pages of a backlog, in which the calls of the last page take their places.
+/// The pause between two pages of one queue, in which the calls of the last page take their places.
 const PACE: Duration = Duration::from_millis(20);
+
+/// Queries under way at once.
+const QUERIES: usize = 16;
+
+/// Queues that one query returns.
+const QUEUES_PER_QUERY: u32 = 1_000;
+
+/// Queues that are remembered; those beyond are found again by a later look.
+const QUEUES_REMEMBERED: usize = 10_000;
+
+/// Rows in hand that one page of the walk through one's own returns.
+const SWEEP_PAGE: u32 = 1_000;
+
+/// A look at the table takes at most one part in this many of the time.
+const LOOK_SHARE: u32 = 10;
 
 /// The queries for due rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loader {
-    poll_at: Timestamp,
-    /// At the start, rows that an earlier incarnation had in hand are loaded before their lease ends.
-    until_at_start: Option<Timestamp>,
-    /// Participants that can be reached again, each with the last of its rows that was loaded because of that. The
-    /// rows are gone through once, so that a call that fails again waits for the whole of its back-off.
-    reachable_again: BTreeMap<Name, Option<Due>>,
-    /// Queries without a result so far, by the participant that their rows wait for.
-    under_way: BTreeSet<Option<Name>>,
-    /// The participant at which the last round ended.
-    last: Option<Name>,
+    owner: Owner,
+    /// Queues with rows that can go on, with the time of their next page.
+    ready: BTreeMap<Queue, Ready>,
+    times: BTreeSet<(Timestamp, Queue)>,
+    /// Queues without room for their rows, by participant.
+    blocked: BTreeMap<Name, BTreeSet<Queue>>,
+    /// Participants that came back, each with the queue after which to look: theirs are looked up first.
+    returned: VecDeque<(Name, Option<Queue>)>,
+    under_way: BTreeSet<Read>,
+    /// When the table is looked at next, from which queue on, and since when.
+    look_at: Timestamp,
+    /// No page is read before this time: memory was full.
+    pages_not_before: Timestamp,
+    look_after: Option<Queue>,
+    looking_since: Timestamp,
+    /// When one's own rows in hand are gone through next, and from which row on.
+    sweep_at: Timestamp,
+    sweep_after: Option<Due>,
+}
+
+/// The next page of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ready {
+    at: Timestamp,
+    after: Option<Due>,
 }
 
 impl Loader {
     /// Makes a loader that starts now.
-    pub fn new(config: &EngineConfig, now: Timestamp) -> Self {
+    pub fn new(config: &EngineConfig, owner: Owner, now: Timestamp) -> Self {
         Self {
-            poll_at: now,
-            until_at_start: Some(now + config.lease),
-            reachable_again: BTreeMap::new(),
+            owner,
+            ready: BTreeMap::new(),
+            times: BTreeSet::new(),
+            blocked: BTreeMap::new(),
+            returned: VecDeque::new(),
             under_way: BTreeSet::new(),
-            last: None,
+            look_at: now,
+            pages_not_before: now,
+            look_after: None,
+            looking_since: now,
+            sweep_at: now + config.lease,
+            sweep_after: None,
         }
     }
 
-    /// Returns the time of the next poll.
-    pub fn next_wakeup(&self) -> Timestamp {
-        self.poll_at
+    /// Returns the time of the next query; `None` while as many are under way as may be.
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        if self.under_way.len() >= QUERIES {
+            return None;
+        }
+        let returned = (!self.returned.is_empty()).then_some(Timestamp::default());
+        let page = self.times.first();
+        let page = page.map(|(at, _)| (*at).max(self.pages_not_before));
+        let look = (!self.is_looking()).then_some(self.look_at);
+        let sweep = (!self.is_sweeping()).then_some(self.sweep_at);
+        earliest(earliest(returned, page), earliest(look, sweep))
     }
 
-    /// Makes the rows that wait for a participant due at once: it can be reached again.
-    pub fn reachable_again(&mut self, name: &Name, now: Timestamp) {
-        self.reachable_again.insert(name.clone(), None);
-        self.poll_at = now;
+    /// Makes the queues of a participant the first to be looked up: it can be reached again.
+    pub fn returned(&mut self, name: &Name) {
+        if !self.returned.iter().any(|(other, _)| other == name) {
+            self.returned.push_back((name.clone(), None));
+        }
     }
 
-    /// Returns the queries of this poll, for at most `room` rows each.
+    /// Makes the queues of a participant due for which there was no room: a place has come free.
+    pub fn place_freed(&mut self, name: &str, config: &EngineConfig, gate: &Gate, now: Timestamp) {
+        let Some(queues) = self.blocked.remove(name) else {
+            return;
+        };
+        let pause = pause(config, gate, name);
+        for queue in queues {
+            if let Some(ready) = self.ready.get_mut(&queue) {
+                ready.at = now + pause;
+                self.times.insert((ready.at, queue));
+            }
+        }
+    }
+
+    /// Takes in that a transaction was put to rest in these queues.
+    pub fn rested(&mut self, rows: &[DueRow], config: &EngineConfig, now: Timestamp) {
+        for row in rows {
+            self.learn(row, now + config.poll * 2, now);
+        }
+    }
+
+    /// Returns the queries for which it is time, for at most `room` rows each.
     pub fn poll(
         &mut self,
         config: &EngineConfig,
         now: Timestamp,
         gate: &Gate,
         room: usize,
-    ) -> Vec<DueQuery> {
-        if now < self.poll_at {
-            return Vec::new();
-        }
-        self.poll_at = now + config.poll;
-        if room == 0 {
-            return Vec::new();
-        }
-        if broken("own_orphan_never_reloaded") && self.until_at_start.is_none() {
-            return Vec::new();
-        }
-        let page = config.page.min(u32::try_from(room).unwrap_or(u32::MAX));
-        let mut queries = Vec::new();
-        if self.under_way.insert(None) {
-            let until = self.until_at_start.map_or(now, |until| until.max(now));
-            queries.push(DueQuery {
-                waiting_for: None,
-                until,
-                after: None,
-                limit: page,
-            });
-        }
-        for name in self.round(gate) {
-            let free = u32::try_from(gate.free_places(&name)).unwrap_or(u32::MAX);
-            if free == 0 || !self.under_way.insert(Some(name.clone())) {
-                continue;
-            }
-            let (until, after) = match self.reachable_again.get(&name) {
-                Some(after) => (Timestamp::MAX, *after),
-                None => (now, None),
-            };
-            queries.push(DueQuery {
-                waiting_for: Some(name),
-                until,
+    ) -> Vec<Read> {
+        let mut reads = Vec::new();
+        while self.under_way.len() < QUERIES
+            && let Some((name, after)) = self.returned.pop_front()
+        {
+            let read = Read::Queues(QueuesQuery {
+                of: Some(name),
                 after,
-                limit: page.min(free),
+                limit: QUEUES_PER_QUERY,
             });
+            self.start(read, &mut reads);
         }
-        queries
+        if room == 0 {
+            self.pages_not_before = now + config.poll;
+        } else if now >= self.pages_not_before {
+            self.next_pages(config, now, gate, room, &mut reads);
+        }
+        if now >= self.look_at && !self.is_looking() && self.under_way.len() < QUERIES {
+            self.looking_since = now;
+            let read = Read::Queues(QueuesQuery {
+                of: None,
+                after: self.look_after.clone(),
+                limit: QUEUES_PER_QUERY,
+            });
+            self.start(read, &mut reads);
+        }
+        let sweeps = now >= self.sweep_at && !self.is_sweeping() && self.under_way.len() < QUERIES;
+        if sweeps && !broken("own_orphan_never_reloaded") {
+            let read = Read::Due(self.sweep());
+            self.start(read, &mut reads);
+        }
+        reads
     }
 
-    /// Returns the next participants of the round.
-    fn round(&mut self, gate: &Gate) -> Vec<Name> {
-        let reachable: Vec<&Name> = gate.reachable().collect();
-        let start = match &self.last {
-            Some(last) => reachable.partition_point(|name| *name <= last),
-            None => 0,
-        };
-        let names: Vec<Name> = reachable[start..]
+    fn start(&mut self, read: Read, reads: &mut Vec<Read>) {
+        if self.under_way.insert(read.clone()) {
+            reads.push(read);
+        }
+    }
+
+    /// Adds the pages whose time has come.
+    fn next_pages(
+        &mut self,
+        config: &EngineConfig,
+        now: Timestamp,
+        gate: &Gate,
+        room: usize,
+        reads: &mut Vec<Read>,
+    ) {
+        while self.under_way.len() < QUERIES
+            && let Some((at, queue)) = self.times.first().cloned()
+            && at <= now
+        {
+            self.times.pop_first();
+            let Some(ready) = self.ready.get(&queue).copied() else {
+                continue;
+            };
+            let mut limit = room;
+            if let Queue::Wait { participant, .. } = &queue {
+                if !gate.is_reachable(participant) {
+                    // Looked up again when it can be reached.
+                    self.ready.remove(&queue);
+                    continue;
+                }
+                limit = limit.min(gate.room_for_table(participant));
+                if limit == 0 {
+                    let blocked = self.blocked.entry(participant.clone()).or_default();
+                    blocked.insert(queue);
+                    continue;
+                }
+            }
+            self.ready.remove(&queue);
+            let read = Read::Due(DueQuery {
+                queue,
+                until: now,
+                after: ready.after,
+                limit: config.page.min(u32::try_from(limit).unwrap_or(u32::MAX)),
+            });
+            self.start(read, reads);
+        }
+    }
+
+    fn is_looking(&self) -> bool {
+        self.under_way
             .iter()
-            .chain(&reachable[..start])
-            .take(PARTICIPANTS_PER_POLL)
-            .map(|name| (*name).clone())
-            .collect();
-        self.last = names.last().cloned();
-        names
+            .any(|read| matches!(read, Read::Queues(query) if query.of.is_none()))
     }
 
-    /// Takes in the rows that a query found, `new` of which were not in memory. Returns the query for the next page
-    /// where a full page had none of these.
+    /// Returns the next page of the walk through one's own rows in hand.
+    fn sweep(&self) -> DueQuery {
+        DueQuery {
+            queue: Queue::Hand(self.owner.clone()),
+            until: Timestamp::default(),
+            after: self.sweep_after,
+            limit: SWEEP_PAGE,
+        }
+    }
+
+    fn is_own(&self, queue: &Queue) -> bool {
+        matches!(queue, Queue::Hand(owner) if *owner == self.owner)
+    }
+
+    fn is_sweeping(&self) -> bool {
+        self.under_way
+            .iter()
+            .any(|read| matches!(read, Read::Due(query) if self.is_own(&query.queue)))
+    }
+
+    /// Takes in the queues that a look found, each with its first row.
+    pub fn found_queues(
+        &mut self,
+        config: &EngineConfig,
+        now: Timestamp,
+        gate: &Gate,
+        query: &QueuesQuery,
+        rows: &[DueRow],
+    ) {
+        self.under_way.remove(&Read::Queues(query.clone()));
+        for row in rows {
+            let goes_on = match &row.queue {
+                // The store admits one process at a time: every other incarnation is over.
+                Queue::Hand(owner) => *owner != self.owner,
+                Queue::Wait { participant, .. } => {
+                    if gate.room_for_table(participant) > 0 {
+                        self.place_freed(participant, config, gate, now);
+                    }
+                    gate.is_reachable(participant)
+                }
+                Queue::Time => true,
+                Queue::Parked => false,
+            };
+            if goes_on {
+                self.learn(row, now + config.poll * 2, now);
+            }
+        }
+        let last = rows
+            .last()
+            .filter(|_| rows.len() >= query.limit as usize)
+            .map(|row| row.queue.clone());
+        match (&query.of, last) {
+            (Some(_), None) => {}
+            (Some(name), last) => self.returned.push_back((name.clone(), last)),
+            (None, last) => {
+                let pause = if last.is_some() { PACE } else { config.poll };
+                let took = now.since(self.looking_since);
+                self.look_at = now + pause.max(took * LOOK_SHARE);
+                self.look_after = last;
+            }
+        }
+    }
+
+    /// Remembers a queue whose first row is due by `horizon`.
+    fn learn(&mut self, row: &DueRow, horizon: Timestamp, now: Timestamp) {
+        let is_known = self.ready.contains_key(&row.queue);
+        let is_full = self.ready.len() >= QUEUES_REMEMBERED && !is_known;
+        let is_read = self
+            .under_way
+            .iter()
+            .any(|read| matches!(read, Read::Due(query) if query.queue == row.queue));
+        if row.at > horizon || is_full || is_read || self.is_own(&row.queue) {
+            return;
+        }
+        let at = row.at.max(now);
+        match self.ready.get_mut(&row.queue) {
+            Some(ready) if ready.at <= at => {}
+            Some(ready) => {
+                if self.times.remove(&(ready.at, row.queue.clone())) {
+                    ready.at = at;
+                    self.times.insert((at, row.queue.clone()));
+                }
+            }
+            None => {
+                self.ready.insert(row.queue.clone(), Ready { at, after: None });
+                self.times.insert((at, row.queue.clone()));
+            }
+        }
+    }
+
+    /// Takes in a page of rows.
     pub fn found(
         &mut self,
+        config: &EngineConfig,
         now: Timestamp,
+        gate: &Gate,
         query: &DueQuery,
         rows: &[Due],
-        new: usize,
-    ) -> Option<DueQuery> {
-        let full = rows.len() >= query.limit as usize;
-        if full && new == 0 {
-            return Some(DueQuery {
-                after: rows.last().copied(),
-                ..query.clone()
-            });
+    ) {
+        self.under_way.remove(&Read::Due(query.clone()));
+        let is_full = rows.len() >= query.limit as usize;
+        let last = rows.last().copied().filter(|_| is_full);
+        if self.is_own(&query.queue) {
+            self.sweep_after = last;
+            self.sweep_at = now + if is_full { PACE } else { config.lease };
+            return;
         }
-        self.under_way.remove(&query.waiting_for);
-        let again = query
-            .waiting_for
-            .as_ref()
-            .filter(|_| query.until == Timestamp::MAX);
-        if full {
-            self.poll_at = self.poll_at.min(now + PACE);
-            if let Some(after) = again.and_then(|name| self.reachable_again.get_mut(name)) {
-                *after = rows.last().copied();
-            }
-            return None;
+        if last.is_none() {
+            return;
         }
-        match (&query.waiting_for, again) {
-            (None, _) => self.until_at_start = None,
-            (_, Some(name)) => _ = self.reachable_again.remove(name),
-            (Some(_), None) => {}
+        let pause = match &query.queue {
+            Queue::Wait { participant, .. } => pause(config, gate, participant),
+            _ => PACE,
+        };
+        let at = now + pause;
+        if let Some(old) = self.ready.insert(query.queue.clone(), Ready { at, after: last }) {
+            self.times.remove(&(old.at, query.queue.clone()));
         }
-        None
+        self.times.insert((at, query.queue.clone()));
     }
 
-    /// Takes in that a query failed: the next poll repeats it.
-    pub fn query_failed(&mut self, query: &DueQuery) {
-        self.under_way.remove(&query.waiting_for);
+    /// Takes in that a query failed: it is repeated after a pause.
+    pub fn failed(&mut self, config: &EngineConfig, now: Timestamp, read: &Read) {
+        self.under_way.remove(read);
+        let later = now + config.poll;
+        match read {
+            Read::Due(query) if self.is_own(&query.queue) => self.sweep_at = later,
+            Read::Due(query) => {
+                let row = DueRow {
+                    queue: query.queue.clone(),
+                    at: later,
+                };
+                self.learn(&row, later, now);
+            }
+            // The next look finds the queues of every participant.
+            Read::Queues(_) => self.look_at = later,
+            Read::Transactions(_) => {}
+        }
+    }
+}
+
+/// Returns the pause before a participant's next page: longer where its calls are not answered, so that the retries of
+/// many transactions are gathered.
+fn pause(config: &EngineConfig, gate: &Gate, participant: &str) -> Duration {
+    if gate.is_failing(participant) {
+        config.poll
+    } else {
+        PACE
     }
 }

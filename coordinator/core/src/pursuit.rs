@@ -5,8 +5,7 @@
 //! to go on, live and in recovery.
 
 use crate::{
-    context::Context,
-    model::{ActionStatus, Decider, Mode, Name, Operation, Phase, Transaction},
+    model::{Operation, Phase, Transaction},
     time::{Timestamp, earliest},
 };
 
@@ -33,10 +32,12 @@ pub struct RequiredCall {
 }
 
 /// Computes the calls that this transaction requires now.
+///
+/// None is required from the deadline of phase one on: a participant that is asked to try then would do so in vain.
 pub fn pursue(tx: &Transaction, now: Timestamp) -> Pursuit {
     match &tx.phase {
-        Phase::Trying if tx.spec.decider == Decider::Coordinator => {
-            let mut pursuit = required(tx, now, |place| required_try(tx, place));
+        Phase::Trying if tx.spec.is_executed() && now < tx.spec.deadline => {
+            let mut pursuit = required(tx, now);
             pursuit.wake = earliest(pursuit.wake, Some(tx.spec.deadline));
             pursuit
         }
@@ -52,19 +53,15 @@ pub fn pursue(tx: &Transaction, now: Timestamp) -> Pursuit {
             wake: Some(*next),
             ..Pursuit::default()
         },
-        Phase::Finishing { .. } => required(tx, now, |place| tx.required_finish(place)),
+        Phase::Finishing { .. } => required(tx, now),
         Phase::Finished { .. } | Phase::Parked { .. } => Pursuit::default(),
     }
 }
 
-fn required(
-    tx: &Transaction,
-    now: Timestamp,
-    next: impl Fn(usize) -> Option<Operation>,
-) -> Pursuit {
+fn required(tx: &Transaction, now: Timestamp) -> Pursuit {
     let mut pursuit = Pursuit::default();
     for (place, action) in tx.actions.iter().enumerate() {
-        let Some(operation) = next(place) else {
+        let Some(operation) = tx.required_call(place) else {
             continue;
         };
         if action.live.not_before > now {
@@ -79,55 +76,4 @@ fn required(
         }
     }
     pursuit
-}
-
-fn required_try(tx: &Transaction, place: usize) -> Option<Operation> {
-    let action = &tx.actions[place];
-    let required = action.state.status == ActionStatus::Init
-        && action.spec.mode != Mode::Deliver
-        && tx.actions_before(place, Operation::Try).all(|before| {
-            before.spec.mode == Mode::Deliver || before.state.status == ActionStatus::Tried
-        });
-    required.then_some(Operation::Try)
-}
-
-impl Transaction {
-    /// Computes when the row's next step is due, and the participant that it waits for.
-    pub(crate) fn due(&self, cx: &Context) -> (Option<Timestamp>, Option<Name>) {
-        let in_hand = cx.now + cx.lease;
-        match &self.phase {
-            Phase::Trying if self.spec.decider == Decider::Coordinator => {
-                (Some(in_hand.min(self.spec.deadline)), None)
-            }
-            Phase::Trying => (Some(self.spec.deadline), None),
-            Phase::AskingBack { next } => (Some(*next), None),
-            Phase::Finished { .. } | Phase::Parked { .. } => (None, None),
-            Phase::Finishing { .. } => self.due_in_phase_two(cx.now, in_hand),
-        }
-    }
-
-    fn due_in_phase_two(
-        &self,
-        now: Timestamp,
-        in_hand: Timestamp,
-    ) -> (Option<Timestamp>, Option<Name>) {
-        let mut first: Option<(Timestamp, &Name)> = None;
-        for (place, action) in self.actions.iter().enumerate() {
-            if self.required_finish(place).is_none() {
-                continue;
-            }
-            let at = match (action.live.unreachable, action.live.not_before > now) {
-                (true, _) => in_hand.max(action.live.not_before),
-                (false, true) => action.live.not_before,
-                (false, false) => return (Some(in_hand), None),
-            };
-            if first.is_none_or(|(earliest, _)| at < earliest) {
-                first = Some((at, &action.spec.participant));
-            }
-        }
-        match first {
-            Some((at, participant)) => (Some(at), Some(participant.clone())),
-            None => (Some(in_hand), None),
-        }
-    }
 }

@@ -13,7 +13,7 @@ use crate::{
     limits,
     model::{
         Action, ActionSpec, ActionState, ActionStatus, BizStatus, Cause, Decision, Live, Mode,
-        Name, Operation, Outcome, Owner, Phase, Sent, Transaction, TxSpec, TxStatus,
+        Name, Operation, Outcome, Owner, Phase, Rest, Sent, Transaction, TxSpec, TxStatus,
     },
     time::Timestamp,
 };
@@ -35,10 +35,8 @@ pub struct TxRow {
     pub version: u32,
     /// `owner`.
     pub owner: Owner,
-    /// `waiting_for`.
-    pub waiting_for: Option<Name>,
-    /// `next_attempt_at`.
-    pub next_attempt_at: Option<Timestamp>,
+    /// `rest`.
+    pub rest: Option<Box<Rest>>,
     /// `decided_at`.
     pub decided_at: Option<Timestamp>,
     /// `finished_at`.
@@ -80,15 +78,18 @@ impl Transaction {
         let phase = phase(&tx).map_err(illegal)?;
         check_numbers(&tx, &phase).map_err(illegal)?;
         check_actions(&tx, &phase, &actions).map_err(illegal)?;
-        let actions = actions.into_iter().map(|row| loaded(row, &phase)).collect();
+        let unsent = tx.rest.as_ref().map_or(&[][..], |rest| &rest.unsent);
+        let actions = actions
+            .into_iter()
+            .map(|row| loaded(row, &phase, unsent))
+            .collect();
         Ok(Self {
             spec: Arc::new(tx.spec),
             phase,
             check_backs: tx.check_backs,
             version: tx.version,
             owner: tx.owner,
-            waiting_for: tx.waiting_for,
-            next_attempt_at: tx.next_attempt_at,
+            rest: tx.rest,
             actions,
         })
     }
@@ -119,8 +120,15 @@ fn phase(tx: &TxRow) -> Result<Phase, String> {
         }
     };
     match (tx.status, decided, tx.finished_at) {
-        (TxStatus::ProcessWaiting, None, None) => match (tx.biz_status, tx.next_attempt_at) {
-            (BizStatus::Unknown, Some(next)) => Ok(Phase::AskingBack { next }),
+        (TxStatus::ProcessWaiting, None, None) => match tx.biz_status {
+            // In hand the time is not stored: to ask once more does no harm.
+            BizStatus::Unknown => Ok(Phase::AskingBack {
+                next: tx
+                    .rest
+                    .as_ref()
+                    .and_then(|rest| rest.earliest())
+                    .unwrap_or_default(),
+            }),
             _ => Ok(Phase::Trying),
         },
         (TxStatus::Processing, Some((decision, decided_at)), None) => Ok(Phase::Finishing {
@@ -149,11 +157,14 @@ fn check_numbers(tx: &TxRow, phase: &Phase) -> Result<(), String> {
     if tx.version == 0 {
         return Err("version is 0".into());
     }
-    if tx.next_attempt_at.is_none() != phase.is_over() {
-        return Err(format!(
-            "next_attempt_at {:?} does not go with status {}",
-            tx.next_attempt_at, tx.status
-        ));
+    match &tx.rest {
+        Some(_) if phase.is_over() => {
+            return Err(format!("rest does not go with status {}", tx.status));
+        }
+        Some(rest) if rest.earliest().is_none() => {
+            return Err("rest says neither a participant nor a time".into());
+        }
+        _ => {}
     }
     if tx.biz_status == BizStatus::Unknown && tx.spec.check_back.is_none() {
         return Err("biz_status UNKNOWN without check_back_info".into());
@@ -213,9 +224,9 @@ fn status_is_legal(status: ActionStatus, phase: &Phase) -> bool {
     }
 }
 
-/// Makes the action for an incarnation that did not write it: its Try counts as sent, and no call of phase two is
-/// authorised.
-fn loaded(row: ActionRow, phase: &Phase) -> Action {
+/// Makes the action for an incarnation that did not write it: the first call of the present phase counts as sent, unless
+/// the transaction rests and says that it was not.
+fn loaded(row: ActionRow, phase: &Phase, unsent: &[Name]) -> Action {
     let ActionRow {
         spec, mut state, ..
     } = row;
@@ -226,7 +237,9 @@ fn loaded(row: ActionRow, phase: &Phase) -> Action {
         .last()
         .filter(|last| (last.operation == Operation::Try) != phase_two);
     let next = last.and_then(|attempt| attempt.next);
-    let sent = if broken("loaded_action_taken_as_unsent") && state.status == ActionStatus::Init {
+    let is_unsent = unsent.contains(&spec.name)
+        || broken("loaded_action_taken_as_unsent") && state.status == ActionStatus::Init;
+    let sent = if is_unsent && !phase_two {
         Sent::Never
     } else {
         Sent::Perhaps
@@ -243,6 +256,7 @@ fn loaded(row: ActionRow, phase: &Phase) -> Action {
         state,
         live: Live {
             sent,
+            permit: is_unsent && phase_two,
             not_before: next.map_or_else(Timestamp::default, Timestamp::from_micros),
             ..Live::new()
         },

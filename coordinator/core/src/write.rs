@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     id::TxId,
-    model::{ActionSpec, ActionState, Name, Owner, Phase, TxSpec},
+    model::{ActionSpec, ActionState, DueRow, Name, Owner, Phase, Queue, Rest, TxSpec},
     time::Timestamp,
 };
 
@@ -20,6 +20,8 @@ pub struct Write {
     pub head: Head,
     /// The rows of `action_info` that change.
     pub actions: Vec<ActionWrite>,
+    /// The rows of `tx_due` that change.
+    pub due: DueChange,
     /// An operator's command, kept in the same write.
     pub operator: Option<OperatorEntry>,
     /// Whether a caller waits for it; other writes linger for company.
@@ -52,10 +54,10 @@ pub struct Head {
     pub version: u32,
     /// `owner`.
     pub owner: Owner,
-    /// `waiting_for`.
-    pub waiting_for: Option<Name>,
-    /// `next_attempt_at`.
-    pub next_attempt_at: Option<Timestamp>,
+    /// `rest`.
+    pub rest: Option<Box<Rest>>,
+    /// `write_id`: a random number by which a write of unknown outcome recognises its own row.
+    pub write_id: i64,
 }
 
 /// A change of one row of `action_info`.
@@ -78,6 +80,15 @@ pub struct NewAction {
     pub spec: Arc<ActionSpec>,
     /// `create_time`.
     pub create_time: Timestamp,
+}
+
+/// A change of the rows of `tx_due` of one transaction. Every row to remove is there, and none of those to add.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DueChange {
+    /// Rows to remove, each by its whole key.
+    pub remove: Vec<DueRow>,
+    /// Rows to add.
+    pub add: Vec<DueRow>,
 }
 
 /// One row of `operator_log`.
@@ -103,15 +114,15 @@ pub struct Standing {
     pub row: Option<StandingRow>,
 }
 
-/// The identity, version and last writer of a row.
+/// The identity, version and last write of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandingRow {
     /// Its id; another one than the write's when the unique key is taken.
     pub id: TxId,
     /// Its version.
     pub version: u32,
-    /// The incarnation that wrote it last.
-    pub owner: Owner,
+    /// The `write_id` of the write that made this version.
+    pub write_id: i64,
 }
 
 /// The reason why a batch of writes was not applied, or may not have been: the four kinds of store errors, and
@@ -131,15 +142,26 @@ pub enum ApplyFailure {
     Fatal,
 }
 
-/// A query for due rows, from the loader to the table.
+/// A query for rows of one queue of `tx_due`, from the loader to the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DueQuery {
-    /// Rows that wait for this participant; `None`: rows that wait for none.
-    pub waiting_for: Option<Name>,
-    /// Rows whose `next_attempt_at` is not after this.
+    /// The queue.
+    pub queue: Queue,
+    /// Rows whose `at` is not after this.
     pub until: Timestamp,
-    /// Rows after this one, in the order of (`next_attempt_at`, `tx_id`).
+    /// Rows after this one, in the order of (`at`, `tx_id`).
     pub after: Option<Due>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// A query for the queues of `tx_due` that have rows, but those of parked transactions; from the loader to the table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueuesQuery {
+    /// Queues of this participant only.
+    pub of: Option<Name>,
+    /// Queues after this one, in the order of (`kind`, `name`, `business_type`).
+    pub after: Option<Queue>,
     /// At most this many.
     pub limit: u32,
 }
@@ -147,7 +169,7 @@ pub struct DueQuery {
 /// A row that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Due {
-    /// Its `next_attempt_at`.
+    /// Its `at`.
     pub at: Timestamp,
     /// Its id.
     pub id: TxId,

@@ -47,8 +47,7 @@ pub struct Attempt {
     pub at: i64,
     /// The duration, in microseconds.
     pub took: u64,
-    /// The number of this call, from 1. For [`AttemptOutcome::Unreachable`] the call that was allowed
-    /// and not made; 0 where none was.
+    /// The number of this call, from 1; 0 for [`AttemptOutcome::Unreachable`], which is no call.
     pub number: u32,
     /// Its outcome.
     pub outcome: AttemptOutcome,
@@ -58,7 +57,8 @@ pub struct Attempt {
     pub next: Option<i64>,
 }
 
-/// This incarnation's knowledge of an action's Try. Never stored: a loaded action has [`Sent::Perhaps`].
+/// This incarnation's knowledge of an action's Try. A loaded action has [`Sent::Perhaps`], unless the row was at rest
+/// and says that no Try was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sent {
     /// Certainly not sent.
@@ -76,8 +76,6 @@ pub struct Live {
     pub sent: Sent,
     /// Whether a call of phase two may be sent: given by a durable write, used up by the call.
     pub permit: bool,
-    /// Whether there was no way to its participant when a call was last required.
-    pub unreachable: bool,
     /// No call is sent before this time.
     pub not_before: Timestamp,
     /// Tries sent by this incarnation.
@@ -132,7 +130,6 @@ impl Live {
         Self {
             sent: Sent::Perhaps,
             permit: false,
-            unreachable: false,
             not_before: Timestamp::default(),
             tries: 0,
             rejections: 0,

@@ -10,12 +10,14 @@
 //! | `spec` | the parts that never change |
 //! | `phase` | the decision and the phases |
 //! | `action`, `transaction` | the parts that change |
+//! | `rest` | where an unfinished transaction is while nothing is under way for it |
 //! | `progress` | the operation that each action still needs, and the order |
 
 mod action;
 mod phase;
 mod policy;
 mod progress;
+mod rest;
 mod spec;
 mod transaction;
 mod words;
@@ -26,6 +28,7 @@ pub use self::{
     action::{Action, ActionState, Attempt, Live, Sent},
     phase::{Cause, Decision, Phase},
     policy::{CheckBack, RetryPolicy},
+    rest::{DueRow, Queue, Rest, Want},
     spec::{ActionSpec, Begun, TxSpec},
     transaction::{Owner, Transaction},
     words::{ActionStatus, AttemptOutcome, BizStatus, Decider, Mode, Operation, Outcome, TxStatus},

@@ -2,7 +2,7 @@
 
 use tercet_mutation::broken;
 
-use super::{Action, ActionStatus, Operation, Outcome, Sent, Transaction};
+use super::{Action, ActionStatus, Mode, Operation, Outcome, Phase, Sent, Transaction};
 
 impl Transaction {
     /// Returns the operation that this action still needs under the decision; `None` once it needs none.
@@ -37,6 +37,29 @@ impl Transaction {
             .places_before(place, operation)
             .all(|before| self.is_final(before));
         (free || broken("compensation_order_ignored")).then_some(operation)
+    }
+
+    /// Returns the call that this action requires in the present phase, once its turn has come: made by the coordinator,
+    /// and repeated until it is answered.
+    pub(crate) fn required_call(&self, place: usize) -> Option<Operation> {
+        match self.phase {
+            Phase::Trying if self.spec.is_executed() => self.required_try(place),
+            Phase::Finishing { .. } => self.required_finish(place),
+            _ => None,
+        }
+    }
+
+    fn required_try(&self, place: usize) -> Option<Operation> {
+        let action = &self.actions[place];
+        let is_tried = |action: &Action| {
+            action.spec.mode == Mode::Deliver || action.state.status == ActionStatus::Tried
+        };
+        let required = action.state.status == ActionStatus::Init
+            && action.spec.mode != Mode::Deliver
+            && self
+                .actions_before(place, Operation::Try)
+                .all(|before| is_tried(before));
+        required.then_some(Operation::Try)
     }
 
     /// Returns whether an action is left that can be finished without a person.

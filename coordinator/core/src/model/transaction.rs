@@ -2,8 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Action, ActionStatus, Mode, Name, Phase, TxSpec};
-use crate::{id::TxId, time::Timestamp};
+use super::{Action, ActionStatus, Mode, Name, Phase, Rest, TxSpec};
+use crate::id::TxId;
 
 /// The incarnation of a node that has a transaction in hand.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,12 +31,10 @@ pub struct Transaction {
     pub check_backs: u32,
     /// The number of writes of the transaction: the fence; 0: not yet written.
     pub version: u32,
-    /// The incarnation that has it in hand.
+    /// The incarnation that wrote it last, and has it in hand unless it rests.
     pub owner: Owner,
-    /// The participant of the next call of phase two, when nothing is in hand.
-    pub waiting_for: Option<Name>,
-    /// When its next step is due; `None` once it is finished or parked.
-    pub next_attempt_at: Option<Timestamp>,
+    /// Where it rests; `None`: it is in hand of its owner, or over.
+    pub rest: Option<Box<Rest>>,
     /// The actions, in the order in which they were begun or added.
     pub actions: Vec<Action>,
 }

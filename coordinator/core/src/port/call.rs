@@ -1,12 +1,12 @@
 //! Calls to participants and questions to initiators, with the ways they take and the answers to them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 use crate::{
     id::{CallId, StreamId, TxId},
-    model::{ActionSpec, Ext, Name, Operation, Outcome},
+    model::{ActionSpec, Ext, Mode, Name, Operation, Outcome},
 };
 
 /// The way on which a participant is reached.
@@ -20,6 +20,15 @@ pub enum Reach {
         /// Calls made at once.
         concurrency: u32,
     },
+}
+
+/// The calls that one instance of a participant can answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// Its handlers, by name and mode.
+    pub handlers: BTreeSet<(Name, Mode)>,
+    /// Whether it answers check-backs.
+    pub check_backs: bool,
 }
 
 /// The way on which a call leaves.

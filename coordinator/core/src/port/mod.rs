@@ -6,15 +6,15 @@ mod call;
 mod request;
 
 pub use self::{
-    call::{AskBack, Call, CallAnswer, CallResult, CheckBackResult, Reach, Route},
+    call::{Abilities, AskBack, Call, CallAnswer, CallResult, CheckBackResult, Reach, Route},
     request::{Command, NewTransaction, Order, Reply, Request, Wait},
 };
 use crate::{
     id::{CallerId, StreamId, TxId},
-    model::{Name, Transaction},
+    model::{DueRow, Name, Transaction},
     refusal::Refusal,
     row::IllegalRow,
-    write::{Due, DueQuery, Write, WriteResult},
+    write::{Due, DueQuery, QueuesQuery, Write, WriteResult},
 };
 
 /// An input of the engine. It learns of the world by nothing else.
@@ -36,12 +36,14 @@ pub enum Input {
     },
     /// Results of writes, as the [lane](crate::lane) gives them.
     Written(Vec<(TxId, WriteResult)>),
-    /// The transactions that [`Output::Load`] asked for; every id of that output is present.
+    /// The answer to [`Read::Transactions`]; every id of it is present.
     Loaded(Vec<(TxId, Loaded)>),
-    /// The answer to [`Output::Due`].
+    /// The answer to [`Read::Due`].
     Due(DueQuery, Vec<Due>),
-    /// [`Output::Load`] or [`Output::Due`] failed; the engine repeats it a little later.
-    ReadFailed(Vec<TxId>, Option<DueQuery>),
+    /// The answer to [`Read::Queues`]: each queue with its first row.
+    Queues(QueuesQuery, Vec<DueRow>),
+    /// A read failed; the engine repeats it a little later.
+    ReadFailed(Read),
     /// The way to a participant, at the start and after each change.
     Participant {
         /// The participant.
@@ -57,6 +59,8 @@ pub enum Input {
         participant: Name,
         /// Calls that the stream takes at once.
         concurrency: u32,
+        /// The calls that it can answer.
+        abilities: Abilities,
     },
     /// A stream takes no new calls; its open ones may still be answered.
     Draining(StreamId),
@@ -81,12 +85,21 @@ pub enum Output {
     AskBack(AskBack),
     /// Answer this caller.
     Reply(CallerId, Result<Reply, Refusal>),
-    /// Read these transactions.
-    Load(Vec<TxId>),
-    /// Read the due rows.
-    Due(DueQuery),
+    /// Read from the table.
+    Read(Read),
     /// Report an illegal row to people.
     Illegal(IllegalRow),
+}
+
+/// A read from the table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Read {
+    /// These transactions.
+    Transactions(Vec<TxId>),
+    /// Rows of one queue.
+    Due(DueQuery),
+    /// The queues that have rows.
+    Queues(QueuesQuery),
 }
 
 /// The outcome of loading one transaction.

@@ -16,7 +16,6 @@ pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step 
         return Step::unchanged(tx);
     };
     let action = &mut next.actions[end.action];
-    action.live.unreachable = false;
     if matches!(end.answer, CallAnswer::Ok(_)) {
         action.end(
             if operation == Operation::Confirm {
@@ -95,23 +94,9 @@ fn note_failed_call(tx: &mut Transaction, end: &CallEnd, operation: Operation, c
 
 /// Allows one more call; see `docs/adr/0010`.
 fn authorise(action: &mut Action) {
-    match first_call_unmade(action) {
-        Some(noted) => noted.number = 0,
-        None => action.state.retry_count += 1,
-    }
-    action.live.unreachable = false;
+    action.state.retry_count += 1;
     action.live.permit = true;
     action.live.dirty = true;
-}
-
-/// Returns the note that the decision's own permit was given back, if it is the last one.
-fn first_call_unmade(action: &mut Action) -> Option<&mut Attempt> {
-    let last = action.state.attempts.last_mut()?;
-    let unmade = action.state.retry_count == 0
-        && last.outcome == AttemptOutcome::Unreachable
-        && last.operation != Operation::Try
-        && last.number == 1;
-    unmade.then_some(last)
 }
 
 /// Authorises a call of each action at these places, or gives the action up where no call is left.
@@ -123,7 +108,7 @@ pub(super) fn authorise_all(tx: &Transaction, places: &[usize], cx: &Context) ->
             continue;
         }
         let limit = action.spec.retry.max_attempts;
-        if action.state.retry_count + 1 >= limit && first_call_unmade(action).is_none() {
+        if action.state.retry_count + 1 >= limit {
             give_up_unsent(
                 action,
                 tx.phase.decision().map(|decision| decision.outcome),

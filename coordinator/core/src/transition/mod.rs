@@ -2,8 +2,10 @@
 
 mod finishing;
 mod operator;
+mod resting;
 mod trying;
 
+pub(crate) use self::resting::rest;
 use std::{sync::Arc, time::Duration};
 
 use tercet_mutation::broken;
@@ -24,24 +26,12 @@ use crate::{
 /// An event of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// This incarnation loaded it. Calls to the participant that is named are due at once.
-    Resumed {
-        /// A participant that can be reached again.
-        reachable_again: Option<Name>,
-    },
     /// Time has passed: the deadline may be over.
     TimePassed,
     /// A call of Try ended, with an answer or without.
     TryEnded(CallEnd),
     /// A call of Confirm or Cancel ended, with an answer or without.
     FinishEnded(CallEnd),
-    /// A call is required, and there is no way to the participant from here.
-    Unreachable {
-        /// The action's place.
-        action: usize,
-        /// The operation to call.
-        operation: Operation,
-    },
     /// Calls of phase two are required, there is a way for them, and no write has authorised them yet.
     Authorise {
         /// The actions' places.
@@ -49,8 +39,6 @@ pub enum Event {
     },
     /// A question to the initiator ended: its answer, or the reason why there is none.
     AskedBack(Result<Outcome, String>),
-    /// There is no way to the initiator from here.
-    InitiatorUnreachable,
     /// The initiator adds an action.
     AddAction(Arc<ActionSpec>),
     /// The initiator decides.
@@ -139,29 +127,18 @@ impl Step {
 /// A request that the state does not allow is refused; nothing changes.
 pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step, Refusal> {
     match (&tx.phase, event) {
-        (_, Event::Resumed { reachable_again }) => Ok(resumed(tx, reachable_again.as_ref(), cx)),
         (Phase::Trying, Event::TimePassed) => Ok(trying::time_passed(tx, cx)),
         // The initiator's own Tries are not the coordinator's calls.
-        (Phase::Trying, Event::TryEnded(_) | Event::Unreachable { .. })
-            if !tx.spec.is_executed() =>
-        {
-            Ok(Step::unchanged(tx))
-        }
+        (Phase::Trying, Event::TryEnded(_)) if !tx.spec.is_executed() => Ok(Step::unchanged(tx)),
         (Phase::Trying, Event::TryEnded(end)) => Ok(trying::call_ended(tx, end, cx)),
         (Phase::AskingBack { .. }, Event::AskedBack(answer)) => {
             Ok(trying::asked_back(tx, answer, cx))
-        }
-        (Phase::AskingBack { .. }, Event::InitiatorUnreachable) => {
-            Ok(trying::initiator_unreachable(tx, cx))
         }
         (Phase::Finishing { .. }, Event::FinishEnded(end)) => {
             Ok(finishing::call_ended(tx, end, cx))
         }
         (Phase::Finishing { .. }, Event::Authorise { actions }) => {
             Ok(finishing::authorise_all(tx, actions, cx))
-        }
-        (Phase::Trying | Phase::Finishing { .. }, Event::Unreachable { action, operation }) => {
-            Ok(unreachable(tx, *action, *operation, cx))
         }
         (_, Event::AddAction(action)) => trying::add_action(tx, action, cx),
         (_, Event::Decide { outcome, reason }) => {
@@ -178,7 +155,7 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
         )
         | (
             Phase::Trying | Phase::Finishing { .. } | Phase::Finished { .. } | Phase::Parked { .. },
-            Event::AskedBack(_) | Event::InitiatorUnreachable,
+            Event::AskedBack(_),
         )
         | (
             Phase::Trying
@@ -186,25 +163,8 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
             | Phase::Finished { .. }
             | Phase::Parked { .. },
             Event::FinishEnded(_) | Event::Authorise { .. },
-        )
-        | (
-            Phase::AskingBack { .. } | Phase::Finished { .. } | Phase::Parked { .. },
-            Event::Unreachable { .. },
         ) => Ok(Step::unchanged(tx)),
     }
-}
-
-/// Continues with a transaction that this incarnation loaded. A question to the initiator counts only once it has
-/// ended: the row may have waited in the table without a question, and to ask once more does no harm, but to give up
-/// without having asked may contradict what the initiator committed.
-fn resumed(tx: &Transaction, reachable_again: Option<&Name>, cx: &Context) -> Step {
-    let mut next = tx.clone();
-    for action in &mut next.actions {
-        if Some(&action.spec.participant) == reachable_again {
-            action.live.not_before = action.live.not_before.min(cx.now);
-        }
-    }
-    Step::in_memory(next)
 }
 
 /// Makes the decision. Actions that need no call get the status in which they stay; each of the others may be called
@@ -225,7 +185,6 @@ pub(crate) fn decide(tx: &mut Transaction, outcome: Outcome, cause: Cause, now: 
             _ => {}
         }
         action.live.permit = true;
-        action.live.unreachable = false;
         action.live.not_before = Timestamp::default();
     }
     finishing::conclude(tx, now);
@@ -236,59 +195,6 @@ fn certainly_not_tried(action: &Action) -> bool {
     let never = action.live.sent == Sent::Never;
     let in_flight = action.live.sent == Sent::Once && action.state.status == ActionStatus::Init;
     never || (in_flight && broken("in_flight_action_not_cancelled"))
-}
-
-/// Notes that there is no way to the participant. That is no attempt, and the permit of a call that was not sent is
-/// given back.
-fn unreachable(tx: &Transaction, place: usize, operation: Operation, cx: &Context) -> Step {
-    let mut next = tx.clone();
-    let finishing = matches!(tx.phase, Phase::Finishing { .. });
-    let action = &mut next.actions[place];
-    action.live.unreachable = true;
-    let unused = if finishing { give_back(action) } else { None };
-    let last =
-        action.state.attempts.last_mut().filter(|last| {
-            last.outcome == AttemptOutcome::Unreachable && last.operation == operation
-        });
-    if let Some(last) = last {
-        // Already noted; at most one more call was allowed and not made since.
-        let Some(number) = unused else {
-            return if finishing {
-                Step::durable_in_company(next)
-            } else {
-                Step::in_memory(next)
-            };
-        };
-        last.number = number;
-        action.live.dirty = true;
-        return Step::durable_in_company(next);
-    }
-    let error = format!("participant {} is not attached", action.spec.participant);
-    note(
-        action,
-        Attempt {
-            operation,
-            at: cx.now.as_micros(),
-            took: 0,
-            number: unused.unwrap_or(0),
-            outcome: AttemptOutcome::Unreachable,
-            error,
-            next: None,
-        },
-    );
-    Step::durable_in_company(next)
-}
-
-/// Gives an unused permit back; returns the number of its call.
-fn give_back(action: &mut Action) -> Option<u32> {
-    if !action.live.permit {
-        return None;
-    }
-    let number = action.state.retry_count + 1;
-    action.live.permit = false;
-    action.state.retry_count = action.state.retry_count.saturating_sub(1);
-    action.live.dirty = true;
-    Some(number)
 }
 
 /// Adds an attempt to those that are kept for people; the oldest makes room.

@@ -19,7 +19,6 @@ use crate::{
 pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step {
     let mut next = tx.clone();
     let action = &mut next.actions[end.action];
-    action.live.unreachable = false;
     match &end.answer {
         CallAnswer::Ok(result) => {
             action.state.status = ActionStatus::Tried;
@@ -128,17 +127,6 @@ fn ask_again_later(mut next: Transaction, cx: &Context, error: &str) -> Step {
         next: cx.now + pause(&check_back, &next, cx),
     };
     next.check_backs = next.check_backs.saturating_add(1);
-    Step::durable_in_company(next)
-}
-
-/// Sets the time of the next question; one that could not be asked is not counted.
-pub(super) fn initiator_unreachable(tx: &Transaction, cx: &Context) -> Step {
-    let mut next = tx.clone();
-    if let Some(check_back) = &tx.spec.check_back {
-        next.phase = Phase::AskingBack {
-            next: cx.now + check_back.interval.max(cx.hold),
-        };
-    }
     Step::durable_in_company(next)
 }
 

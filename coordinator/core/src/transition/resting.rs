@@ -1,0 +1,106 @@
+//! Rest: a transaction for which nothing can be done now is put down in the table, with all that is known of it.
+
+use std::collections::BTreeMap;
+
+use tercet_mutation::broken;
+
+use super::note;
+use crate::{
+    model::{
+        Action, ActionStatus, Attempt, AttemptOutcome, Name, Operation, Phase, Rest, Sent,
+        Transaction, Want,
+    },
+    time::Timestamp,
+};
+
+/// Puts an unfinished transaction to rest. `unreachable` names the participants to which there is no way from here.
+///
+/// Nothing may be under way for it. What a caller reads from the row is exact then: a Try that was answered with OK
+/// is TRIED, and a call that was allowed and not made is not counted.
+pub(crate) fn rest(tx: &mut Transaction, unreachable: &[Name], now: Timestamp) {
+    let mut wants = BTreeMap::new();
+    for place in 0..tx.actions.len() {
+        let Some(operation) = tx.required_call(place) else {
+            continue;
+        };
+        let action = &mut tx.actions[place];
+        let participant = action.spec.participant.clone();
+        let at = action.live.not_before.max(now);
+        if unreachable.contains(&participant) {
+            note_unreachable(action, operation, now);
+        }
+        let earliest = wants.entry(participant).or_insert(at);
+        *earliest = at.min(*earliest);
+    }
+    if let (Phase::AskingBack { next }, Some(check_back)) = (&tx.phase, &tx.spec.check_back) {
+        wants.insert(check_back.participant.clone(), (*next).max(now));
+    }
+    let mut wants: Vec<Want> = wants
+        .into_iter()
+        .map(|(participant, at)| Want { participant, at })
+        .collect();
+    if broken("rest_names_one_participant") {
+        wants.truncate(1);
+    }
+    let unsent = (0..tx.actions.len())
+        .filter(|place| is_unsent(tx, *place))
+        .map(|place| tx.actions[place].spec.name.clone())
+        .collect();
+    for action in &mut tx.actions {
+        let keeps_tried = tx.phase == Phase::Trying && action.state.status == ActionStatus::Tried;
+        action.live.dirty |= keeps_tried && !action.spec.already_tried;
+        give_back(action);
+    }
+    let until = (tx.phase == Phase::Trying).then_some(tx.spec.deadline);
+    tx.rest = Some(Box::new(Rest {
+        wants,
+        until,
+        unsent,
+    }));
+}
+
+/// Returns whether the action's first call in the present phase was certainly never made.
+fn is_unsent(tx: &Transaction, place: usize) -> bool {
+    let action = &tx.actions[place];
+    match tx.phase {
+        Phase::Trying => action.live.sent == Sent::Never,
+        Phase::Finishing { .. } => {
+            tx.needs(place).is_some() && action.live.permit && action.state.retry_count == 0
+        }
+        _ => false,
+    }
+}
+
+/// Gives back the permit of a call that was not made. That of the first call came with the decision and stays.
+fn give_back(action: &mut Action) {
+    if action.live.permit && action.state.retry_count > 0 && !broken("rest_keeps_permit") {
+        action.live.permit = false;
+        action.state.retry_count -= 1;
+        action.live.dirty = true;
+    }
+}
+
+/// Notes that there is no way to the participant, once in a row. That is no attempt.
+fn note_unreachable(action: &mut Action, operation: Operation, now: Timestamp) {
+    let noted = action.state.attempts.last().is_some_and(|last| {
+        last.outcome == AttemptOutcome::Unreachable && last.operation == operation
+    });
+    if noted {
+        return;
+    }
+    let error = format!(
+        "there is no way to participant {}: it is not attached, or without handler {}",
+        action.spec.participant, action.spec.handler
+    );
+    let waits_until = action.live.not_before;
+    let attempt = Attempt {
+        operation,
+        at: now.as_micros(),
+        took: 0,
+        number: 0,
+        outcome: AttemptOutcome::Unreachable,
+        error,
+        next: (waits_until > now).then_some(waits_until.as_micros()),
+    };
+    note(action, attempt);
+}
