@@ -1,124 +1,136 @@
 //! Brings the calls under way in line with those that the durable state requires, and with the ways there are.
 
-use super::{
-    Engine,
-    entry::{Job, State},
-};
+use super::{Engine, entry::Job};
 use crate::{
-    gate::{Admission, Ticket},
+    gate::{Admission, Need, Ticket},
     id::{CallId, StreamId, TxId},
-    model::{Decider, Name, Phase, Transaction},
+    model::{Name, Phase, Transaction},
     port::{CallAnswer, Route},
     pursuit::{Pursuit, RequiredCall, pursue},
+    time::earliest,
     transition::Event,
 };
 
 /// The result of seeking a way for a call.
 enum Sought {
-    /// The call is under way, waits its turn, or waits for a way.
+    /// The call is under way, waits its turn, or waits for room.
     UnderWay,
     /// A write has to authorise the call first.
     Authorise,
-    /// This event comes first.
-    Event(Event),
 }
 
 impl Engine {
-    /// Brings the calls under way in line with those that the durable state requires.
+    /// Brings the calls under way in line with those that the durable state requires; puts down a transaction for which
+    /// nothing can be done now.
     pub(super) fn advance(&mut self, id: TxId) {
         let Some(tx) = self.entries.get(&id).and_then(|entry| entry.durable()) else {
             return;
         };
-        if tx.phase.is_over() {
+        if tx.phase.is_over() || tx.rest.is_some() {
             self.forget(id);
             return;
         }
         let pursuit = pursue(tx, self.now);
         self.withdraw_outlived(id, &pursuit);
-        let mut events = Vec::new();
         let mut to_authorise = Vec::new();
         for call in &pursuit.calls {
-            match self.seek(id, *call) {
-                Sought::UnderWay => {}
-                Sought::Authorise => to_authorise.push(call.action),
-                Sought::Event(event) => events.push(event),
+            if let Sought::Authorise = self.seek(id, *call) {
+                to_authorise.push(call.action);
             }
         }
         if pursuit.ask_back {
-            events.extend(self.seek_initiator(id));
+            self.seek_initiator(id);
         }
+        self.set_wake(id, earliest(pursuit.wake, self.patience_ends(id)));
         if !to_authorise.is_empty() {
-            events.push(Event::Authorise {
+            let event = Event::Authorise {
                 actions: to_authorise,
-            });
+            };
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.jobs.push_back(Job::Event(event));
+                self.process(id);
+            }
+            return;
         }
-        self.set_wake(id, pursuit.wake);
-        if events.is_empty() {
-            self.rest(id, &pursuit);
-        } else if let Some(entry) = self.entries.get_mut(&id) {
-            entry.jobs.extend(events.into_iter().map(Job::Event));
-            self.process(id);
+        let Some(tx) = self.entries.get(&id).and_then(|entry| entry.durable()) else {
+            return;
+        };
+        if self.rests(id, tx).is_some() {
+            self.write_down(id);
         }
     }
 
     /// Seeks a way for a call that should be under way.
     fn seek(&mut self, id: TxId, call: RequiredCall) -> Sought {
-        let Some(entry) = self.entries.get(&id) else {
-            return Sought::UnderWay;
-        };
-        let Some(tx) = entry.durable() else {
+        let Some((entry, tx)) = self.in_hand(id) else {
             return Sought::UnderWay;
         };
         if entry.open_call(Some(call.action)).is_some() {
             return Sought::UnderWay;
         }
-        let action = &tx.actions[call.action];
-        let participant = action.spec.participant.clone();
-        let known_unreachable = action.live.unreachable;
+        let (participant, need) = called(tx, call.action);
+        if !call.authorised {
+            let prospect = self.gate.prospect(&participant, &need, entry.origin);
+            if prospect == crate::gate::Prospect::Room {
+                return Sought::Authorise;
+            }
+            self.set_aside(id, participant);
+            return Sought::UnderWay;
+        }
         let ticket = Ticket {
             tx: id,
             action: Some(call.action),
         };
-        if !call.authorised && self.gate.is_reachable(&participant) {
-            return Sought::Authorise;
-        }
-        match self.gate.admit(&participant, ticket) {
-            Admission::Now(route) => self.send(id, call.action, call.operation, route),
-            Admission::Queued => self.keep_ticket(id, ticket),
-            Admission::Unreachable if known_unreachable => {}
-            Admission::Unreachable => {
-                let (action, operation) = (call.action, call.operation);
-                return Sought::Event(Event::Unreachable { action, operation });
-            }
+        if let Some(route) = self.admit(&participant, ticket, need) {
+            self.send(id, call.action, call.operation, route);
         }
         Sought::UnderWay
     }
 
     /// Seeks a way for the question to the initiator.
-    fn seek_initiator(&mut self, id: TxId) -> Option<Event> {
-        let entry = self.entries.get(&id)?;
-        let check_back = entry.durable()?.spec.check_back.as_ref()?;
+    fn seek_initiator(&mut self, id: TxId) {
+        let Some((entry, tx)) = self.in_hand(id) else {
+            return;
+        };
+        let Some(check_back) = &tx.spec.check_back else {
+            return;
+        };
         if entry.open_call(None).is_some() {
-            return None;
+            return;
         }
         let participant = check_back.participant.clone();
         let ticket = Ticket {
             tx: id,
             action: None,
         };
-        match self.gate.admit(&participant, ticket) {
-            Admission::Now(route) => self.ask_back(id, &participant, route),
-            Admission::Queued => self.keep_ticket(id, ticket),
-            Admission::Unreachable => return Some(Event::InitiatorUnreachable),
+        if let Some(route) = self.admit(&participant, ticket, Need::CheckBack) {
+            self.ask_back(id, &participant, route);
+        }
+    }
+
+    /// Takes a place for a ticket, queues it, or sets its transaction aside until there is room.
+    fn admit(&mut self, participant: &Name, ticket: Ticket, need: Need) -> Option<Route> {
+        let origin = self.entries.get(&ticket.tx)?.origin;
+        let dice = self.roll();
+        match self.gate.admit(participant, ticket, need, origin, dice) {
+            Admission::Now(route) => return Some(route),
+            Admission::Queued => {
+                let entry = self.entries.get_mut(&ticket.tx)?;
+                if !entry.tickets.contains(&ticket) {
+                    entry.tickets.push(ticket);
+                }
+            }
+            Admission::Full | Admission::Unreachable => {
+                self.set_aside(ticket.tx, participant.clone());
+            }
         }
         None
     }
 
-    fn keep_ticket(&mut self, id: TxId, ticket: Ticket) {
-        if let Some(entry) = self.entries.get_mut(&id)
-            && !entry.tickets.contains(&ticket)
-        {
-            entry.tickets.push(ticket);
+    fn set_aside(&mut self, id: TxId, participant: Name) {
+        self.gate.set_aside(&participant, id);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.aside.insert(participant);
         }
     }
 
@@ -128,23 +140,12 @@ impl Engine {
         let Some(entry) = self.entries.get(&id) else {
             return;
         };
-        let mut outlived = Vec::new();
-        for (place, id) in &entry.open {
-            let Some(open) = self.open.get(id) else {
-                continue;
-            };
-            let required = match &open.action {
-                None => pursuit.ask_back,
-                Some(called) => pursuit
-                    .calls
-                    .iter()
-                    .any(|call| Some(call.action) == *place && call.operation == called.operation),
-            };
-            // A call that was sent has used up its permit: the state requires it as unauthorised.
-            if !required && open.route != Route::Direct {
-                outlived.push(*id);
-            }
-        }
+        let outlived: Vec<CallId> = entry
+            .open
+            .iter()
+            .filter(|(place, call)| !self.is_kept(*place, *call, pursuit))
+            .map(|(_, call)| *call)
+            .collect();
         let withdrawn: Vec<Ticket> = entry
             .tickets
             .iter()
@@ -162,55 +163,63 @@ impl Engine {
         }
     }
 
+    /// Returns whether an open call is to stay open under these requirements.
+    pub(super) fn is_kept(&self, place: Option<usize>, call: CallId, pursuit: &Pursuit) -> bool {
+        let Some(open) = self.open.get(&call) else {
+            return false;
+        };
+        // A call that was sent has used up its permit: the state requires it as unauthorised.
+        let required = match &open.action {
+            None => pursuit.ask_back,
+            Some(called) => pursuit
+                .calls
+                .iter()
+                .any(|call| Some(call.action) == place && call.operation == called.operation),
+        };
+        required || open.route == Route::Direct
+    }
+
     pub(super) fn withdraw(&mut self, ticket: Ticket) {
         let Some(entry) = self.entries.get_mut(&ticket.tx) else {
             return;
         };
         entry.tickets.retain(|kept| *kept != ticket);
-        let State::InHand { tx, .. } = &entry.state else {
+        let super::entry::State::InHand { tx, .. } = &entry.state else {
             return;
         };
-        if let Some(participant) = participant_of(tx, ticket.action) {
-            self.gate.withdraw(&participant, ticket);
-        }
-    }
-
-    /// Puts a transaction with nothing under way to rest in the table, if its next step is far.
-    fn rest(&mut self, id: TxId, pursuit: &Pursuit) {
-        let far = self.now + self.config.hold;
-        let Some(entry) = self.entries.get(&id) else {
-            return;
+        let participant = match (ticket.action, &tx.spec.check_back) {
+            (Some(place), _) => tx.actions[place].spec.participant.clone(),
+            (None, Some(check_back)) => check_back.participant.clone(),
+            (None, None) => return,
         };
-        let Some(tx) = entry.durable() else { return };
-        let idle = entry.open.is_empty() && entry.tickets.is_empty() && entry.waiters.is_empty();
-        if !idle || pursuit.wake.is_some_and(|wake| wake <= far) {
-            return;
-        }
-        let phase_two = matches!(tx.phase, Phase::Finishing { .. });
-        if matches!(tx.phase, Phase::Trying) {
-            if tx.spec.decider == Decider::Initiator {
-                self.idle.insert(id);
-            }
-        } else if phase_two && tx.actions.iter().any(|action| action.live.dirty) {
-            self.write_down(id);
-        } else {
-            for call in &pursuit.calls {
-                self.withdraw(Ticket {
-                    tx: id,
-                    action: Some(call.action),
-                });
-            }
-            self.forget(id);
-        }
+        self.gate.withdraw(&participant, ticket);
+        self.place_freed(&participant);
     }
 
-    /// Sends the queued calls of a participant, as far as there are places.
+    /// Sends the queued calls of a participant, as far as there are places, and continues with what was set aside for
+    /// want of room.
     pub(super) fn pump(&mut self, participant: &str) {
-        while let Some((ticket, route)) = self.gate.admit_next(participant) {
+        loop {
+            let dice = self.roll();
+            let Some((ticket, route)) = self.gate.admit_next(participant, dice) else {
+                break;
+            };
             if !self.redeem(ticket, route) {
                 self.gate.release(participant, route);
             }
         }
+        for id in self.gate.take_aside(participant) {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.aside.remove(participant);
+                self.to_advance.insert(id);
+            }
+        }
+        self.place_freed(participant);
+    }
+
+    fn place_freed(&mut self, participant: &str) {
+        self.loader
+            .place_freed(participant, &self.config, &self.gate, self.now);
     }
 
     /// Sends the call of a ticket, if the state still requires it; returns whether it left.
@@ -222,20 +231,18 @@ impl Engine {
         let Some(tx) = entry.durable() else {
             return false;
         };
-        if entry.open_call(ticket.action).is_some() {
+        if entry.open_call(ticket.action).is_some() || tx.rest.is_some() {
             return false;
         }
         let pursuit = pursue(tx, self.now);
-        match ticket.action {
-            None if pursuit.ask_back => {
-                let Some(participant) = participant_of(tx, None) else {
-                    return false;
-                };
+        match (ticket.action, &tx.spec.check_back) {
+            (None, Some(check_back)) if pursuit.ask_back => {
+                let participant = check_back.participant.clone();
                 self.ask_back(ticket.tx, &participant, route);
                 true
             }
-            None => false,
-            Some(place) => match pursuit.calls.iter().find(|call| call.action == place) {
+            (None, _) => false,
+            (Some(place), _) => match pursuit.calls.iter().find(|call| call.action == place) {
                 Some(call) if call.authorised => {
                     self.send(ticket.tx, place, call.operation, route);
                     true
@@ -245,25 +252,23 @@ impl Engine {
         }
     }
 
-    /// Continues with a participant that can be reached again: its calls leave, the transactions in memory that
-    /// wait for it go on, and its rows in the table are due.
+    /// Continues with a participant whose ways have changed for the better: its calls leave, and its rows in the table
+    /// are the first to be looked up.
     pub(super) fn reachable_again(&mut self, participant: &Name) {
-        self.loader.reachable_again(participant, self.now);
+        self.loader.returned(participant);
         self.pump(participant);
-        for id in self.gate.take_waiting(participant) {
-            self.advance(id);
-        }
     }
 
     /// Sends no more calls on a stream.
     pub(super) fn drain_stream(&mut self, stream: StreamId) {
         self.gate.drain(stream);
-        self.advance_stranded_on(stream);
+        if let Some(participant) = self.gate.participant_of(stream) {
+            self.advance_stranded(&participant);
+        }
     }
 
     /// Removes a stream that is gone: its open calls get no answer.
     pub(super) fn remove_stream(&mut self, stream: StreamId) {
-        self.advance_stranded_on(stream);
         let participant = self.gate.detach(stream);
         let calls: Vec<CallId> = self
             .open
@@ -280,34 +285,25 @@ impl Engine {
         }
     }
 
-    fn advance_stranded_on(&mut self, stream: StreamId) {
-        if let Some(participant) = self.gate.participant_of(stream) {
-            self.advance_stranded(&participant);
-        }
-    }
-
     /// Continues with the transactions whose tickets queue for a participant that can no longer be reached.
-    fn advance_stranded(&mut self, participant: &Name) {
+    pub(super) fn advance_stranded(&mut self, participant: &Name) {
         for ticket in self.gate.take_stranded(participant) {
             if let Some(entry) = self.entries.get_mut(&ticket.tx) {
                 entry.tickets.retain(|kept| *kept != ticket);
+                self.to_advance.insert(ticket.tx);
             }
-            self.advance(ticket.tx);
         }
     }
 }
 
-/// Returns the participant of the action at this place, or the initiator that is asked back.
-fn participant_of(tx: &Transaction, place: Option<usize>) -> Option<Name> {
-    match place {
-        Some(place) => tx
-            .actions
-            .get(place)
-            .map(|action| action.spec.participant.clone()),
-        None => tx
-            .spec
-            .check_back
-            .as_ref()
-            .map(|check_back| check_back.participant.clone()),
-    }
+/// Returns the participant of the action at this place, and the ability that its calls need.
+pub(super) fn called(tx: &Transaction, place: usize) -> (Name, Need) {
+    let spec = &tx.actions[place].spec;
+    let need = Need::Handler(spec.handler.clone(), spec.mode);
+    (spec.participant.clone(), need)
+}
+
+/// Returns whether the transaction is in phase one and its initiator makes the Tries.
+pub(super) fn awaits_initiator(tx: &Transaction) -> bool {
+    tx.phase == Phase::Trying && !tx.spec.is_executed()
 }

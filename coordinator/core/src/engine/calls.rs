@@ -53,7 +53,6 @@ impl Engine {
             return;
         };
         let action = &mut tx.actions[place];
-        action.live.unreachable = false;
         let attempt = if operation == Operation::Try {
             action.live.sent = match action.live.sent {
                 Sent::Never => Sent::Once,
@@ -214,6 +213,8 @@ impl Engine {
         let Some(open) = self.close_call(call) else {
             return;
         };
+        let answered = !matches!(answer, CallAnswer::Unknown(_));
+        self.gate.note_answer(&open.participant, answered);
         let Some(called) = open.action else {
             let error = match answer {
                 CallAnswer::Unknown(error) | CallAnswer::Rejected(error) => error,
@@ -222,10 +223,9 @@ impl Engine {
             self.happened(open.tx, Event::AskedBack(Err(error)));
             return;
         };
-        let rejections_to_believe = if self.gate.is_direct(&open.participant) {
-            limits::REJECTIONS_TO_BELIEVE
-        } else {
-            1
+        let rejections_to_believe = match open.route {
+            Route::Direct => limits::REJECTIONS_TO_BELIEVE,
+            Route::Stream(_) => 1,
         };
         let end = CallEnd {
             action: called.place,

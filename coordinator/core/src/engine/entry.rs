@@ -1,9 +1,9 @@
 //! One transaction in memory, with the calls and callers that wait for it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
-    gate::Ticket,
+    gate::{Origin, Ticket},
     id::{CallId, CallerId},
     model::{Name, Transaction},
     port::{Request, Wait},
@@ -24,6 +24,12 @@ pub(super) struct Entry {
     pub open: Vec<(Option<usize>, CallId)>,
     /// Calls that wait for a place.
     pub tickets: Vec<Ticket>,
+    /// Participants that are to have room for a call before it can be sought again.
+    pub aside: BTreeSet<Name>,
+    /// The origin: a request, or the table.
+    pub origin: Origin,
+    /// When a request last brought something new: an initiator is likely to make another one soon.
+    pub asked_at: Timestamp,
     /// The time of the timer that is set.
     pub wake: Option<Timestamp>,
 }
@@ -32,10 +38,7 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum State {
     /// Its rows are being read.
-    Loading {
-        /// The participant whose return made the row due before its time.
-        reachable_again: Option<Name>,
-    },
+    Loading,
     /// Its jobs are being folded.
     Folding,
     /// It is in hand.
@@ -76,9 +79,12 @@ pub(super) struct Waiter {
 }
 
 impl Entry {
-    pub(super) fn new(state: State) -> Self {
+    pub(super) fn new(state: State, origin: Origin, now: Timestamp) -> Self {
         Self {
             state,
+            aside: BTreeSet::new(),
+            origin,
+            asked_at: now,
             jobs: VecDeque::new(),
             waiters: Vec::new(),
             open: Vec::new(),

@@ -4,22 +4,26 @@
 use tercet_mutation::broken;
 
 use super::{
-    Engine,
+    Engine, ILLEGAL_REST,
     entry::{Effects, Entry, Job, State, Waiter},
 };
 use crate::{
     id::TxId,
-    model::{Action, Transaction},
+    model::{Action, DueRow, Transaction},
     port::{Output, Request},
     refusal::Refusal,
     time::Timestamp,
-    transition::{Event, transition},
-    write::{ActionWrite, Fence, Head, NewAction, OperatorEntry, Write, WriteResult},
+    transition::{Event, rest, transition},
+    write::{
+        ActionWrite, DueChange, Fence, Head, NewAction, OperatorEntry, Write, WriteResult,
+    },
 };
 
 /// Jobs folded into one step.
 pub(super) struct Fold {
     pub next: Box<Transaction>,
+    /// The rows of `tx_due` that stand.
+    pub due: Vec<DueRow>,
     pub write: bool,
     pub urgent: bool,
     pub operator: Option<OperatorEntry>,
@@ -37,6 +41,7 @@ impl Fold {
 
     fn from(next: Box<Transaction>) -> Self {
         Self {
+            due: next.due_rows(),
             next,
             write: false,
             urgent: false,
@@ -57,7 +62,6 @@ impl Engine {
 
     /// Folds the waiting jobs, unless a write is under way; then answers callers and makes calls.
     pub(super) fn process(&mut self, id: TxId) {
-        self.idle.remove(&id);
         loop {
             let Some(entry) = self.entries.get_mut(&id) else {
                 return;
@@ -111,10 +115,7 @@ impl Engine {
                 break;
             }
         }
-        // A transaction is taken over by a write before anything is done for it.
-        if !fold.next.phase.is_over() && fold.next.owner != self.owner {
-            fold.write = true;
-        }
+        fold.write |= self.is_to_be_taken(id, &fold.next);
         fold
     }
 
@@ -148,9 +149,33 @@ impl Engine {
         }
     }
 
+    /// Returns whether a transaction that this incarnation has not in hand is to be written before anything is done for
+    /// it: one that rests if something can be done now, and one that another incarnation had in hand.
+    fn is_to_be_taken(&self, id: TxId, tx: &Transaction) -> bool {
+        let is_orphan = tx.rest.is_none() && tx.owner != self.owner && tx.version > 0;
+        !tx.phase.is_over() && (is_orphan || tx.rest.is_some() && self.can_go_on(id, tx))
+    }
+
+    /// Takes a transaction in hand, with the calls that can be made now authorised; or puts it to rest where nothing can
+    /// be done. Its one write says both that and what led to it.
+    fn place(&mut self, id: TxId, next: &mut Transaction) {
+        let is_taken = next.rest.take().is_some() || next.owner != self.owner;
+        next.owner = self.owner.clone();
+        if is_taken {
+            let actions = self.to_authorise(id, next);
+            let event = Event::Authorise { actions };
+            // An authorisation is never refused.
+            if let Ok(step) = transition(next, &event, &self.context()) {
+                *next = step.next;
+            }
+        }
+        if let Some(unreachable) = self.rests(id, next) {
+            rest(next, &unreachable, self.now);
+        }
+    }
+
     /// Gives the fold's state out as a write; its effects wait until the write is durable.
     pub(super) fn write(&mut self, id: TxId, fold: Fold) {
-        let cx = self.context();
         let mut next = fold.next;
         let waited_for = |entry: &Entry| {
             entry
@@ -161,29 +186,34 @@ impl Engine {
         };
         let urgent = fold.urgent || self.entries.get(&id).is_some_and(waited_for);
         let fence = fence(&next);
+        let due_before = if next.version == 0 {
+            Vec::new()
+        } else {
+            fold.due
+        };
+        self.place(id, &mut next);
         next.version += 1;
-        next.owner = self.owner.clone();
-        (next.next_attempt_at, next.waiting_for) = next.due(&cx);
         let actions = next
             .actions
             .iter_mut()
             .enumerate()
             .filter(|(_, action)| action.live.dirty || action.state.version == 0)
-            .map(|(place, action)| action_write(place, action, cx.now))
+            .map(|(place, action)| action_write(place, action, self.now))
             .collect();
         let head = Head {
             phase: next.phase.clone(),
             check_backs: next.check_backs,
             version: next.version,
             owner: next.owner.clone(),
-            waiting_for: next.waiting_for.clone(),
-            next_attempt_at: next.next_attempt_at,
+            rest: next.rest.clone(),
+            write_id: self.roll().cast_signed(),
         };
         let write = Write {
             id,
             fence,
             head,
             actions,
+            due: due_change(&due_before, &next.due_rows()),
             operator: fold.operator,
             urgent,
         };
@@ -205,7 +235,7 @@ impl Engine {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let State::InHand { writing, .. } = &mut entry.state else {
+        let State::InHand { tx, writing } = &mut entry.state else {
             return;
         };
         let Some(effects) = writing.take() else {
@@ -213,6 +243,10 @@ impl Engine {
         };
         match result {
             WriteResult::Durable => {
+                if tx.rest.is_some() {
+                    self.loader
+                        .rested(&tx.due_rows(), &self.config, self.now);
+                }
                 entry.waiters.extend(effects.waiters);
                 for (caller, refusal) in effects.refusals {
                     self.refuse(caller, refusal);
@@ -222,7 +256,7 @@ impl Engine {
             }
             WriteResult::Exists(other) if other != id => self.join_existing(id, other, effects),
             WriteResult::Moved | WriteResult::Exists(_) => self.reload(id, effects),
-            WriteResult::Refused => self.refuse_content(id, &effects),
+            WriteResult::Refused => self.refuse_content(id, effects),
             WriteResult::Lost => {
                 *writing = Some(effects);
                 self.refuse_all(id, &Refusal::OutcomeUnknown { id });
@@ -242,9 +276,7 @@ impl Engine {
         for (caller, request) in effects.requests.into_iter().rev() {
             entry.jobs.push_front(Job::Request(caller, request));
         }
-        entry.state = State::Loading {
-            reachable_again: None,
-        };
+        entry.state = State::Loading;
         self.to_load.push(id);
     }
 
@@ -270,13 +302,37 @@ impl Engine {
         }
     }
 
-    /// Refuses the requests of a write of which the database refuses a value.
-    fn refuse_content(&mut self, id: TxId, effects: &Effects) {
-        for (caller, _) in &effects.requests {
-            self.refuse(*caller, Refusal::Content { id });
+    /// Refuses the requests of a write of which the database refuses a value. Without a request behind it the same write
+    /// would come again at once: the row is passed over for a while.
+    fn refuse_content(&mut self, id: TxId, effects: Effects) {
+        let is_event = effects.requests.is_empty();
+        for (caller, _) in effects.requests {
+            self.refuse(caller, Refusal::Content { id });
         }
-        // Other jobs are judged by the row; without a row they are refused as not found.
-        self.reload(id, Effects::default());
+        if is_event {
+            self.refuse_all(id, &Refusal::Content { id });
+            self.pass_over(id, ILLEGAL_REST);
+        } else {
+            // Other jobs are judged by the row; without a row they are refused as not found.
+            self.reload(id, Effects::default());
+        }
+    }
+}
+
+/// Returns the change from these rows of `tx_due` to those.
+fn due_change(before: &[DueRow], after: &[DueRow]) -> DueChange {
+    let missing_in = |rows: &[DueRow], row: &&DueRow| !rows.contains(row);
+    DueChange {
+        remove: before
+            .iter()
+            .filter(|row| missing_in(after, row))
+            .cloned()
+            .collect(),
+        add: after
+            .iter()
+            .filter(|row| missing_in(before, row))
+            .cloned()
+            .collect(),
     }
 }
 

@@ -1,40 +1,60 @@
 //! Loads transactions from the table.
 
+use std::time::Duration;
+
 use super::{
-    Engine, ILLEGAL_REMEMBERED,
+    Engine, IDLE_REST, ILLEGAL_REST, PASSED_OVER,
     entry::{Entry, Job, State},
 };
 use crate::{
+    gate::Origin,
     id::TxId,
-    port::{Loaded, Output, Request},
+    model::DueRow,
+    port::{Loaded, Output, Read, Request},
     refusal::Refusal,
     row::IllegalRow,
-    time::Timestamp,
     transition::Event,
-    write::{Due, DueQuery},
+    write::{Due, DueQuery, QueuesQuery},
 };
 
 impl Engine {
-    /// Takes in due rows: those that are not in memory are read, as far as there is room.
+    /// Takes in a page of due rows: those that are not in memory are read, as far as there is room.
     pub(super) fn due(&mut self, query: &DueQuery, rows: &[Due]) {
         let mut room = self.config.capacity.saturating_sub(self.entries.len());
-        let mut new = 0;
         for row in rows {
-            if room == 0 || self.entries.contains_key(&row.id) || self.illegal.contains(&row.id) {
+            if room == 0 || self.entries.contains_key(&row.id) || self.is_passed_over(row.id) {
                 continue;
             }
-            let reachable_again = query
-                .waiting_for
-                .clone()
-                .filter(|_| query.until == Timestamp::MAX);
-            self.entries
-                .insert(row.id, Entry::new(State::Loading { reachable_again }));
+            self.add_entry(row.id, Entry::new(State::Loading, Origin::Table, self.now));
             self.to_load.push(row.id);
             room -= 1;
-            new += 1;
         }
-        if let Some(query) = self.loader.found(self.now, query, rows, new) {
-            self.outputs.push(Output::Due(query));
+        self.loader
+            .found(&self.config, self.now, &self.gate, query, rows);
+    }
+
+    /// Takes in the queues of the table that have rows.
+    pub(super) fn queues(&mut self, query: &QueuesQuery, rows: &[DueRow]) {
+        self.loader
+            .found_queues(&self.config, self.now, &self.gate, query, rows);
+    }
+
+    /// Passes over the row of a transaction until some time has passed.
+    pub(super) fn pass_over(&mut self, id: TxId, pause: Duration) {
+        if self.passed_over.len() >= PASSED_OVER {
+            self.passed_over.pop_first();
+        }
+        self.passed_over.insert(id, self.now + pause);
+    }
+
+    fn is_passed_over(&mut self, id: TxId) -> bool {
+        match self.passed_over.get(&id) {
+            Some(until) if *until > self.now => true,
+            Some(_) => {
+                self.passed_over.remove(&id);
+                false
+            }
+            None => false,
         }
     }
 
@@ -43,17 +63,18 @@ impl Engine {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let State::Loading { reachable_again } = &mut entry.state else {
+        if entry.state != State::Loading {
             return;
-        };
-        let reachable_again = reachable_again.take();
+        }
         match loaded {
             Loaded::Found(tx) => {
+                let rests = tx.rest.is_some();
                 entry.state = State::InHand { tx, writing: None };
-                entry
-                    .jobs
-                    .push_front(Job::Event(Event::Resumed { reachable_again }));
+                entry.jobs.push_front(Job::Event(Event::TimePassed));
                 self.process(id);
+                if rests && !self.entries.contains_key(&id) {
+                    self.pass_over(id, IDLE_REST);
+                }
             }
             Loaded::Absent => self.found_absent(id),
             Loaded::Illegal(illegal) => self.found_illegal(id, illegal),
@@ -96,29 +117,18 @@ impl Engine {
                 what: illegal.to_string(),
             },
         );
-        if self.illegal.len() >= ILLEGAL_REMEMBERED {
-            self.illegal.pop_first();
-        }
-        self.illegal.insert(id);
+        self.pass_over(id, ILLEGAL_REST);
         self.outputs.push(Output::Illegal(illegal));
     }
 
     /// Repeats a failed read a little later.
-    pub(super) fn read_failed(&mut self, ids: Vec<TxId>, query: Option<&DueQuery>) {
-        if let Some(query) = query {
-            self.loader.query_failed(query);
+    pub(super) fn read_failed(&mut self, read: Read) {
+        self.loader.failed(&self.config, self.now, &read);
+        if let Read::Transactions(ids) = read {
+            let again = self.now + self.config.poll;
+            for id in ids {
+                self.set_wake(id, Some(again));
+            }
         }
-        let again = self.now + self.config.poll;
-        for id in ids {
-            self.set_wake(id, Some(again));
-        }
-    }
-
-    /// Writes the changes that are only in memory, before the transaction leaves it.
-    pub(super) fn write_down(&mut self, id: TxId) {
-        let Some(tx) = self.entries.get(&id).and_then(Entry::durable).cloned() else {
-            return;
-        };
-        self.write(id, super::folding::Fold::to_write_down(Box::new(tx)));
     }
 }

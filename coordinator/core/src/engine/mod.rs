@@ -9,12 +9,19 @@ mod entry;
 mod folding;
 mod loading;
 mod requests;
+mod resting;
 #[cfg(feature = "mutations")]
 mod undurable;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use self::{calls::OpenCall, entry::Entry};
+use self::{
+    calls::OpenCall,
+    entry::{Entry, Waiter},
+};
 use crate::{
     config::EngineConfig,
     context::Context,
@@ -22,13 +29,23 @@ use crate::{
     id::{CallId, CallerId, TxId},
     loader::Loader,
     model::Owner,
-    port::{Input, Output},
+    port::{Input, Output, Read},
     time::{Timestamp, earliest},
     transition::Event,
 };
 
-/// Transactions with illegal rows that are remembered, so that they are not read at every poll.
-const ILLEGAL_REMEMBERED: usize = 10_000;
+/// Transactions that are passed over for a while: their rows are not legal, a write of theirs was refused, or nothing can
+/// be done for them now.
+const PASSED_OVER: usize = 10_000;
+
+/// The time for which a row is passed over that is not legal, or of which the database refuses a write.
+const ILLEGAL_REST: Duration = Duration::from_mins(1);
+
+/// The time for which a row is passed over for which nothing could be done.
+const IDLE_REST: Duration = Duration::from_secs(1);
+
+/// The part of the capacity, one in this many, that is kept for requests of transactions that have been begun.
+const RESERVE: usize = 8;
 
 /// Many transactions.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,9 +62,12 @@ pub struct Engine {
     timers: BTreeSet<(Timestamp, Timer)>,
     /// Callers that wait for another transaction than the one in their request.
     joined: BTreeMap<CallerId, TxId>,
-    /// Transactions that can leave memory when it is short.
-    idle: BTreeSet<TxId>,
-    illegal: BTreeSet<TxId>,
+    /// Callers that wait for transactions that are not in memory.
+    waits: BTreeMap<TxId, Vec<Waiter>>,
+    /// Transactions whose rows are passed over, and until when.
+    passed_over: BTreeMap<TxId, Timestamp>,
+    /// Transactions for which there may be room now.
+    to_advance: BTreeSet<TxId>,
     to_load: Vec<TxId>,
     outputs: Vec<Output>,
 }
@@ -74,7 +94,7 @@ pub struct Stats {
 impl Engine {
     /// Makes an engine of this incarnation, with nothing in memory. `seed` is the source of its jitter.
     pub fn new(config: EngineConfig, owner: Owner, seed: u64, now: Timestamp) -> Self {
-        let loader = Loader::new(&config, now);
+        let loader = Loader::new(&config, owner.clone(), now);
         Self {
             config,
             owner,
@@ -87,8 +107,9 @@ impl Engine {
             last_call: 0,
             timers: BTreeSet::new(),
             joined: BTreeMap::new(),
-            idle: BTreeSet::new(),
-            illegal: BTreeSet::new(),
+            waits: BTreeMap::new(),
+            passed_over: BTreeMap::new(),
+            to_advance: BTreeSet::new(),
             to_load: Vec::new(),
             outputs: Vec::new(),
         }
@@ -111,9 +132,11 @@ impl Engine {
                 }
             }
             Input::Due(query, rows) => self.due(&query, &rows),
-            Input::ReadFailed(ids, query) => self.read_failed(ids, query.as_ref()),
+            Input::Queues(query, rows) => self.queues(&query, &rows),
+            Input::ReadFailed(read) => self.read_failed(read),
             Input::Participant { name, reach } => {
                 self.gate.set_reach(&name, reach);
+                self.advance_stranded(&name);
                 if self.gate.is_reachable(&name) {
                     self.reachable_again(&name);
                 }
@@ -122,8 +145,10 @@ impl Engine {
                 stream,
                 participant,
                 concurrency,
+                abilities,
             } => {
-                self.gate.attach(stream, &participant, concurrency);
+                self.gate
+                    .attach(stream, &participant, concurrency, abilities);
                 self.reachable_again(&participant);
             }
             Input::Draining(stream) => self.drain_stream(stream),
@@ -133,17 +158,19 @@ impl Engine {
             Input::Tick => {}
         }
         self.fire_timers();
+        while let Some(id) = self.to_advance.pop_first() {
+            self.advance(id);
+        }
     }
 
     /// Returns the outputs since the last call, in order, and queries for due rows if it is time.
     pub fn drain(&mut self) -> Vec<Output> {
         let room = self.config.capacity.saturating_sub(self.entries.len());
-        for query in self.loader.poll(&self.config, self.now, &self.gate, room) {
-            self.outputs.push(Output::Due(query));
-        }
+        let reads = self.loader.poll(&self.config, self.now, &self.gate, room);
+        self.outputs.extend(reads.into_iter().map(Output::Read));
         if !self.to_load.is_empty() {
-            self.outputs
-                .push(Output::Load(std::mem::take(&mut self.to_load)));
+            let read = Read::Transactions(std::mem::take(&mut self.to_load));
+            self.outputs.push(Output::Read(read));
         }
         std::mem::take(&mut self.outputs)
     }
@@ -151,7 +178,7 @@ impl Engine {
     /// Returns the time at which the engine needs an [`Input::Tick`] at the latest.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        earliest(timer, Some(self.loader.next_wakeup()))
+        earliest(timer, self.loader.next_wakeup())
     }
 
     /// Returns the sizes of everything that could grow.
@@ -189,7 +216,7 @@ impl Engine {
             return;
         };
         entry.wake = None;
-        if matches!(entry.state, entry::State::Loading { .. }) {
+        if entry.state == entry::State::Loading {
             self.to_load.push(id);
         } else {
             self.happened(id, Event::TimePassed);
@@ -213,20 +240,34 @@ impl Engine {
         }
     }
 
-    /// Removes a transaction from memory; its row, if there is one, has the time of the next step.
+    /// Adds a transaction to memory, with the callers that wait for it.
+    fn add_entry(&mut self, id: TxId, mut entry: Entry) {
+        if let Some(waiters) = self.waits.remove(&id) {
+            entry.waiters.extend(waiters);
+        }
+        self.entries.insert(id, entry);
+    }
+
+    /// Removes a transaction from memory; `tx_due` has the rows by which it is found. Its callers wait on.
     fn forget(&mut self, id: TxId) {
         self.set_wake(id, None);
         self.close_calls(id);
-        self.idle.remove(&id);
-        self.entries.remove(&id);
+        let Some(entry) = self.entries.remove(&id) else {
+            return;
+        };
+        for participant in &entry.aside {
+            self.gate.forget_aside(participant, id);
+        }
+        if !entry.waiters.is_empty() {
+            self.waits.insert(id, entry.waiters);
+        }
     }
 
     fn context(&mut self) -> Context {
         Context {
             now: self.now,
             dice: self.roll(),
-            lease: self.config.lease,
-            hold: self.config.hold,
+            hold: self.hold(),
         }
     }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Engine,
+    Engine, RESERVE,
     entry::{Effects, Entry, Job, State, Waiter},
     folding::Fold,
 };
 use crate::{
+    gate::Origin,
     id::{CallerId, TxId},
     limits,
     model::Transaction,
@@ -21,13 +22,14 @@ impl Engine {
     pub(super) fn request(&mut self, caller: CallerId, request: Request) {
         let id = request.id();
         if let Some(entry) = self.entries.get_mut(&id) {
+            entry.asked_at = self.now;
             if entry.jobs.len() + entry.waiters.len() >= self.config.waiting_events {
                 self.refuse(caller, Refusal::Overloaded);
                 return;
             }
             entry.jobs.push_back(Job::Request(caller, request));
             self.process(id);
-        } else if !self.make_room() {
+        } else if !self.has_room(&request) {
             self.refuse(caller, Refusal::Overloaded);
         } else {
             match request {
@@ -44,18 +46,16 @@ impl Engine {
         })
     }
 
-    /// Makes room for one more transaction; returns whether there is room.
-    fn make_room(&mut self) -> bool {
-        if self.entries.len() < self.config.capacity {
-            return true;
-        }
-        match self.idle.first().copied() {
-            Some(id) => {
-                self.forget(id);
-                true
-            }
-            None => false,
-        }
+    /// Returns whether there is room for the request's transaction. A part of memory is kept for those that have been
+    /// begun: to refuse a new one costs its caller less than to hold up an old one.
+    fn has_room(&self, request: &Request) -> bool {
+        let capacity = self.config.capacity;
+        let room = match request {
+            Request::Begin(..) => capacity,
+            _ => capacity + capacity.div_ceil(RESERVE),
+        };
+        let waiting = self.waits.get(&request.id()).map_or(0, Vec::len);
+        self.entries.len() < room && waiting < self.config.waiting_events
     }
 
     /// Begins as if the id had no row; if it has one, the insert changes nothing.
@@ -79,17 +79,15 @@ impl Engine {
             },
             ..Fold::to_write_down(Box::new(tx))
         };
-        self.entries.insert(id, Entry::new(State::Folding));
+        self.add_entry(id, Entry::new(State::Folding, Origin::Request, self.now));
         self.write(id, fold);
     }
 
     /// Loads a transaction for a job.
     pub(super) fn load_for(&mut self, id: TxId, job: Job) {
-        let mut entry = Entry::new(State::Loading {
-            reachable_again: None,
-        });
+        let mut entry = Entry::new(State::Loading, Origin::Request, self.now);
         entry.jobs.push_back(job);
-        self.entries.insert(id, entry);
+        self.add_entry(id, entry);
         self.to_load.push(id);
     }
 
@@ -140,6 +138,12 @@ impl Engine {
     /// Withdraws a caller; its request goes on.
     pub(super) fn caller_left(&mut self, caller: CallerId, id: TxId) {
         let id = self.joined.remove(&caller).unwrap_or(id);
+        if let Some(waiters) = self.waits.get_mut(&id) {
+            waiters.retain(|waiter| waiter.caller != caller);
+            if waiters.is_empty() {
+                self.waits.remove(&id);
+            }
+        }
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };

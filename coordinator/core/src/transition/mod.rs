@@ -14,8 +14,8 @@ use crate::{
     context::Context,
     limits,
     model::{
-        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, Decision, Mode, Name,
-        Operation, Outcome, Phase, Sent, Transaction,
+        Action, ActionSpec, ActionStatus, Attempt, Cause, Decision, Mode, Outcome, Phase, Sent,
+        Transaction,
     },
     port::{CallAnswer, Command},
     refusal::Refusal,

@@ -7,6 +7,8 @@
     reason = "every test file uses a part of it"
 )]
 
+mod rows;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -18,14 +20,16 @@ use tercet_core::{
         ActionSpec, Decider, Ext, Mode, Name, Operation, Outcome, Owner, RetryPolicy, Transaction,
     },
     port::{
-        Call, CallAnswer, CallResult, Command, Input, Loaded, NewTransaction, Order, Output, Reach,
-        Reply, Request, Wait,
+        Abilities, Call, CallAnswer, CallResult, Command, Input, NewTransaction, Order, Output,
+        Reach, Read, Reply, Request, Wait,
     },
     refusal::Refusal,
     time::Timestamp,
     write::{Write, WriteResult},
 };
 use uuid::Uuid;
+
+use self::rows::Rows;
 
 pub const START: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
@@ -133,7 +137,7 @@ pub struct World {
     pub engine: Engine,
     pub now: Timestamp,
     pub stream: StreamId,
-    pub table: BTreeMap<TxId, Transaction>,
+    pub table: Rows,
     pub writes: Vec<Write>,
     pub calls: Vec<Call>,
     pub replies: BTreeMap<CallerId, Result<Reply, Refusal>>,
@@ -158,12 +162,16 @@ impl World {
     }
 
     pub fn detached() -> Self {
-        let config = EngineConfig::default();
+        Self::with(EngineConfig::default())
+    }
+
+    /// A world with this configuration, in which "p" is known and not attached.
+    pub fn with(config: EngineConfig) -> Self {
         let mut world = Self {
             engine: Engine::new(config, owner(1), 7, START),
             now: START,
             stream: StreamId(1),
-            table: BTreeMap::new(),
+            table: Rows::default(),
             writes: Vec::new(),
             calls: Vec::new(),
             replies: BTreeMap::new(),
@@ -181,11 +189,45 @@ impl World {
 
     pub fn attach(&mut self, stream: u64, concurrency: u32) {
         self.stream = StreamId(stream);
+        self.attach_as("p", stream, concurrency);
+    }
+
+    /// Attaches a stream of a participant with the handlers "a" to "d" in every mode.
+    pub fn attach_as(&mut self, participant: &str, stream: u64, concurrency: u32) {
+        self.attach_with(participant, stream, concurrency, &["a", "b", "c", "d"]);
+    }
+
+    /// Attaches a stream of a participant with these handlers in every mode.
+    pub fn attach_with(
+        &mut self,
+        participant: &str,
+        stream: u64,
+        concurrency: u32,
+        handlers: &[&str],
+    ) {
+        let modes = [Mode::Tcc, Mode::Compensate, Mode::Deliver];
+        let handlers = handlers
+            .iter()
+            .flat_map(|name| modes.map(|mode| (Name::from(*name), mode)));
+        let abilities = Abilities {
+            handlers: handlers.collect(),
+            check_backs: true,
+        };
         self.deliver(Input::Attached {
-            stream: self.stream,
-            participant: "p".into(),
+            stream: StreamId(stream),
+            participant: participant.into(),
             concurrency,
+            abilities,
         });
+    }
+
+    /// Starts a new incarnation over the same table, with nothing in memory and nothing attached.
+    pub fn restart(&mut self) {
+        let config = EngineConfig::default();
+        self.engine = Engine::new(config, owner(2), 8, self.now);
+        self.calls.clear();
+        self.pending.clear();
+        self.deliver(Input::Tick);
     }
 
     /// Hands an input to the engine and carries its outputs out.
@@ -244,6 +286,7 @@ impl World {
                 if self.slow_table {
                     self.pending.push(id);
                 } else {
+                    self.apply(id);
                     self.engine
                         .handle(self.now, Input::Written(vec![(id, WriteResult::Durable)]));
                 }
@@ -255,25 +298,38 @@ impl World {
                     "{caller:?} answered twice"
                 );
             }
-            Output::Load(ids) => {
-                let loaded = ids.into_iter().map(|id| {
-                    let found = self.table.get(&id).cloned();
-                    (
-                        id,
-                        found.map_or(Loaded::Absent, |tx| Loaded::Found(Box::new(tx))),
-                    )
-                });
-                let loaded = loaded.collect();
-                self.engine.handle(self.now, Input::Loaded(loaded));
+            Output::Read(read) => {
+                let input = match read {
+                    Read::Transactions(ids) => Input::Loaded(self.table.load(ids)),
+                    Read::Due(query) => {
+                        let rows = self.table.due(&query);
+                        Input::Due(query, rows)
+                    }
+                    Read::Queues(query) => {
+                        let rows = self.table.queues(&query);
+                        Input::Queues(query, rows)
+                    }
+                };
+                self.engine.handle(self.now, input);
             }
-            Output::Due(query) => self.engine.handle(self.now, Input::Due(query, Vec::new())),
             Output::AskBack(_) | Output::Illegal(_) => {}
         }
+    }
+
+    /// Applies the last write of a transaction to the table.
+    fn apply(&mut self, id: TxId) {
+        let write = self.writes.iter().rfind(|write| write.id == id).unwrap();
+        self.table.apply(write);
     }
 
     /// Ends every write under way with this result.
     pub fn written(&mut self, result: WriteResult) {
         let pending = std::mem::take(&mut self.pending);
+        if result == WriteResult::Durable {
+            for id in &pending {
+                self.apply(*id);
+            }
+        }
         let results = pending.into_iter().map(|id| (id, result)).collect();
         self.deliver(Input::Written(results));
     }

@@ -1,0 +1,138 @@
+//! Which transactions stay in hand, and which rest in the table.
+//!
+//! In hand is only what is under way or soon will be: an open call, a call that waits its turn in a queue that its
+//! participant's places will reach, a wait shorter than `hold`. Everything else rests, and the write that notes why is
+//! the rest.
+
+use std::time::Duration;
+
+use super::{
+    Engine,
+    advance::{awaits_initiator, called},
+    entry::Entry,
+    folding::Fold,
+};
+use crate::{
+    gate::{Need, Prospect},
+    id::TxId,
+    model::{Name, Transaction},
+    pursuit::pursue,
+    time::Timestamp,
+};
+
+impl Engine {
+    /// Returns the longest wait that is spent in memory: none while memory is short.
+    pub(super) fn hold(&self) -> Duration {
+        if self.entries.len() > self.config.capacity / 2 {
+            Duration::ZERO
+        } else {
+            self.config.hold
+        }
+    }
+
+    /// Returns an entry with its transaction as it durably stands.
+    pub(super) fn in_hand(&self, id: TxId) -> Option<(&Entry, &Transaction)> {
+        let entry = self.entries.get(&id)?;
+        Some((entry, entry.durable()?))
+    }
+
+    /// Returns whether something can be done now for a transaction that rests: a call for which there is a way and room.
+    pub(super) fn can_go_on(&self, id: TxId, tx: &Transaction) -> bool {
+        let Some(entry) = self.entries.get(&id) else {
+            return false;
+        };
+        let pursuit = pursue(tx, self.now);
+        let mut calls = pursuit.calls.iter();
+        calls.any(|call| {
+            let (participant, need) = called(tx, call.action);
+            self.gate.prospect(&participant, &need, entry.origin) == Prospect::Room
+        }) || pursuit.ask_back && self.can_ask_back(tx, entry) == Prospect::Room
+    }
+
+    fn can_ask_back(&self, tx: &Transaction, entry: &Entry) -> Prospect {
+        match &tx.spec.check_back {
+            Some(check_back) => {
+                let initiator = &check_back.participant;
+                self.gate
+                    .prospect(initiator, &Need::CheckBack, entry.origin)
+            }
+            None => Prospect::Unreachable,
+        }
+    }
+
+    /// Returns the actions for which a call can be made as soon as a write authorises it.
+    pub(super) fn to_authorise(&self, id: TxId, tx: &Transaction) -> Vec<usize> {
+        let Some(entry) = self.entries.get(&id) else {
+            return Vec::new();
+        };
+        let has_room = |place: &usize| {
+            let (participant, need) = called(tx, *place);
+            self.gate.prospect(&participant, &need, entry.origin) == Prospect::Room
+        };
+        let calls = pursue(tx, self.now).calls.into_iter();
+        calls
+            .filter(|call| !call.authorised)
+            .map(|call| call.action)
+            .filter(has_room)
+            .collect()
+    }
+
+    /// Returns the participants to which there is no way, if nothing can be done for this state now or soon; `None`: it
+    /// stays in hand.
+    pub(super) fn rests(&self, id: TxId, tx: &Transaction) -> Option<Vec<Name>> {
+        let entry = self.entries.get(&id)?;
+        if tx.phase.is_over() {
+            return None;
+        }
+        let pursuit = pursue(tx, self.now);
+        let under_way = |(place, call): &(Option<usize>, _)| self.is_kept(*place, *call, &pursuit);
+        if entry.open.iter().any(under_way) {
+            return None;
+        }
+        let soon = self.now + self.hold();
+        if pursuit.wake.is_some_and(|wake| wake <= soon) {
+            return None;
+        }
+        if self.patience_ends_for(entry, tx).is_some_and(|end| end > self.now) {
+            return None;
+        }
+        let mut unreachable = Vec::new();
+        for call in &pursuit.calls {
+            let is_queued = |ticket: &crate::gate::Ticket| ticket.action == Some(call.action);
+            let (participant, need) = called(tx, call.action);
+            match self.gate.prospect(&participant, &need, entry.origin) {
+                Prospect::Unreachable => unreachable.push(participant),
+                Prospect::Full if !entry.tickets.iter().any(is_queued) => {}
+                Prospect::Full | Prospect::Room => return None,
+            }
+        }
+        if pursuit.ask_back {
+            let is_queued = entry.tickets.iter().any(|ticket| ticket.action.is_none());
+            match self.can_ask_back(tx, entry) {
+                Prospect::Unreachable => {}
+                Prospect::Full if !is_queued => {}
+                Prospect::Full | Prospect::Room => return None,
+            }
+        }
+        Some(unreachable)
+    }
+
+    /// Returns until when a transaction waits in memory for its initiator's next request.
+    pub(super) fn patience_ends(&self, id: TxId) -> Option<Timestamp> {
+        let (entry, tx) = self.in_hand(id)?;
+        self.patience_ends_for(entry, tx)
+    }
+
+    fn patience_ends_for(&self, entry: &Entry, tx: &Transaction) -> Option<Timestamp> {
+        awaits_initiator(tx).then(|| entry.asked_at + self.hold())
+    }
+
+    /// Writes a transaction down as it stands, to rest in the table.
+    pub(super) fn write_down(&mut self, id: TxId) {
+        let Some((_, tx)) = self.in_hand(id) else {
+            return;
+        };
+        let fold = Fold::to_write_down(Box::new(tx.clone()));
+        self.write(id, fold);
+    }
+}
