@@ -308,7 +308,8 @@ impl Loader {
                 }
             }
             None => {
-                self.ready.insert(row.queue.clone(), Ready { at, after: None });
+                self.ready
+                    .insert(row.queue.clone(), Ready { at, after: None });
                 self.times.insert((at, row.queue.clone()));
             }
         }
@@ -339,7 +340,10 @@ impl Loader {
             _ => PACE,
         };
         let at = now + pause;
-        if let Some(old) = self.ready.insert(query.queue.clone(), Ready { at, after: last }) {
+        if let Some(old) = self
+            .ready
+            .insert(query.queue.clone(), Ready { at, after: last })
+        {
             self.times.remove(&(old.at, query.queue.clone()));
         }
         self.times.insert((at, query.queue.clone()));

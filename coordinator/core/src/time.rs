@@ -66,7 +66,10 @@ pub mod micros {
     use super::Timestamp;
 
     /// Writes whole microseconds.
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the signature is serde's"
+    )]
     pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(at.as_micros())
     }

@@ -168,7 +168,6 @@ fn calls_that_run_out_park_the_transaction_and_an_operator_brings_it_on() {
     let parked = world.transaction(caller).clone();
     assert!(matches!(parked.phase, Phase::Parked { .. }));
     assert_eq!(parked.actions[0].state.attempts.len(), 3);
-    world.table.insert(tx_id(1), parked);
     let caller = world.request(Request::Operator(tx_id(1), command(Order::Retry)));
     assert_eq!(
         world.transaction(caller).phase.status(),
@@ -301,7 +300,7 @@ fn a_caller_who_joined_a_transaction_is_answered_also_when_its_next_write_moves(
     let mut transaction = first.transaction(begun).clone();
     transaction.owner = owner(0);
     let mut world = World::with_slow_table();
-    world.table.insert(tx_id(1), transaction);
+    world.table.insert(transaction);
     let second = world.begin(new_begin(2));
     world.written(WriteResult::Exists(tx_id(1)));
     assert_eq!(world.pending, [tx_id(1)], "it is taken over first");
@@ -321,7 +320,7 @@ fn a_write_that_moved_is_judged_again_by_the_row() {
     other.begin(new_begin(1));
     let aborted = other.decide(Outcome::Failure);
     let row = other.transaction(aborted).clone();
-    world.table.insert(tx_id(1), row);
+    world.table.insert(row);
     world.written(WriteResult::Moved);
     assert_eq!(world.refusal(caller).reason(), Reason::DecisionConflict);
 }

@@ -14,9 +14,7 @@ use crate::{
     refusal::Refusal,
     time::Timestamp,
     transition::{Event, rest, transition},
-    write::{
-        ActionWrite, DueChange, Fence, Head, NewAction, OperatorEntry, Write, WriteResult,
-    },
+    write::{ActionWrite, DueChange, Fence, Head, NewAction, OperatorEntry, Write, WriteResult},
 };
 
 /// Jobs folded into one step.
@@ -244,8 +242,7 @@ impl Engine {
         match result {
             WriteResult::Durable => {
                 if tx.rest.is_some() {
-                    self.loader
-                        .rested(&tx.due_rows(), &self.config, self.now);
+                    self.loader.rested(&tx.due_rows(), &self.config, self.now);
                 }
                 entry.waiters.extend(effects.waiters);
                 for (caller, refusal) in effects.refusals {

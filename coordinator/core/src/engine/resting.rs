@@ -93,7 +93,10 @@ impl Engine {
         if pursuit.wake.is_some_and(|wake| wake <= soon) {
             return None;
         }
-        if self.patience_ends_for(entry, tx).is_some_and(|end| end > self.now) {
+        if self
+            .patience_ends_for(entry, tx)
+            .is_some_and(|end| end > self.now)
+        {
             return None;
         }
         let mut unreachable = Vec::new();

@@ -53,6 +53,29 @@ impl Rows {
         assert_eq!(standing, self.transaction(write.id).due_rows());
     }
 
+    /// Puts the rows of a transaction in place of those that stand.
+    pub fn insert(&mut self, tx: Transaction) {
+        let id = tx.id();
+        self.due.retain(|(_, other)| *other != id);
+        let due = tx.due_rows().into_iter().map(|row| (row, id));
+        self.due.extend(due);
+        let head = Head {
+            phase: tx.phase.clone(),
+            check_backs: tx.check_backs,
+            version: tx.version,
+            owner: tx.owner.clone(),
+            rest: tx.rest.clone(),
+            write_id: 0,
+        };
+        let actions = tx.actions.iter().map(|action| ActionRow {
+            spec: (*action.spec).clone(),
+            create_time: tx.spec.create_time,
+            state: action.state.clone(),
+        });
+        let actions = actions.collect();
+        self.rows.insert(id, (tx.spec, head, actions));
+    }
+
     pub fn due_of(&self, id: TxId) -> Vec<DueRow> {
         let of = self.due.iter().filter(|(_, tx)| *tx == id);
         of.map(|(row, _)| row.clone()).collect()
@@ -88,7 +111,10 @@ impl Rows {
     pub fn due(&self, query: &DueQuery) -> Vec<Due> {
         let in_queue = self.due.iter().filter(|(row, _)| row.queue == query.queue);
         in_queue
-            .map(|(row, id)| Due { at: row.at, id: *id })
+            .map(|(row, id)| Due {
+                at: row.at,
+                id: *id,
+            })
             .filter(|due| due.at <= query.until && query.after.is_none_or(|after| *due > after))
             .take(query.limit as usize)
             .collect()
@@ -107,7 +133,9 @@ impl Rows {
         };
         first
             .into_iter()
-            .filter(|(queue, _)| wanted(queue) && query.after.as_ref().is_none_or(|after| *queue > after))
+            .filter(|(queue, _)| {
+                wanted(queue) && query.after.as_ref().is_none_or(|after| *queue > after)
+            })
             .map(|(queue, at)| DueRow {
                 queue: queue.clone(),
                 at,
