@@ -175,7 +175,7 @@ impl Gate {
                 return 0;
             }
             let places = ways.free_places() as usize;
-            (places + ways.window()).saturating_sub(ways.queued.len())
+            (places + ways.window()).saturating_sub(ways.from_table.len())
         })
     }
 

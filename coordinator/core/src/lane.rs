@@ -17,7 +17,7 @@ use tercet_mutation::broken;
 
 use crate::{
     id::TxId,
-    model::{Name, Owner},
+    model::Name,
     time::{Timestamp, earliest},
     write::{ApplyFailure, Fence, Standing, StandingRow, Write, WriteResult},
 };
@@ -76,7 +76,6 @@ struct Batch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
     config: LaneConfig,
-    owner: Owner,
     /// Writes that no commit has taken yet, in the order in which they came.
     gathering: VecDeque<(Timestamp, Write)>,
     /// The number of those for which a caller waits.
@@ -98,11 +97,10 @@ enum Activity {
 }
 
 impl Lane {
-    /// Makes a lane for the writes of `owner`.
-    pub fn new(config: LaneConfig, owner: Owner) -> Self {
+    /// Makes a lane without writes.
+    pub fn new(config: LaneConfig) -> Self {
         Self {
             config,
-            owner,
             gathering: VecDeque::new(),
             urgent: 0,
             apart: VecDeque::new(),

@@ -13,7 +13,7 @@ use crate::{
     port::{Output, Request},
     refusal::Refusal,
     time::Timestamp,
-    transition::{Event, rest, transition},
+    transition::{Event, transition},
     write::{ActionWrite, DueChange, Fence, Head, NewAction, OperatorEntry, Write, WriteResult},
 };
 
@@ -161,14 +161,17 @@ impl Engine {
         next.owner = self.owner.clone();
         if is_taken {
             let actions = self.to_authorise(id, next);
-            let event = Event::Authorise { actions };
-            // An authorisation is never refused.
-            if let Ok(step) = transition(next, &event, &self.context()) {
-                *next = step.next;
-            }
+            self.follow(next, &Event::Authorise { actions });
         }
         if let Some(unreachable) = self.rests(id, next) {
-            rest(next, &unreachable, self.now);
+            self.follow(next, &Event::Rest { unreachable });
+        }
+    }
+
+    /// Applies an event that is no request, and therefore never refused.
+    fn follow(&mut self, next: &mut Transaction, event: &Event) {
+        if let Ok(step) = transition(next, event, &self.context()) {
+            *next = step.next;
         }
     }
 

@@ -5,7 +5,6 @@ mod operator;
 mod resting;
 mod trying;
 
-pub(crate) use self::resting::rest;
 use std::{sync::Arc, time::Duration};
 
 use tercet_mutation::broken;
@@ -14,8 +13,8 @@ use crate::{
     context::Context,
     limits,
     model::{
-        Action, ActionSpec, ActionStatus, Attempt, Cause, Decision, Mode, Outcome, Phase, Sent,
-        Transaction,
+        Action, ActionSpec, ActionStatus, Attempt, Cause, Decision, Mode, Name, Outcome, Phase,
+        Sent, Transaction,
     },
     port::{CallAnswer, Command},
     refusal::Refusal,
@@ -39,6 +38,11 @@ pub enum Event {
     },
     /// A question to the initiator ended: its answer, or the reason why there is none.
     AskedBack(Result<Outcome, String>),
+    /// Nothing is under way for it, and nothing can be done now.
+    Rest {
+        /// The participants to which there is no way from here.
+        unreachable: Vec<Name>,
+    },
     /// The initiator adds an action.
     AddAction(Arc<ActionSpec>),
     /// The initiator decides.
@@ -140,6 +144,10 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
         (Phase::Finishing { .. }, Event::Authorise { actions }) => {
             Ok(finishing::authorise_all(tx, actions, cx))
         }
+        (
+            Phase::Trying | Phase::AskingBack { .. } | Phase::Finishing { .. },
+            Event::Rest { unreachable },
+        ) => Ok(resting::rest(tx, unreachable, cx.now)),
         (_, Event::AddAction(action)) => trying::add_action(tx, action, cx),
         (_, Event::Decide { outcome, reason }) => {
             trying::decide_by_initiator(tx, *outcome, reason, cx)
@@ -163,7 +171,10 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
             | Phase::Finished { .. }
             | Phase::Parked { .. },
             Event::FinishEnded(_) | Event::Authorise { .. },
-        ) => Ok(Step::unchanged(tx)),
+        )
+        | (Phase::Finished { .. } | Phase::Parked { .. }, Event::Rest { .. }) => {
+            Ok(Step::unchanged(tx))
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use tercet_core::{
     id::TxId,
     model::{DueRow, Queue, Transaction, TxSpec},
     port::Loaded,
-    row::{ActionRow, TxRow},
+    row::{ActionRow, IllegalRow, TxRow},
     time::Timestamp,
     write::{Due, DueQuery, Fence, Head, QueuesQuery, Write},
 };
@@ -18,6 +18,8 @@ use tercet_core::{
 pub struct Rows {
     rows: BTreeMap<TxId, (Arc<TxSpec>, Head, Vec<ActionRow>)>,
     pub due: BTreeSet<(DueRow, TxId)>,
+    /// Rows that were edited by hand, so that they are not legal.
+    broken: BTreeSet<TxId>,
 }
 
 impl Rows {
@@ -100,8 +102,20 @@ impl Rows {
         Transaction::from_rows(row, actions.clone()).unwrap()
     }
 
+    pub fn break_row(&mut self, id: TxId) {
+        self.broken.insert(id);
+    }
+
+    pub fn repair_row(&mut self, id: TxId) {
+        self.broken.remove(&id);
+    }
+
     pub fn load(&self, ids: Vec<TxId>) -> Vec<(TxId, Loaded)> {
         let load = |id| match self.rows.contains_key(&id) {
+            true if self.broken.contains(&id) => Loaded::Illegal(IllegalRow {
+                id,
+                what: "edited by hand".into(),
+            }),
             true => Loaded::Found(Box::new(self.transaction(id))),
             false => Loaded::Absent,
         };
