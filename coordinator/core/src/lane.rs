@@ -285,7 +285,7 @@ impl Lane {
         let mut results = Vec::new();
         let mut again = Vec::new();
         for (write, standing) in batch.writes.iter().zip(standing) {
-            match self.result_by_row(now, write, standing.row.as_ref(), batch.in_doubt) {
+            match result_by_row(now, write, standing.row.as_ref(), batch.in_doubt) {
                 #[cfg(feature = "mutations")]
                 Some(WriteResult::Moved) if broken("action_rows_without_transaction") => {
                     again.push(Write {
@@ -310,36 +310,6 @@ impl Lane {
         results
     }
 
-    /// Returns the result of a write by the row that stands; `None`: the write can be applied.
-    fn result_by_row(
-        &self,
-        now: Timestamp,
-        write: &Write,
-        row: Option<&StandingRow>,
-        in_doubt: bool,
-    ) -> Option<WriteResult> {
-        let ours = row.is_some_and(|row| {
-            in_doubt
-                && row.id == write.id
-                && row.version == write.head.version
-                && row.write_id == write.head.write_id
-        });
-        if ours {
-            return Some(WriteResult::Durable);
-        }
-        match (&write.fence, row) {
-            (Fence::Absent(spec), None) => {
-                // No caller waits that long: a transaction that was not begun by its deadline is not begun.
-                (in_doubt && now >= spec.deadline).then_some(WriteResult::Lost)
-            }
-            (Fence::Absent(_), Some(row)) => Some(WriteResult::Exists(row.id)),
-            (Fence::Version(expected), Some(row)) if row.version == *expected => None,
-            (Fence::Version(_), _) => Some(WriteResult::Moved),
-            #[cfg(feature = "mutations")]
-            (Fence::Dropped | Fence::ActionsOnly, _) => None,
-        }
-    }
-
     /// Sets the pause before the next command.
     fn pause(&mut self, now: Timestamp) {
         let factor = 1_u32 << self.failures.min(16);
@@ -350,6 +320,35 @@ impl Lane {
             .min(self.config.max_pause);
         self.failures = self.failures.saturating_add(1);
         self.not_before = now + pause;
+    }
+}
+
+/// Returns the result of a write by the row that stands; `None`: the write can be applied.
+fn result_by_row(
+    now: Timestamp,
+    write: &Write,
+    row: Option<&StandingRow>,
+    in_doubt: bool,
+) -> Option<WriteResult> {
+    let ours = row.is_some_and(|row| {
+        in_doubt
+            && row.id == write.id
+            && row.version == write.head.version
+            && row.write_id == write.head.write_id
+    });
+    if ours {
+        return Some(WriteResult::Durable);
+    }
+    match (&write.fence, row) {
+        (Fence::Absent(spec), None) => {
+            // No caller waits that long: a transaction that was not begun by its deadline is not begun.
+            (in_doubt && now >= spec.deadline).then_some(WriteResult::Lost)
+        }
+        (Fence::Absent(_), Some(row)) => Some(WriteResult::Exists(row.id)),
+        (Fence::Version(expected), Some(row)) if row.version == *expected => None,
+        (Fence::Version(_), _) => Some(WriteResult::Moved),
+        #[cfg(feature = "mutations")]
+        (Fence::Dropped | Fence::ActionsOnly, _) => None,
     }
 }
 

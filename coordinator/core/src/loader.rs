@@ -190,7 +190,7 @@ impl Loader {
             && at <= now
         {
             self.times.pop_first();
-            let Some(ready) = self.ready.get(&queue).copied() else {
+            let Some(page) = self.ready.get(&queue).copied() else {
                 continue;
             };
             let mut limit = room;
@@ -211,7 +211,7 @@ impl Loader {
             let read = Read::Due(DueQuery {
                 queue,
                 until: now,
-                after: ready.after,
+                after: page.after,
                 limit: config.page.min(u32::try_from(limit).unwrap_or(u32::MAX)),
             });
             self.start(read, reads);

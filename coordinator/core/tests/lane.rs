@@ -15,8 +15,8 @@
 //!
 //! `W` is a write: `2` begins transaction 2, `2@4` changes transaction 2 where it has version 4. `~` after
 //! it: no caller waits for it; `!`: its business is unique, and the same for all such writes.
-//! `S` is a row: `2:5` is transaction 2 with version 5, last written by this incarnation; `2:5:9` by that of
-//! write_id 9; `-` is no row. `D` is a write that is done: its transaction, `=`, and its [`WriteResult`].
+//! `S` is a row: `2:5` is transaction 2 with version 5, last written by this very write; `2:5:9` by
+//! another; `-` is no row. `D` is a write that is done: its transaction, `=`, and its [`WriteResult`].
 
 #![allow(clippy::unwrap_used)]
 
