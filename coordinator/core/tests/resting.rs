@@ -552,3 +552,28 @@ fn a_parked_transaction_stands_in_its_own_queue() {
     world.request(Request::Operator(tx_id(1), command(Order::Retry)));
     assert!(matches!(queues(&world, 1)[..], [Queue::Hand(_)]));
 }
+
+#[test]
+fn heavy_transactions_wait_in_the_table_too() {
+    let config = EngineConfig {
+        memory: 8 * 1024 * 1024,
+        ..EngineConfig::default()
+    };
+    let mut world = World::with(config);
+    world.attach_as("hung", 1, 1_000);
+    world.attach(2, 10);
+    for _ in 0..300 {
+        let heavy = ActionSpec {
+            payload: vec![0; 64 * 1024].into(),
+            ..of("hung", tcc("a"))
+        };
+        world.execute(Wait::Accepted, [heavy]);
+    }
+    let bytes = world.engine.stats().bytes;
+    assert!(bytes <= 1024 * 1024, "{bytes}");
+    assert!(world.calls.len() < 20 && !world.calls.is_empty());
+    world.calls.clear();
+    world.execute(Wait::Accepted, [tcc("a")]);
+    assert_eq!(world.call().action.participant, "p".into());
+    assert_eq!(world.replies.len(), 301, "none was refused");
+}

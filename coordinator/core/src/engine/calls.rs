@@ -7,6 +7,7 @@ use tercet_mutation::broken;
 
 use super::{Engine, Timer};
 use crate::{
+    gate::Ticket,
     id::{CallId, TxId},
     limits,
     model::{Name, Operation, Sent, Transaction},
@@ -155,7 +156,11 @@ impl Engine {
         if let Some(entry) = self.entries.get_mut(&open.tx) {
             entry.open.retain(|(_, other)| *other != call);
         }
-        self.gate.release(&open.participant, open.route);
+        let ticket = Ticket {
+            tx: open.tx,
+            action: open.place(),
+        };
+        self.gate.release(&open.participant, ticket, open.route);
         self.pump(&open.participant);
         Some(open)
     }

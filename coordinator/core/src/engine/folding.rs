@@ -225,6 +225,7 @@ impl Engine {
                 writing: Some(fold.effects),
             };
         }
+        self.weigh(id);
         #[cfg(feature = "mutations")]
         if broken("effects_released_before_write_held") {
             self.release_undurably(id);
@@ -277,7 +278,7 @@ impl Engine {
             entry.jobs.push_front(Job::Request(caller, request));
         }
         entry.state = State::Loading;
-        self.to_load.push(id);
+        self.to_load.push_back(id);
     }
 
     /// Answers every caller of a begin with the transaction that has its business already.

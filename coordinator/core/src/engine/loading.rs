@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Engine, IDLE_REST, ILLEGAL_REST, PASSED_OVER,
+    Engine, IDLE_REST, ILLEGAL_REST, LOAD_BYTES, LOADS, PASSED_OVER,
     entry::{Entry, Job, State},
 };
 use crate::{
@@ -26,7 +26,7 @@ impl Engine {
                 continue;
             }
             self.add_entry(row.id, Entry::new(State::Loading, Origin::Table, self.now));
-            self.to_load.push(row.id);
+            self.to_load.push_back(row.id);
             room -= 1;
         }
         self.loader
@@ -58,8 +58,25 @@ impl Engine {
         }
     }
 
+    /// Reads the next transactions, as many as are not too heavy together by the weight of those before.
+    pub(super) fn load_next(&mut self) {
+        let at_once = (LOAD_BYTES / self.loaded_weight.max(1)).clamp(1, LOADS);
+        let number = at_once.saturating_sub(self.loading).min(self.to_load.len());
+        if number > 0 {
+            self.loading += number;
+            let ids = self.to_load.drain(..number).collect();
+            self.outputs.push(Output::Read(Read::Transactions(ids)));
+        }
+    }
+
     /// Takes in the result of a read.
     pub(super) fn loaded(&mut self, id: TxId, loaded: Loaded) {
+        self.loading = self.loading.saturating_sub(1);
+        if let Loaded::Found(tx) = &loaded {
+            // A moving average that follows heavy ones at once and light ones slowly.
+            let weight = tx.weight();
+            self.loaded_weight = weight.max(self.loaded_weight - self.loaded_weight / 64);
+        }
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -71,6 +88,7 @@ impl Engine {
                 let rests = tx.rest.is_some();
                 entry.state = State::InHand { tx, writing: None };
                 entry.jobs.push_front(Job::Event(Event::TimePassed));
+                self.weigh(id);
                 self.process(id);
                 if rests && !self.entries.contains_key(&id) {
                     self.pass_over(id, IDLE_REST);
@@ -125,6 +143,7 @@ impl Engine {
     pub(super) fn read_failed(&mut self, read: Read) {
         self.loader.failed(&self.config, self.now, &read);
         if let Read::Transactions(ids) = read {
+            self.loading = self.loading.saturating_sub(ids.len());
             let again = self.now + self.config.poll;
             for id in ids {
                 self.set_wake(id, Some(again));

@@ -27,6 +27,19 @@ pub struct Ticket {
     pub action: Option<usize>,
 }
 
+/// A call that seeks a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The call.
+    pub ticket: Ticket,
+    /// The ability that it needs.
+    pub need: Need,
+    /// The origin of its transaction.
+    pub origin: Origin,
+    /// The bytes that its transaction takes up in memory.
+    pub weight: usize,
+}
+
 /// The ability that a call needs of a participant's instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Need {
@@ -79,13 +92,25 @@ pub enum Prospect {
 }
 
 /// The ways to every participant, one per engine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gate {
+    /// The bytes of transactions that may be in memory for the sake of one participant.
+    bytes: usize,
     ways: BTreeMap<Name, Ways>,
     streams: BTreeMap<StreamId, Name>,
 }
 
 impl Gate {
+    /// Makes a gate without ways. The transactions whose calls are under way or wait at one participant take up no more
+    /// than `bytes`, or are one.
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            bytes,
+            ways: BTreeMap::new(),
+            streams: BTreeMap::new(),
+        }
+    }
+
     /// Sets the way on which a participant is reached.
     pub fn set_reach(&mut self, name: &Name, reach: Reach) {
         let ways = self.ways.entry(name.clone()).or_default();
@@ -143,6 +168,9 @@ impl Gate {
             if !ways.is_reachable() {
                 return 0;
             }
+            if !ways.can_hold(0, self.bytes) {
+                return 0;
+            }
             let places = ways.free_places() as usize;
             (places + ways.window()).saturating_sub(ways.from_table.len())
         })
@@ -160,11 +188,12 @@ impl Gate {
         }
     }
 
-    /// Returns the prospects of a call of a transaction of this origin.
-    pub fn prospect(&self, name: &str, need: &Need, origin: Origin) -> Prospect {
+    /// Returns the prospects of a call.
+    pub fn prospect(&self, name: &str, claim: &Claim) -> Prospect {
         match self.ways.get(name) {
-            Some(ways) if ways.can(need) => {
-                if ways.has_place(need) || ways.queue(origin).len() < ways.window() {
+            Some(ways) if ways.can(&claim.need) => {
+                let is_free = ways.has_place(&claim.need) || ways.has_window(claim.origin);
+                if is_free && ways.can_hold(claim.weight, self.bytes) {
                     Prospect::Room
                 } else {
                     Prospect::Full
@@ -174,31 +203,36 @@ impl Gate {
         }
     }
 
-    /// Takes a place for a ticket, or queues it. A ticket that is queued already stays where it is. `dice` chooses among
-    /// the streams with a free place.
-    pub fn admit(
-        &mut self,
-        name: &Name,
-        ticket: Ticket,
-        need: Need,
-        origin: Origin,
-        dice: u64,
-    ) -> Admission {
+    /// Takes a place for a call, or queues it. One that is queued already stays where it is. `dice` chooses among the
+    /// streams with a free place.
+    pub fn admit(&mut self, name: &Name, claim: Claim, dice: u64) -> Admission {
+        let bytes = self.bytes;
         let ways = self.ways.entry(name.clone()).or_default();
+        let Claim {
+            ticket,
+            need,
+            origin,
+            weight,
+        } = claim;
         if ways.queued.contains_key(&ticket) {
             return Admission::Queued;
         }
         if !ways.can(&need) {
             return Admission::Unreachable;
         }
+        if !ways.can_hold(weight, bytes) {
+            return Admission::Full;
+        }
         // A place that a queued ticket could take has been given to it when it came free.
         if let Some(route) = ways.take_place(&need, dice) {
             ways.table_was_last = origin == Origin::Table;
+            ways.hold(ticket, weight);
             return Admission::Now(route);
         }
-        if ways.queue(origin).len() >= ways.window() && !broken("one_participant_fills_memory") {
+        if !ways.has_window(origin) {
             return Admission::Full;
         }
+        ways.hold(ticket, weight);
         ways.last_key += 1;
         let key = ways.last_key;
         ways.queued.insert(ticket, (origin, key));
@@ -233,13 +267,18 @@ impl Gate {
 
     /// Withdraws a ticket whose call is no longer required.
     pub fn withdraw(&mut self, name: &str, ticket: Ticket) {
-        if let Some(ways) = self.ways.get_mut(name) {
-            ways.remove(ticket);
+        if let Some(ways) = self.ways.get_mut(name)
+            && ways.remove(ticket)
+        {
+            ways.let_go(ticket);
         }
     }
 
     /// Frees the place of a call that has ended.
-    pub fn release(&mut self, name: &str, route: Route) {
+    pub fn release(&mut self, name: &str, ticket: Ticket, route: Route) {
+        if let Some(ways) = self.ways.get_mut(name) {
+            ways.let_go(ticket);
+        }
         match route {
             Route::Stream(id) => {
                 if let Some(stream) = self.stream(id) {
@@ -301,6 +340,7 @@ impl Gate {
             .collect();
         for ticket in &stranded {
             ways.remove(*ticket);
+            ways.let_go(*ticket);
         }
         stranded
     }

@@ -36,6 +36,9 @@ pub(super) struct Ways {
     /// The queue and the key of each ticket that waits.
     pub queued: BTreeMap<Ticket, (Origin, u64)>,
     pub last_key: u64,
+    /// The bytes of the transaction of each ticket that waits or has a place, and their sum.
+    pub weights: BTreeMap<Ticket, usize>,
+    pub bytes: usize,
     /// Whether the last place went to a transaction from the table.
     pub table_was_last: bool,
     /// Transactions in hand for the sake of another participant that want a call for which there was no room or no way.
@@ -93,10 +96,32 @@ impl Ways {
         }
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket) {
-        if let Some((origin, key)) = self.queued.remove(&ticket) {
-            self.queue_mut(origin).remove(&key);
-        }
+    /// Returns whether another call of this origin may wait.
+    pub(super) fn has_window(&self, origin: Origin) -> bool {
+        self.queue(origin).len() < self.window() || broken("one_participant_fills_memory")
+    }
+
+    /// Returns whether a transaction of this weight goes with the others within the limit of `bytes`.
+    pub(super) fn can_hold(&self, weight: usize, bytes: usize) -> bool {
+        self.weights.is_empty() || self.bytes + weight < bytes
+    }
+
+    pub(super) fn hold(&mut self, ticket: Ticket, weight: usize) {
+        let before = self.weights.insert(ticket, weight);
+        self.bytes = self.bytes + weight - before.unwrap_or(0);
+    }
+
+    pub(super) fn let_go(&mut self, ticket: Ticket) {
+        self.bytes -= self.weights.remove(&ticket).unwrap_or(0);
+    }
+
+    /// Removes a ticket from its queue; returns whether it was queued.
+    pub(super) fn remove(&mut self, ticket: Ticket) -> bool {
+        let Some((origin, key)) = self.queued.remove(&ticket) else {
+            return false;
+        };
+        self.queue_mut(origin).remove(&key);
+        true
     }
 
     pub(super) fn has_place(&self, need: &Need) -> bool {
@@ -138,10 +163,12 @@ impl Stream {
         }
     }
 
-    pub(super) fn can(&self, need: &Need) -> bool {
+    fn can(&self, need: &Need) -> bool {
+        let handlers = &self.abilities.handlers;
         match need {
             Need::Handler(name, mode) => {
-                self.abilities.handlers.contains(&(name.clone(), *mode))
+                handlers.contains(&(name.clone(), Some(*mode)))
+                    || handlers.contains(&(name.clone(), None))
                     || broken("routed_without_handler")
             }
             Need::CheckBack => self.abilities.check_backs,

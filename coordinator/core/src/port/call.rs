@@ -25,8 +25,8 @@ pub enum Reach {
 /// The calls that one instance of a participant can answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Abilities {
-    /// Its handlers, by name and mode.
-    pub handlers: BTreeSet<(Name, Mode)>,
+    /// Its handlers, by name and mode; without a mode: one for every mode.
+    pub handlers: BTreeSet<(Name, Option<Mode>)>,
     /// Whether it answers check-backs.
     pub check_backs: bool,
 }

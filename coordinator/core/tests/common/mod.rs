@@ -211,10 +211,7 @@ impl World {
         concurrency: u32,
         handlers: &[&str],
     ) {
-        let modes = [Mode::Tcc, Mode::Compensate, Mode::Deliver];
-        let handlers = handlers
-            .iter()
-            .flat_map(|name| modes.map(|mode| (Name::from(*name), mode)));
+        let handlers = handlers.iter().map(|name| (Name::from(*name), None));
         let abilities = Abilities {
             handlers: handlers.collect(),
             check_backs: true,
