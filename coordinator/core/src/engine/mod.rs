@@ -29,7 +29,7 @@ use crate::{
     id::{CallId, CallerId, TxId},
     loader::Loader,
     model::Owner,
-    port::{Input, Output, Read},
+    port::{Input, Output},
     time::{Timestamp, earliest},
     transition::Event,
 };
