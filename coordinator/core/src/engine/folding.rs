@@ -4,11 +4,12 @@
 use tercet_mutation::broken;
 
 use super::{
-    Engine, ILLEGAL_REST,
+    Engine,
     entry::{Effects, Entry, Job, State, Waiter},
 };
 use crate::{
     id::TxId,
+    limits,
     model::{Action, DueRow, Transaction},
     port::{Output, Request},
     refusal::Refusal,
@@ -312,7 +313,7 @@ impl Engine {
         }
         if is_event {
             self.refuse_all(id, &Refusal::Content { id });
-            self.pass_over(id, ILLEGAL_REST);
+            self.pass_over(id, limits::ILLEGAL_PAUSE);
         } else {
             // Other jobs are judged by the row; without a row they are refused as not found.
             self.reload(id, Effects::default());

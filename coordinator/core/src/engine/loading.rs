@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    Engine, IDLE_REST, ILLEGAL_REST, LOAD_BYTES, LOADS, PASSED_OVER,
+    Engine,
     entry::{Entry, Job, State},
 };
 use crate::{
     gate::Origin,
     id::TxId,
+    limits,
     model::DueRow,
     port::{Loaded, Output, Read, Request},
     refusal::Refusal,
@@ -41,7 +42,7 @@ impl Engine {
 
     /// Passes over the row of a transaction until some time has passed.
     pub(super) fn pass_over(&mut self, id: TxId, pause: Duration) {
-        if self.passed_over.len() >= PASSED_OVER {
+        if self.passed_over.len() >= limits::ROWS_PASSED_OVER {
             self.passed_over.pop_first();
         }
         self.passed_over.insert(id, self.now + pause);
@@ -60,7 +61,8 @@ impl Engine {
 
     /// Reads the next transactions, as many as are not too heavy together by the weight of those before.
     pub(super) fn load_next(&mut self) {
-        let at_once = (LOAD_BYTES / self.loaded_weight.max(1)).clamp(1, LOADS);
+        let at_once =
+            (limits::LOAD_BYTES / self.loaded_weight.max(1)).clamp(1, limits::LOAD_TRANSACTIONS);
         let number = at_once.saturating_sub(self.loading).min(self.to_load.len());
         if number > 0 {
             self.loading += number;
@@ -91,7 +93,7 @@ impl Engine {
                 self.weigh(id);
                 self.process(id);
                 if rests && !self.entries.contains_key(&id) {
-                    self.pass_over(id, IDLE_REST);
+                    self.pass_over(id, limits::IDLE_PAUSE);
                 }
             }
             Loaded::Absent => self.found_absent(id),
@@ -135,7 +137,7 @@ impl Engine {
                 what: illegal.to_string(),
             },
         );
-        self.pass_over(id, ILLEGAL_REST);
+        self.pass_over(id, limits::ILLEGAL_PAUSE);
         self.outputs.push(Output::Illegal(illegal));
     }
 

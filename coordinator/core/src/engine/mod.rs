@@ -13,10 +13,7 @@ mod resting;
 #[cfg(feature = "mutations")]
 mod undurable;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::{
     calls::OpenCall,
@@ -27,34 +24,13 @@ use crate::{
     context::Context,
     gate::Gate,
     id::{CallId, CallerId, TxId},
+    limits,
     loader::Loader,
     model::Owner,
     port::{Input, Output},
     time::{Timestamp, earliest},
     transition::Event,
 };
-
-/// Transactions that are passed over for a while: their rows are not legal, a write of theirs was refused, or nothing can
-/// be done for them now.
-const PASSED_OVER: usize = 10_000;
-
-/// The time for which a row is passed over that is not legal, or of which the database refuses a write.
-const ILLEGAL_REST: Duration = Duration::from_mins(1);
-
-/// The time for which a row is passed over for which nothing could be done.
-const IDLE_REST: Duration = Duration::from_secs(1);
-
-/// The bytes of transactions that are read at once, about.
-const LOAD_BYTES: usize = 32 * 1024 * 1024;
-
-/// The most transactions that are read at once.
-const LOADS: usize = 1_024;
-
-/// The shares of memory, of which one participant's calls hold one at most.
-const SHARES: usize = 8;
-
-/// The part of the capacity, one in this many, that is kept for requests of transactions that have been begun.
-const RESERVE: usize = 8;
 
 /// Many transactions.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,7 +86,7 @@ pub struct Stats {
 impl Engine {
     /// Makes an engine of this incarnation, with nothing in memory. `seed` is the source of its jitter.
     pub fn new(config: EngineConfig, owner: Owner, seed: u64, now: Timestamp) -> Self {
-        let gate = Gate::new(config.memory / SHARES);
+        let gate = Gate::new(config.memory / limits::MEMORY_SHARES);
         let loader = Loader::new(&config, owner.clone(), now);
         Self {
             config,
@@ -130,7 +106,7 @@ impl Engine {
             to_load: VecDeque::new(),
             loading: 0,
             weight: 0,
-            loaded_weight: LOAD_BYTES / 64,
+            loaded_weight: limits::LOAD_BYTES / 64,
             outputs: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Engine, RESERVE,
+    Engine,
     entry::{Effects, Entry, Job, State, Waiter},
     folding::Fold,
 };
@@ -51,7 +51,7 @@ impl Engine {
     fn has_room(&self, request: &Request) -> bool {
         let with_reserve = |limit: usize| match request {
             Request::Begin(..) => limit,
-            _ => limit + limit.div_ceil(RESERVE),
+            _ => limit + limit.div_ceil(limits::RESERVE_SHARES),
         };
         let waiting = self.waits.get(&request.id()).map_or(0, Vec::len);
         self.entries.len() < with_reserve(self.config.capacity)

@@ -7,11 +7,9 @@ use tercet_mutation::broken;
 use super::{Load, Need, Origin, Ticket};
 use crate::{
     id::{StreamId, TxId},
+    limits,
     port::{Abilities, Route},
 };
-
-/// The fewest calls that may wait in one queue of a participant; otherwise twice its places.
-const WINDOW_MIN: usize = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stream {
@@ -79,7 +77,7 @@ impl Ways {
         let places = self
             .direct
             .unwrap_or_else(|| open.map(|stream| stream.limit).sum());
-        WINDOW_MIN.max(2 * places as usize)
+        limits::WINDOW_CALLS.max(2 * places as usize)
     }
 
     pub(super) fn queue(&self, origin: Origin) -> &Queue {
