@@ -216,7 +216,9 @@ impl Engine {
         };
         let Some(called) = open.action else {
             let error = match answer {
-                CallAnswer::Unknown(error) | CallAnswer::Rejected(error) => error,
+                CallAnswer::Unknown(error)
+                | CallAnswer::Rejected(error)
+                | CallAnswer::Unsent(error) => error,
                 CallAnswer::Ok(_) => String::new(),
             };
             self.happened(open.tx, Event::AskedBack(Err(error)));

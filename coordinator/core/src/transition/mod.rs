@@ -291,6 +291,15 @@ fn give_back(action: &mut Action) -> Option<u32> {
     Some(number)
 }
 
+/// Returns the number of calls of this operation in a row, up to the last one, that found no way.
+fn unsent_in_a_row(action: &Action, operation: Operation) -> u32 {
+    let unsent = |attempt: &&Attempt| {
+        attempt.outcome == AttemptOutcome::Unreachable && attempt.operation == operation
+    };
+    let kept = action.state.attempts.iter().rev().take_while(unsent);
+    u32::try_from(kept.count()).unwrap_or(u32::MAX)
+}
+
 /// Adds an attempt to those that are kept for people; the oldest makes room.
 fn note(action: &mut Action, mut attempt: Attempt) {
     attempt.error = cut(&attempt.error);
