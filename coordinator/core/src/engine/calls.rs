@@ -224,10 +224,10 @@ impl Engine {
             self.happened(open.tx, Event::AskedBack(Err(error)));
             return;
         };
-        let rejections_to_believe = if self.gate.is_direct(&open.participant) {
-            limits::REJECTIONS_TO_BELIEVE
-        } else {
-            1
+        // By the way on which the call left, not by the one on which the next would.
+        let rejections_to_believe = match open.route {
+            Route::Direct => limits::REJECTIONS_TO_BELIEVE,
+            Route::Stream(_) => 1,
         };
         let end = CallEnd {
             action: called.place,
