@@ -8,14 +8,14 @@ use std::{sync::Arc, time::Duration};
 
 use common::{
     START, command, compensate, deliver, following, new_transaction, ok, owner, rejected, tcc,
-    unknown,
+    unknown, unsent,
 };
 use proptest::prelude::*;
 use tercet_core::{
     context::Context,
     model::{
-        ActionStatus, BizStatus, Cause, CheckBack, Decider, DueRow, Operation, Outcome, Phase,
-        Queue, Sent, Transaction, TxStatus,
+        ActionStatus, AttemptOutcome, BizStatus, Cause, CheckBack, Decider, DueRow, Operation,
+        Outcome, Phase, Queue, Sent, Transaction, TxStatus,
     },
     port::{CallAnswer, Order},
     transition::{CallEnd, Event, Step, transition},
@@ -131,9 +131,11 @@ fn events() -> Vec<(&'static str, Event)> {
         ("try ok", Event::TryEnded(end(ok()))),
         ("try rejected", Event::TryEnded(end(rejected()))),
         ("try unknown", Event::TryEnded(end(unknown()))),
+        ("try unsent", Event::TryEnded(end(unsent()))),
         ("finish ok", Event::FinishEnded(end(ok()))),
         ("finish rejected", Event::FinishEnded(end(rejected()))),
         ("finish unknown", Event::FinishEnded(end(unknown()))),
+        ("finish unsent", Event::FinishEnded(end(unsent()))),
         ("rest", rest()),
         ("authorise", Event::Authorise { actions: vec![0] }),
         ("asked: SUCCESS", Event::AskedBack(Ok(Outcome::Success))),
@@ -321,6 +323,81 @@ fn a_call_that_was_never_made_is_not_counted_however_often_its_row_is_loaded() {
     tx.rest = None;
     tx = next(&loaded(&tx), &authorise);
     assert_eq!(tx.actions[0].state.status, ActionStatus::Failed);
+}
+
+/// A call that the participant never took is no attempt: not in memory, not in the row, not after a load.
+#[test]
+fn a_call_that_was_never_taken_is_not_counted() {
+    let mut tx = phase("confirming");
+    let mut spec = (*tx.actions[0].spec).clone();
+    spec.retry.max_attempts = 2;
+    tx.actions[0].spec = Arc::new(spec);
+    let authorise = Event::Authorise { actions: vec![0] };
+    let long_wait = Context {
+        dice: u64::MAX - 1,
+        hold: Duration::ZERO,
+        ..cx()
+    };
+    for count in [0, 1] {
+        for _ in 0..5 {
+            tx.actions[0].live.permit = false;
+            tx = next(&tx, &Event::FinishEnded(end(unsent())));
+            let action = &tx.actions[0];
+            assert_eq!(
+                (action.live.permit, action.state.retry_count),
+                (true, count)
+            );
+            // The same where the next call is far: the row rests, and is loaded.
+            tx.actions[0].live.permit = false;
+            tx = step(&tx, &Event::FinishEnded(end(unsent())), &long_wait).next;
+            tx = loaded(&next(&tx, &rest()));
+            assert_eq!(tx.actions[0].live.permit, count == 0);
+            tx = next(&tx, &authorise);
+            let action = &tx.actions[0];
+            assert_eq!(
+                (action.live.permit, action.state.retry_count),
+                (true, count)
+            );
+        }
+        let last = tx.actions[0].state.attempts.last().unwrap();
+        assert_eq!(last.outcome, AttemptOutcome::Unreachable);
+        // One that was taken counts, and the second of two is the last.
+        tx.actions[0].live.permit = false;
+        tx = next(&tx, &Event::FinishEnded(end(unknown())));
+    }
+    assert_eq!(tx.actions[0].state.status, ActionStatus::Failed);
+}
+
+#[test]
+fn pauses_between_calls_that_were_never_taken_grow() {
+    let mut tx = phase("confirming");
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        let bound = tx.actions[0].spec.retry.first_delay * (1 << pauses.len());
+        let dice = u64::try_from(bound.as_micros()).unwrap();
+        let context = Context { dice, ..cx() };
+        tx = step(&tx, &Event::FinishEnded(end(unsent())), &context).next;
+        pauses.push(tx.actions[0].live.not_before.since(context.now));
+        assert_eq!(pauses.last(), Some(&bound));
+    }
+}
+
+/// An earlier Try that may have been taken is not forgotten.
+#[test]
+fn a_try_that_was_never_taken_was_never_sent_unless_an_earlier_one_was() {
+    let unsent = Event::TryEnded(end(unsent()));
+    for (sent, ends) in [
+        (Sent::Once, ActionStatus::Cancelled),
+        (Sent::Perhaps, ActionStatus::Init),
+    ] {
+        let mut tx = phase("trying/coordinator");
+        tx.actions[0].live.sent = sent;
+        tx.actions[0].live.tries = 1;
+        tx = next(&tx, &unsent);
+        assert_eq!(tx.actions[0].live.tries, 0);
+        let after = step(&tx, &Event::TimePassed, &after_deadline()).next;
+        assert_eq!(after.actions[0].state.status, ends, "{sent:?}");
+    }
 }
 
 #[test]

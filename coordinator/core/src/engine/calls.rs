@@ -222,12 +222,15 @@ impl Engine {
         self.gate.note_answer(&open.participant, answered);
         let Some(called) = open.action else {
             let error = match answer {
-                CallAnswer::Unknown(error) | CallAnswer::Rejected(error) => error,
+                CallAnswer::Unknown(error)
+                | CallAnswer::Rejected(error)
+                | CallAnswer::Unsent(error) => error,
                 CallAnswer::Ok(_) => String::new(),
             };
             self.happened(open.tx, Event::AskedBack(Err(error)));
             return;
         };
+        // By the way on which the call left, not by the one on which the next would.
         let rejections_to_believe = match open.route {
             Route::Direct => limits::REJECTIONS_TO_BELIEVE,
             Route::Stream(_) => 1,

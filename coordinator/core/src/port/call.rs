@@ -121,6 +121,9 @@ pub enum CallAnswer {
     Rejected(String),
     /// Perhaps done, with the error.
     Unknown(String),
+    /// Certainly not done, because the call never reached the participant: there was no connection, or it closed before
+    /// the participant took the call. That is no attempt.
+    Unsent(String),
 }
 
 /// An initiator's answer with the question that it names; it counts under the same conditions as a

@@ -13,8 +13,8 @@ use crate::{
     context::Context,
     limits,
     model::{
-        Action, ActionSpec, ActionStatus, Attempt, Cause, Decision, Mode, Name, Outcome, Phase,
-        Sent, Transaction,
+        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, Decision, Mode, Name,
+        Operation, Outcome, Phase, Sent, Transaction,
     },
     port::{CallAnswer, Command},
     refusal::Refusal,
@@ -206,6 +206,15 @@ fn certainly_not_tried(action: &Action) -> bool {
     let never = action.live.sent == Sent::Never;
     let in_flight = action.live.sent == Sent::Once && action.state.status == ActionStatus::Init;
     never || (in_flight && broken("in_flight_action_not_cancelled"))
+}
+
+/// Returns the number of calls of this operation in a row, up to the last one, that found no way.
+fn unsent_in_a_row(action: &Action, operation: Operation) -> u32 {
+    let unsent = |attempt: &&Attempt| {
+        attempt.outcome == AttemptOutcome::Unreachable && attempt.operation == operation
+    };
+    let kept = action.state.attempts.iter().rev().take_while(unsent);
+    u32::try_from(kept.count()).unwrap_or(u32::MAX)
 }
 
 /// Adds an attempt to those that are kept for people; the oldest makes room.

@@ -128,6 +128,10 @@ pub fn unknown() -> CallAnswer {
     CallAnswer::Unknown("lost".into())
 }
 
+pub fn unsent() -> CallAnswer {
+    CallAnswer::Unsent("connection refused".into())
+}
+
 pub fn rejected() -> CallAnswer {
     CallAnswer::Rejected("short of points".into())
 }

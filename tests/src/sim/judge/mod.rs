@@ -233,6 +233,17 @@ impl Judge {
         self.record_first(call.tx, broken);
     }
 
+    /// Notes that a call that left never reached its participant: it is no attempt.
+    pub fn not_taken(&mut self, call: &Call) {
+        let seen = self.seen.entry(call.tx).or_default();
+        let action = seen.actions.entry(call.action.name.clone()).or_default();
+        if call.operation == tercet_core::model::Operation::Try {
+            action.tries = action.tries.saturating_sub(1);
+        } else {
+            action.finishing = action.finishing.saturating_sub(1);
+        }
+    }
+
     /// Checks a reply to a caller.
     pub fn replied(
         &mut self,
