@@ -2,7 +2,7 @@
 
 use super::{
     Engine, ILLEGAL_REMEMBERED,
-    entry::{Entry, Job, State},
+    entry::{Effects, Entry, Job, State},
 };
 use crate::{
     id::TxId,
@@ -103,13 +103,14 @@ impl Engine {
         self.outputs.push(Output::Illegal(illegal));
     }
 
-    /// Repeats a failed read a little later.
+    /// Repeats a failed read a little later. Callers do not wait for it.
     pub(super) fn read_failed(&mut self, ids: Vec<TxId>, query: Option<&DueQuery>) {
         if let Some(query) = query {
             self.loader.query_failed(query);
         }
         let again = self.now + self.config.poll;
         for id in ids {
+            self.refuse_unwritten(id, Effects::default());
             self.set_wake(id, Some(again));
         }
     }
