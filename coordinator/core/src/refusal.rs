@@ -125,6 +125,11 @@ pub enum Refusal {
         /// The transaction.
         id: TxId,
     },
+    /// The database answers nothing, or takes no writes.
+    #[error(
+        "the database takes no writes, or does not answer; nothing was changed; try again a little later"
+    )]
+    StoreUnavailable,
     /// The database refuses a value.
     #[error("the database refuses a value of the request for transaction {id}")]
     Content {
@@ -160,6 +165,7 @@ impl Refusal {
             Self::NotFailed { .. } => Reason::NotFailed,
             Self::Overloaded => Reason::Overloaded,
             Self::OutcomeUnknown { .. } => Reason::OutcomeUnknown,
+            Self::StoreUnavailable => Reason::StoreUnavailable,
             Self::Content { .. } => Reason::ContentRefused,
             Self::Corrupt { .. } => Reason::CorruptRow,
             Self::Draining => Reason::Draining,

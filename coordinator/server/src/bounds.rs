@@ -70,8 +70,11 @@ limits! {
     KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
     /// The longest wait for the answer to a probe before the connection is dropped.
     KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-    /// The longest time for open connections to close once everything in hand is done.
+    /// The longest time for open connections to close once everything in hand is done, and then for the lease to be
+    /// ended.
     CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+    /// The interval at which a database that takes no writes is tried with a renewal of the lease.
+    WRITE_PROBE: Duration = Duration::from_secs(1);
     /// The interval at which a draining server checks whether everything in hand is done.
     DRAIN_POLL: Duration = Duration::from_millis(20);
 }

@@ -1,6 +1,15 @@
 //! The whole server: starts it, drains it and stops it.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future, pending},
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tercet_core::{model::Owner, port::Input};
 use tercet_proto::v1::{
@@ -11,13 +20,16 @@ use tercet_store::{Renewal, Store, StoreError};
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
+    sync::{mpsc, oneshot, watch},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::TcpIncoming};
-use tonic_health::server::HealthReporter;
-use tracing::{error, info, warn};
+use tonic::{
+    server::NamedService,
+    transport::{Server, server::TcpIncoming},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     bounds,
@@ -90,6 +102,7 @@ pub async fn serve(
     let directory = Arc::new(directory(&*store).await?);
     info!(node = %owner.node, epoch = owner.epoch, address = advertised, "started");
 
+    let (now_ready, ready) = watch::channel(true);
     let setup = |direct| Setup {
         engine: config.engine.clone(),
         lane: config.lane.clone(),
@@ -99,6 +112,7 @@ pub async fn serve(
         store: Arc::clone(&store),
         direct,
         observer: Box::new(Log::default()),
+        ready: now_ready,
         runtime: tokio::runtime::Handle::current(),
     };
     let (driver, ended) = start_driver(&directory, owner.epoch, setup).await?;
@@ -123,18 +137,31 @@ pub async fn serve(
         health,
         closing,
         drain_timeout: config.drain_timeout,
+        draining: AtomicBool::new(false),
+    };
+    let renewing = Renewing {
+        store: &*store,
+        owner: &owner,
+        lease: config.lease,
+        clock: &clock,
+        driver: &driver,
     };
     let ended = run(
         shutdown,
         ended,
-        renew(&*store, &owner, config.lease, &clock),
+        renewing.run(ready.clone()),
+        ready,
         transport,
         stopping,
     )
     .await;
     driver.stop().await;
     if ended.is_ok() {
-        store.end_node(&owner).await?;
+        match timeout(bounds::CLOSE_TIMEOUT, store.end_node(&owner)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the lease was not ended; it runs out"),
+            Err(_) => warn!("the database does not answer; the lease was not ended, and runs out"),
+        }
         info!("stopped");
     }
     ended
@@ -226,22 +253,52 @@ async fn transport(
     Ok((health, tokio::spawn(server)))
 }
 
-/// Renews the lease every third of it. Ends only once another incarnation was started.
-async fn renew(store: &dyn Store, owner: &Owner, lease: Duration, clock: &Clock) -> ServeError {
-    let period = lease / 3;
-    let mut ticks = interval_at(Instant::now() + period, period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        match store.renew(owner, lease).await {
-            Ok(Renewal::Renewed(now)) => clock.correct(now),
-            Ok(Renewal::Superseded { epoch }) => {
-                return ServeError::Superseded {
-                    node: owner.node.to_string(),
-                    epoch,
-                };
+/// The renewal of the lease, which reads the database's clock and shows whether it takes writes.
+struct Renewing<'a> {
+    store: &'a dyn Store,
+    owner: &'a Owner,
+    lease: Duration,
+    clock: &'a Clock,
+    driver: &'a Driver,
+}
+
+impl Renewing<'_> {
+    /// Renews the lease every third of it, and more often while the database takes no writes. Ends only once another
+    /// incarnation was started.
+    async fn run(self, mut ready: watch::Receiver<bool>) -> ServeError {
+        let mut failing = false;
+        loop {
+            let takes_writes = *ready.borrow_and_update();
+            let period = if takes_writes {
+                self.lease / 3
+            } else {
+                bounds::WRITE_PROBE.min(self.lease / 3)
+            };
+            tokio::select! {
+                () = sleep(period) => {}
+                // An error means that the driver has ended, and with it everything.
+                Ok(()) = ready.changed() => continue,
             }
-            Err(error) => warn!(%error, "the lease was not renewed; the next attempt follows"),
+            match self.store.renew(self.owner, self.lease).await {
+                Ok(Renewal::Renewed(now)) => {
+                    failing = false;
+                    self.clock.correct(now);
+                    if !takes_writes {
+                        self.driver.database_writes().await;
+                    }
+                }
+                Ok(Renewal::Superseded { epoch }) => {
+                    return ServeError::Superseded {
+                        node: self.owner.node.to_string(),
+                        epoch,
+                    };
+                }
+                Err(error) if failing => debug!(%error, "the lease was not renewed again"),
+                Err(error) => {
+                    failing = true;
+                    warn!(%error, "the lease was not renewed; the next attempt follows");
+                }
+            }
         }
     }
 }
@@ -252,6 +309,7 @@ struct Stopping<'a> {
     health: HealthReporter,
     closing: CancellationToken,
     drain_timeout: Duration,
+    draining: AtomicBool,
 }
 
 /// Runs until `shutdown` and then drains, or until something fails.
@@ -259,6 +317,7 @@ async fn run(
     shutdown: impl Future<Output = ()>,
     mut driver_ended: DriverEnd,
     renew: impl Future<Output = ServeError>,
+    ready: watch::Receiver<bool>,
     mut transport: Transport,
     stopping: Stopping<'_>,
 ) -> Result<(), ServeError> {
@@ -274,6 +333,7 @@ async fn run(
             Err(_) => Err(ServeError::Panicked),
         },
         superseded = renew => Err(superseded),
+        never = stopping.follow(ready) => match never {},
         ended = &mut transport => match ended {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(error.into()),
@@ -292,19 +352,41 @@ async fn run(
 }
 
 impl Stopping<'_> {
+    /// Reports the services as serving while the database takes writes, until they drain.
+    async fn follow(&self, mut ready: watch::Receiver<bool>) -> Infallible {
+        // An error means that the driver has ended, and with it everything.
+        while ready.changed().await.is_ok() {
+            let status = if *ready.borrow_and_update() {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
+            if !self.draining.load(Ordering::Relaxed) {
+                self.set_health(status).await;
+            }
+        }
+        pending().await
+    }
+
+    /// Sets the health of every service, and of the server as a whole.
+    async fn set_health(&self, status: ServingStatus) {
+        let services = [
+            CoordinatorServer::<Api>::NAME,
+            ParticipantsServer::<Api>::NAME,
+            OperatorServer::<OperatorApi>::NAME,
+            "",
+        ];
+        for service in services {
+            self.health.set_service_status(service, status).await;
+        }
+    }
+
     /// Takes no new requests, and waits until the work in hand is done, at most for the bound. Work that is left goes
     /// on after the next start.
     async fn drain(&self) {
         info!("draining");
-        self.health
-            .set_not_serving::<CoordinatorServer<Api>>()
-            .await;
-        self.health
-            .set_not_serving::<ParticipantsServer<Api>>()
-            .await;
-        self.health
-            .set_not_serving::<OperatorServer<OperatorApi>>()
-            .await;
+        self.draining.store(true, Ordering::Relaxed);
+        self.set_health(ServingStatus::NotServing).await;
         self.driver.drain().await;
         let done = timeout(self.drain_timeout, async {
             while let Some(gauges) = self.driver.gauges().await {

@@ -54,6 +54,8 @@ pub(super) enum Message {
     },
     /// A participant's stream is gone.
     Detached(StreamId),
+    /// A write outside of the lane was applied.
+    DatabaseWrites,
     /// Report the gauges.
     Gauges(oneshot::Sender<Box<Gauges>>),
     /// Refuse new requests from now on.
@@ -216,6 +218,11 @@ impl Driver {
         let (report, reported) = oneshot::channel();
         self.send(Message::Gauges(report)).await;
         reported.await.ok()
+    }
+
+    /// Notes that a write outside of the lane was applied.
+    pub(crate) async fn database_writes(&self) {
+        self.send(Message::DatabaseWrites).await;
     }
 
     /// Refuses new requests from now on.

@@ -119,7 +119,8 @@ fn refusal_code(refusal: &Refusal) -> Code {
         // then begin a second transaction.
         Refusal::OutcomeUnknown { .. } => Code::Unknown,
         Refusal::Corrupt { .. } => Code::DataLoss,
-        Refusal::Draining => Code::Unavailable,
+        // Nothing was changed: what repeats it by itself begins no second transaction.
+        Refusal::StoreUnavailable | Refusal::Draining => Code::Unavailable,
     }
 }
 
@@ -154,7 +155,10 @@ fn particulars(refusal: &Refusal) -> Vec<(&'static str, String)> {
         Refusal::NotFailed { id, action } => {
             vec![("tx_id", id.to_string()), ("action", action.clone())]
         }
-        Refusal::Overloaded | Refusal::Corrupt { .. } | Refusal::Draining => Vec::new(),
+        Refusal::Overloaded
+        | Refusal::StoreUnavailable
+        | Refusal::Corrupt { .. }
+        | Refusal::Draining => Vec::new(),
     }
 }
 

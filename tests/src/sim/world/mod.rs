@@ -11,7 +11,11 @@ mod operators;
 mod services;
 mod storage;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tercet_core::{
     config::EngineConfig,
@@ -143,6 +147,10 @@ pub struct World {
     epoch: u64,
     /// The time by which the coordinator's clock is behind the database's.
     lag: Duration,
+    /// The end of the time in which the database takes no writes.
+    outage_until: Timestamp,
+    /// Writes that were given up as not applied, by transaction, version and the epoch of the incarnation.
+    given_up: BTreeSet<(TxId, u32, u64)>,
     services: Vec<Service>,
     places: BTreeMap<Name, usize>,
     books: BTreeMap<Name, Books>,
@@ -177,6 +185,8 @@ impl World {
             config,
             epoch: 0,
             lag: Duration::ZERO,
+            outage_until: DAWN,
+            given_up: BTreeSet::new(),
             services: plan.services.iter().map(Service::new).collect(),
             places: names.clone().zip(0..).collect(),
             books: names.map(|name| (name, Books::default())).collect(),
