@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::{
     id::TxId,
-    model::{Cause, Outcome, TxStatus},
+    model::{BizStatus, Cause, Outcome, TxStatus, standing},
     reason::Reason,
     violation::Violation,
 };
@@ -93,12 +93,14 @@ pub enum Refusal {
         violation: Violation,
     },
     /// An operator's command for a transaction that is not parked.
-    #[error("transaction {id} is {status}, not parked; there is nothing to retry or resolve")]
+    #[error("transaction {id} is {}, not parked; {}", standing(*status, *biz_status), instead(*status, *biz_status))]
     NotParked {
         /// The transaction.
         id: TxId,
         /// The transaction's status.
         status: TxStatus,
+        /// The knowledge of its outcome.
+        biz_status: BizStatus,
     },
     /// An operator's decision while phase one has time left.
     #[error("phase one of transaction {id} has time left; its initiator decides")]
@@ -170,5 +172,16 @@ impl Refusal {
             Self::Corrupt { .. } => Reason::CorruptRow,
             Self::Draining => Reason::Draining,
         }
+    }
+}
+
+/// Returns the remedy for an operator whose command needs a parked transaction.
+fn instead(status: TxStatus, biz_status: BizStatus) -> &'static str {
+    match (status, biz_status) {
+        (TxStatus::ProcessWaiting, BizStatus::Unknown) => {
+            "its initiator is being asked for the outcome, and an operator may decide in its place"
+        }
+        (TxStatus::ProcessWaiting | TxStatus::Processing, _) => "the coordinator works on it still",
+        (TxStatus::Success | TxStatus::Failure, _) => "there is nothing to retry or resolve",
     }
 }

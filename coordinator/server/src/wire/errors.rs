@@ -149,9 +149,15 @@ fn particulars(refusal: &Refusal) -> Vec<(&'static str, String)> {
         Refusal::AlreadyDecided { id, stands } => {
             vec![("tx_id", id.to_string()), ("stands", stands.to_string())]
         }
-        Refusal::NotParked { id, status } => {
-            vec![("tx_id", id.to_string()), ("status", status.to_string())]
-        }
+        Refusal::NotParked {
+            id,
+            status,
+            biz_status,
+        } => vec![
+            ("tx_id", id.to_string()),
+            ("status", status.to_string()),
+            ("biz_status", biz_status.to_string()),
+        ],
         Refusal::NotFailed { id, action } => {
             vec![("tx_id", id.to_string()), ("action", action.clone())]
         }

@@ -171,7 +171,7 @@ fn deadline(case: &Case<'_>) -> Finding {
     let asks_back = matches!(case.after.head.phase, Phase::AskingBack { .. });
     let judged = matches!(
         case.decided_now(),
-        Some((_, Cause::Deadline | Cause::CheckBack { .. }))
+        Some((_, Cause::Deadline { .. } | Cause::CheckBack { .. }))
     );
     if early && (asks_back || judged) {
         return Err(format!(
