@@ -3,11 +3,13 @@
 //! | file | holds |
 //! |---|---|
 //! | `participant` | participants on raw streams, and their answers |
+//! | `raw` | bytes of any form over HTTP/2 |
 //! | `session` | sessions of a caller |
 //! | `messages` | requests |
 
 mod messages;
 mod participant;
+mod raw;
 mod session;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
@@ -25,6 +27,7 @@ use tonic_types::StatusExt;
 pub(crate) use self::{
     messages::{action, asking_back, begin, execute, of_order, quick, tcc},
     participant::{Attached, done, hello, message, open, rejected, result},
+    raw::{framed, send},
     session::Session,
 };
 
@@ -80,7 +83,7 @@ impl Server {
     }
 
     pub(crate) fn coordinator(&self) -> CoordinatorClient<Channel> {
-        CoordinatorClient::new(self.channel())
+        CoordinatorClient::new(self.channel()).max_decoding_message_size(usize::MAX)
     }
 
     pub(crate) fn operator(&self) -> OperatorClient<Channel> {
