@@ -24,10 +24,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    server::NamedService,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{server::NamedService, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{debug, error, info, warn};
 
@@ -37,8 +34,9 @@ use crate::{
     clock::Clock,
     config::Config,
     directory::{Directory, Participant},
-    driver::{CallBatch, Driver, DriverError, Setup},
+    driver::{CallBatch, Driver, DriverError, Gauges, Setup},
     grpc::{Api, Node, OperatorApi},
+    listen,
     observe::Log,
     requests::Requests,
 };
@@ -65,9 +63,6 @@ pub enum ServeError {
     /// A part of the server panicked.
     #[error("a part of the server panicked; the log has its message")]
     Panicked,
-    /// The listener failed.
-    #[error("the server cannot listen any longer")]
-    Transport(#[from] tonic::transport::Error),
     /// The listener has no address.
     #[error("the listener has no address")]
     Listener(#[source] io::Error),
@@ -116,7 +111,7 @@ pub async fn serve(
         runtime: tokio::runtime::Handle::current(),
     };
     let (driver, ended) = start_driver(&directory, owner.epoch, setup).await?;
-    let closing = CancellationToken::new();
+    let (calls_ended, closing) = (CancellationToken::new(), CancellationToken::new());
     let api = Api {
         requests: Requests::new(
             driver.clone(),
@@ -129,12 +124,15 @@ pub async fn serve(
             epoch: owner.epoch,
             address: advertised.into(),
         },
+        calls_ended: calls_ended.clone(),
         closing: closing.clone(),
     };
-    let (health, transport) = transport(listener, api, closing.clone()).await?;
+    let (health, routes) = services(api).await?;
+    let transport = tokio::spawn(listen::run(listener, routes, closing.clone()));
     let stopping = Stopping {
         driver: &driver,
         health,
+        calls_ended,
         closing,
         drain_timeout: config.drain_timeout,
         draining: AtomicBool::new(false),
@@ -210,18 +208,27 @@ fn reaches(directory: &Directory) -> Vec<Input> {
         .collect()
 }
 
-type Transport = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
+type Transport = tokio::task::JoinHandle<()>;
 
-/// Starts all services on the listener; they end some time after `closing`.
-async fn transport(
-    listener: TcpListener,
-    api: Api,
-    closing: CancellationToken,
-) -> Result<(HealthReporter, Transport), ServeError> {
+/// The services whose health is reported: each of `tercet.v1`, and the server as a whole.
+const SERVICES: [&str; 4] = [
+    "",
+    <CoordinatorServer<Api> as NamedService>::NAME,
+    <ParticipantsServer<Api> as NamedService>::NAME,
+    <OperatorServer<OperatorApi> as NamedService>::NAME,
+];
+
+/// Sets the health of every service.
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    for service in SERVICES {
+        health.set_service_status(service, status).await;
+    }
+}
+
+/// Makes all services.
+async fn services(api: Api) -> Result<(HealthReporter, Routes), ServeError> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<CoordinatorServer<Api>>().await;
-    health.set_serving::<ParticipantsServer<Api>>().await;
-    health.set_serving::<OperatorServer<OperatorApi>>().await;
+    report(&health, ServingStatus::Serving).await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
@@ -236,21 +243,15 @@ async fn transport(
         ParticipantsServer::new(api.clone()).max_decoding_message_size(bounds::MESSAGE_BYTES);
     let operator =
         OperatorServer::new(OperatorApi(api)).max_decoding_message_size(bounds::MESSAGE_BYTES);
-    let server = Server::builder()
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(bounds::KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(bounds::KEEPALIVE_TIMEOUT))
+    let mut routes = Routes::builder();
+    routes
         .add_service(reflection)
         .add_service(reflection_v1alpha)
         .add_service(health_service)
         .add_service(coordinator)
         .add_service(participants)
-        .add_service(operator)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            closing.cancelled_owned(),
-        );
-    Ok((health, tokio::spawn(server)))
+        .add_service(operator);
+    Ok((health, routes.routes()))
 }
 
 /// The renewal of the lease, which reads the database's clock and shows whether it takes writes.
@@ -307,6 +308,7 @@ impl Renewing<'_> {
 struct Stopping<'a> {
     driver: &'a Driver,
     health: HealthReporter,
+    calls_ended: CancellationToken,
     closing: CancellationToken,
     drain_timeout: Duration,
     draining: AtomicBool,
@@ -335,11 +337,11 @@ async fn run(
         superseded = renew => Err(superseded),
         never = stopping.follow(ready) => match never {},
         ended = &mut transport => match ended {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.into()),
+            Ok(()) => Ok(()),
             Err(_) => Err(ServeError::Panicked),
         },
     };
+    stopping.calls_ended.cancel();
     stopping.closing.cancel();
     if !transport.is_finished()
         && timeout(bounds::CLOSE_TIMEOUT, &mut transport)
@@ -352,52 +354,28 @@ async fn run(
 }
 
 impl Stopping<'_> {
-    /// Reports the services as serving while the database takes writes, until they drain.
-    async fn follow(&self, mut ready: watch::Receiver<bool>) -> Infallible {
-        // An error means that the driver has ended, and with it everything.
-        while ready.changed().await.is_ok() {
-            let status = if *ready.borrow_and_update() {
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
-            if !self.draining.load(Ordering::Relaxed) {
-                self.set_health(status).await;
-            }
-        }
-        pending().await
-    }
-
-    /// Sets the health of every service, and of the server as a whole.
-    async fn set_health(&self, status: ServingStatus) {
-        let services = [
-            CoordinatorServer::<Api>::NAME,
-            ParticipantsServer::<Api>::NAME,
-            OperatorServer::<OperatorApi>::NAME,
-            "",
-        ];
-        for service in services {
-            self.health.set_service_status(service, status).await;
-        }
-    }
-
-    /// Takes no new requests, and waits until the work in hand is done, at most for the bound. Work that is left goes
-    /// on after the next start.
-    async fn drain(&self) {
-        info!("draining");
-        self.draining.store(true, Ordering::Relaxed);
-        self.set_health(ServingStatus::NotServing).await;
+use tonic::{server::NamedService, service::Routes};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tracing::{debug, error, info, warn};
         self.driver.drain().await;
-        let done = timeout(self.drain_timeout, async {
-            while let Some(gauges) = self.driver.gauges().await {
-                if gauges.is_quiet() {
-                    return;
-                }
-                sleep(bounds::DRAIN_POLL).await;
-            }
-        });
+        let done = timeout(self.drain_timeout, self.until(Gauges::is_quiet));
         if done.await.is_err() {
             warn!("not all work in hand was done in time; it goes on after the next start");
+        }
+        self.calls_ended.cancel();
+        self.driver.end_calls().await;
+        // Answers to calls that left before still count; those that do not come are asked for again.
+        let answered = self.until(Gauges::is_answered);
+        let _ = timeout(self.drain_timeout.min(bounds::CLOSE_TIMEOUT), answered).await;
+    }
+
+    /// Waits until the gauges satisfy a condition, or the engine's thread has ended.
+    async fn until(&self, condition: impl Fn(&Gauges) -> bool) {
+        while let Some(gauges) = self.driver.gauges().await {
+            if condition(&gauges) {
+                return;
+            }
+            sleep(bounds::DRAIN_POLL).await;
         }
     }
 }

@@ -34,8 +34,8 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::handle::Message;
-pub(crate) use self::handle::{Driver, SessionId};
-use crate::{clock::Clock, observe::Observer};
+pub(crate) use self::handle::{Driver, Gauges, SessionId};
+use crate::{backlog::Outbox, clock::Clock, observe::Observer};
 
 /// The reason why the thread ended before it was stopped.
 #[derive(Debug, Error)]
@@ -48,16 +48,26 @@ pub enum DriverError {
     Thread(#[source] std::io::Error),
 }
 
-/// Replies to requests of one session, each with its caller.
-pub(crate) type CallerReplies = Vec<(CallerId, Result<Reply, Refusal>)>;
+/// The reply to a request of a session, with its caller.
+pub(crate) type CallerReply = (CallerId, Result<Reply, Refusal>);
 
-/// Work for a participant: on the stream that it attached, or at its address.
+/// Work for a participant on a stream that it attached.
+#[derive(Debug)]
 pub(crate) enum ToParticipant {
-    Calls(CallBatch),
+    /// Carry out an operation.
+    Call(Box<Call>),
+    /// Say what became of a local transaction.
+    Question(Box<AskBack>),
+    /// No new calls come: open a stream elsewhere.
     Drain,
 }
 
-/// Calls and questions that leave together.
+/// The replies that wait for a session, by their callers.
+pub(crate) type Replies = Arc<Outbox<CallerReply>>;
+/// The calls that wait for a participant's stream, by their ids.
+pub(crate) type Calls = Arc<Outbox<ToParticipant>>;
+
+/// Calls and questions to registered addresses that leave together.
 #[derive(Default)]
 pub(crate) struct CallBatch {
     pub(crate) calls: Vec<Call>,

@@ -146,9 +146,15 @@ impl State {
                 self.request(now, caller, request);
             }
             Message::CallerLeft { caller, id } => self.withdraw(now, caller, id),
-            Message::SessionOpened(id, sender) => self.outgoing.open_session(id, sender),
+            Message::SessionOpened(id, replies) => self.outgoing.open_session(id, replies),
             Message::SessionRequests(session, requests) => {
                 self.session_requests(now, session, requests);
+            }
+            Message::SessionForgot(session, callers) => {
+                for (caller, id) in callers {
+                    self.outgoing.forget(session, caller);
+                    self.withdraw(now, caller, id);
+                }
             }
             Message::SessionClosed(session, waiting) => {
                 self.outgoing.close_session(session);
@@ -160,12 +166,9 @@ impl State {
                 stream,
                 participant,
                 concurrency,
-                sender,
+                calls,
             } => {
-                self.outgoing.add_stream(stream, sender);
-                if self.draining {
-                    self.outgoing.drain_stream(stream);
-                }
+                self.outgoing.add_stream(stream, calls);
                 let attached = Input::Attached {
                     stream,
                     participant,
@@ -181,10 +184,8 @@ impl State {
             Message::Gauges(report) => {
                 let _ = report.send(Box::new(self.gauges()));
             }
-            Message::Drain => {
-                self.draining = true;
-                self.outgoing.drain();
-            }
+            Message::Drain => self.draining = true,
+            Message::EndCalls => self.outgoing.end_calls(),
             Message::Stop => return ControlFlow::Break(Ok(())),
         }
         ControlFlow::Continue(())

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `faulty` | a database that takes no writes, or does not answer |
 //! | `participant` | participants on raw streams, and their answers |
+//! | `raw` | bytes of any form over HTTP/2 |
 //! | `session` | sessions of a caller |
 //! | `messages` | requests |
 
 mod faulty;
 mod messages;
 mod participant;
+mod raw;
 mod session;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
@@ -28,6 +30,7 @@ pub(crate) use self::{
     faulty::{Fault, Faulty},
     messages::{action, asking_back, begin, execute, of_order, quick, tcc},
     participant::{Attached, done, hello, message, open, rejected, result},
+    raw::{framed, send},
     session::Session,
 };
 
@@ -98,7 +101,7 @@ impl Server {
     }
 
     pub(crate) fn coordinator(&self) -> CoordinatorClient<Channel> {
-        CoordinatorClient::new(self.channel())
+        CoordinatorClient::new(self.channel()).max_decoding_message_size(usize::MAX)
     }
 
     pub(crate) fn operator(&self) -> OperatorClient<Channel> {
