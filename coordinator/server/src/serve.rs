@@ -354,9 +354,28 @@ async fn run(
 }
 
 impl Stopping<'_> {
-use tonic::{server::NamedService, service::Routes};
-use tonic_health::{ServingStatus, server::HealthReporter};
-use tracing::{debug, error, info, warn};
+    /// Reports the services as serving while the database takes writes, until they drain.
+    async fn follow(&self, mut ready: watch::Receiver<bool>) -> Infallible {
+        // An error means that the driver has ended, and with it everything.
+        while ready.changed().await.is_ok() {
+            let status = if *ready.borrow_and_update() {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
+            if !self.draining.load(Ordering::Relaxed) {
+                report(&self.health, status).await;
+            }
+        }
+        pending().await
+    }
+
+    /// Takes no new requests, and waits until the work in hand is done, at most for the bound. Then no call leaves any
+    /// more, and participants are asked to attach elsewhere; what is left goes on after the next start.
+    async fn drain(&self) {
+        info!("draining");
+        self.draining.store(true, Ordering::Relaxed);
+        report(&self.health, ServingStatus::NotServing).await;
         self.driver.drain().await;
         let done = timeout(self.drain_timeout, self.until(Gauges::is_quiet));
         if done.await.is_err() {

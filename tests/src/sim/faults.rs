@@ -78,6 +78,14 @@ faults! {
     InitiatorRepeats = "initiator repeats", 300;
     /// An initiator gives up waiting and closes its connection.
     CallerLeaves = "caller leaves", 100;
+    /// A stream ends with the first call that it takes.
+    StreamFlaps = "stream flaps", 0;
+    /// A participant is gone for long, or for good.
+    ServiceAway = "participant away", 0;
+    /// A participant changes from streams to an address, or back.
+    ServiceMoves = "participant moves", 0;
+    /// Time is minutes ahead for a moment.
+    TimeAhead = "time ahead for a moment", 1;
     /// Time jumps ahead for every process.
     TimeJump = "time jump", 4;
     /// The coordinator's clock falls behind the database's, or catches up.

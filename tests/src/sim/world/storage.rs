@@ -96,7 +96,7 @@ impl World {
         match self.database.step(session, self.now) {
             Progress::After(wait) => self.after(wait, Event::Session(session, epoch)),
             Progress::Corrupt(tx, what) => {
-                let invariant = "I10 the fence: rows of action_info change with their tx_info row";
+                let invariant = "I10 the fence: other rows change with their tx_info row";
                 self.judge.record(invariant, Some(tx), what);
             }
             Progress::Over { result, changes } => {
@@ -146,7 +146,7 @@ impl World {
             }
         }
         let scene = Scene {
-            now: self.now,
+            now: self.shown,
             tables: &self.database.tables,
             books: &self.books,
         };
@@ -168,7 +168,8 @@ impl World {
         let input = match answer {
             FromStore::Loaded(loaded) => Input::Loaded(loaded),
             FromStore::Due(query, due) => Input::Due(query, due),
-            FromStore::ReadFailed(ids, query) => Input::ReadFailed(ids, query),
+            FromStore::Queues(query, queues) => Input::Queues(query, queues),
+            FromStore::ReadFailed(read) => Input::ReadFailed(read),
             FromStore::Lane(result) => {
                 let now = self.engine_time();
                 let Some(process) = &mut self.process else {
