@@ -578,3 +578,18 @@ fn heavy_transactions_wait_in_the_table_too() {
     assert_eq!(world.call().action.participant, "p".into());
     assert_eq!(world.replies.len(), 301, "none was refused");
 }
+
+/// The end of the initiator's time in memory comes between two timers that are farther off: nothing spins.
+#[test]
+fn an_initiator_that_is_slow_is_waited_for_in_memory_where_the_deadline_is_near() {
+    let mut world = World::new();
+    world.begin(NewTransaction {
+        timeout: Duration::from_secs(8),
+        ..new_begin(1)
+    });
+    world.after(Duration::from_secs(6));
+    assert!(matches!(queues(&world, 1)[..], [Queue::Hand(_)]));
+    world.after(Duration::from_secs(3));
+    let tx = world.table.transaction(tx_id(1));
+    assert_eq!(tx.phase.decision().unwrap().outcome, Outcome::Failure);
+}

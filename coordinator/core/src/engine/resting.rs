@@ -116,10 +116,11 @@ impl Engine {
         Some(unreachable)
     }
 
-    /// Returns until when a transaction waits in memory for its initiator's next request.
+    /// Returns until when a transaction waits in memory for its initiator's next request; `None`: no longer.
     pub(super) fn patience_ends(&self, id: TxId) -> Option<Timestamp> {
         let (entry, tx) = self.in_hand(id)?;
         self.patience_ends_for(entry, tx)
+            .filter(|end| *end > self.now)
     }
 
     fn patience_ends_for(&self, entry: &Entry, tx: &Transaction) -> Option<Timestamp> {
