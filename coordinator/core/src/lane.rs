@@ -17,7 +17,7 @@ use tercet_mutation::broken;
 
 use crate::{
     id::TxId,
-    model::{Name, Owner},
+    model::Name,
     time::{Timestamp, earliest},
     write::{ApplyFailure, Fence, Standing, StandingRow, Write, WriteResult},
 };
@@ -76,7 +76,6 @@ struct Batch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
     config: LaneConfig,
-    owner: Owner,
     /// Writes that no commit has taken yet, in the order in which they came.
     gathering: VecDeque<(Timestamp, Write)>,
     /// The number of those for which a caller waits.
@@ -98,11 +97,10 @@ enum Activity {
 }
 
 impl Lane {
-    /// Makes a lane for the writes of `owner`.
-    pub fn new(config: LaneConfig, owner: Owner) -> Self {
+    /// Makes a lane without writes.
+    pub fn new(config: LaneConfig) -> Self {
         Self {
             config,
-            owner,
             gathering: VecDeque::new(),
             urgent: 0,
             apart: VecDeque::new(),
@@ -287,7 +285,7 @@ impl Lane {
         let mut results = Vec::new();
         let mut again = Vec::new();
         for (write, standing) in batch.writes.iter().zip(standing) {
-            match self.result_by_row(now, write, standing.row.as_ref(), batch.in_doubt) {
+            match result_by_row(now, write, standing.row.as_ref(), batch.in_doubt) {
                 #[cfg(feature = "mutations")]
                 Some(WriteResult::Moved) if broken("action_rows_without_transaction") => {
                     again.push(Write {
@@ -312,36 +310,6 @@ impl Lane {
         results
     }
 
-    /// Returns the result of a write by the row that stands; `None`: the write can be applied.
-    fn result_by_row(
-        &self,
-        now: Timestamp,
-        write: &Write,
-        row: Option<&StandingRow>,
-        in_doubt: bool,
-    ) -> Option<WriteResult> {
-        let ours = row.is_some_and(|row| {
-            in_doubt
-                && row.id == write.id
-                && row.version == write.head.version
-                && row.write_id == write.head.write_id
-        });
-        if ours {
-            return Some(WriteResult::Durable);
-        }
-        match (&write.fence, row) {
-            (Fence::Absent(spec), None) => {
-                // No caller waits that long: a transaction that was not begun by its deadline is not begun.
-                (in_doubt && now >= spec.deadline).then_some(WriteResult::Lost)
-            }
-            (Fence::Absent(_), Some(row)) => Some(WriteResult::Exists(row.id)),
-            (Fence::Version(expected), Some(row)) if row.version == *expected => None,
-            (Fence::Version(_), _) => Some(WriteResult::Moved),
-            #[cfg(feature = "mutations")]
-            (Fence::Dropped | Fence::ActionsOnly, _) => None,
-        }
-    }
-
     /// Sets the pause before the next command.
     fn pause(&mut self, now: Timestamp) {
         let factor = 1_u32 << self.failures.min(16);
@@ -352,6 +320,35 @@ impl Lane {
             .min(self.config.max_pause);
         self.failures = self.failures.saturating_add(1);
         self.not_before = now + pause;
+    }
+}
+
+/// Returns the result of a write by the row that stands; `None`: the write can be applied.
+fn result_by_row(
+    now: Timestamp,
+    write: &Write,
+    row: Option<&StandingRow>,
+    in_doubt: bool,
+) -> Option<WriteResult> {
+    let ours = row.is_some_and(|row| {
+        in_doubt
+            && row.id == write.id
+            && row.version == write.head.version
+            && row.write_id == write.head.write_id
+    });
+    if ours {
+        return Some(WriteResult::Durable);
+    }
+    match (&write.fence, row) {
+        (Fence::Absent(spec), None) => {
+            // No caller waits that long: a transaction that was not begun by its deadline is not begun.
+            (in_doubt && now >= spec.deadline).then_some(WriteResult::Lost)
+        }
+        (Fence::Absent(_), Some(row)) => Some(WriteResult::Exists(row.id)),
+        (Fence::Version(expected), Some(row)) if row.version == *expected => None,
+        (Fence::Version(_), _) => Some(WriteResult::Moved),
+        #[cfg(feature = "mutations")]
+        (Fence::Dropped | Fence::ActionsOnly, _) => None,
     }
 }
 

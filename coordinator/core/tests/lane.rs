@@ -15,8 +15,8 @@
 //!
 //! `W` is a write: `2` begins transaction 2, `2@4` changes transaction 2 where it has version 4. `~` after
 //! it: no caller waits for it; `!`: its business is unique, and the same for all such writes.
-//! `S` is a row: `2:5` is transaction 2 with version 5, last written by this incarnation; `2:5:9` by that of
-//! epoch 9; `-` is no row. `D` is a write that is done: its transaction, `=`, and its [`WriteResult`].
+//! `S` is a row: `2:5` is transaction 2 with version 5, last written by this very write; `2:5:9` by
+//! another; `-` is no row. `D` is a write that is done: its transaction, `=`, and its [`WriteResult`].
 
 #![allow(clippy::unwrap_used)]
 
@@ -30,7 +30,7 @@ use tercet_core::{
     lane::{Lane, LaneCommand, LaneConfig, LaneResult},
     model::{Decider, Transaction},
     time::Timestamp,
-    write::{ApplyFailure, Fence, Head, Standing, StandingRow, Write, WriteResult},
+    write::{ApplyFailure, DueChange, Fence, Head, Standing, StandingRow, Write, WriteResult},
 };
 
 fn write(word: &str) -> Write {
@@ -56,10 +56,11 @@ fn write(word: &str) -> Write {
             check_backs: 0,
             version: version.map_or(1, |version| version + 1),
             owner: owner(1),
-            waiting_for: None,
-            next_attempt_at: Some(START),
+            rest: None,
+            write_id: 1,
         },
         actions: Vec::new(),
+        due: DueChange::default(),
         operator: None,
         urgent: !lazy,
     }
@@ -70,7 +71,7 @@ fn standing(word: &str) -> Standing {
     let row = parts.next().map(|number| StandingRow {
         id: tx_id(number),
         version: u32::try_from(parts.next().unwrap()).unwrap(),
-        owner: owner(parts.next().unwrap_or(1)),
+        write_id: parts.next().map_or(1, |id| id.try_into().unwrap()),
     });
     Standing { row }
 }
@@ -114,7 +115,7 @@ struct Case {
 impl Case {
     fn run(script: &str) {
         let mut case = Self {
-            lane: Lane::new(LaneConfig::default(), owner(1)),
+            lane: Lane::new(LaneConfig::default()),
             now: START,
             pause: Duration::ZERO,
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{START, compensate, new_transaction, owner, tcc};
 use tercet_core::{
     model::{
-        ActionState, ActionStatus, BizStatus, Cause, CheckBack, Decider, Operation, Sent,
+        ActionState, ActionStatus, BizStatus, Cause, CheckBack, Decider, Operation, Rest, Sent,
         Transaction, TxStatus,
     },
     row::{ActionRow, TxRow},
@@ -39,8 +39,7 @@ fn trying() -> Rows {
         check_backs: 0,
         version: 1,
         owner: owner(1),
-        waiting_for: None,
-        next_attempt_at: Some(START),
+        rest: None,
         decided_at: None,
         finished_at: None,
     };
@@ -68,9 +67,6 @@ fn with_statuses(status: TxStatus, biz_status: BizStatus) -> Rows {
         for action in &mut actions {
             action.state.status = ActionStatus::Confirmed;
         }
-    }
-    if matches!(status, TxStatus::Success | TxStatus::Failure) {
-        tx.next_attempt_at = None;
     }
     tx.spec.check_back = Some(CheckBack {
         participant: "i".into(),
@@ -124,7 +120,20 @@ fn a_row_that_no_write_can_have_left_is_named() {
         assert!(illegal.contains(error), "{illegal}");
     };
     check("version is 0", |tx, _| tx.version = 0);
-    check("next_attempt_at", |tx, _| tx.next_attempt_at = None);
+    check("neither a participant nor a time", |tx, _| {
+        tx.rest = Some(Box::default());
+    });
+    check("rest does not go with status FAILURE", |tx, _| {
+        let (parked, _) = decided(TxStatus::Failure, BizStatus::Failure);
+        let rest = Rest {
+            until: Some(START),
+            ..Rest::default()
+        };
+        *tx = TxRow {
+            rest: Some(Box::new(rest)),
+            ..parked
+        };
+    });
     check("comes after nobody", |_, actions| {
         actions[1].spec.after = vec!["nobody".into()];
     });

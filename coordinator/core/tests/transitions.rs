@@ -8,14 +8,14 @@ use std::{sync::Arc, time::Duration};
 
 use common::{
     START, command, compensate, deliver, following, new_transaction, ok, owner, rejected, tcc,
-    unknown,
+    unknown, unsent,
 };
 use proptest::prelude::*;
 use tercet_core::{
     context::Context,
     model::{
-        ActionStatus, BizStatus, Cause, CheckBack, Decider, Operation, Outcome, Phase, Sent,
-        Transaction, TxStatus,
+        ActionStatus, AttemptOutcome, BizStatus, Cause, CheckBack, Decider, DueRow, Operation,
+        Outcome, Phase, Queue, Sent, Transaction, TxStatus,
     },
     port::{CallAnswer, Order},
     transition::{CallEnd, Event, Step, transition},
@@ -25,7 +25,6 @@ fn cx() -> Context {
     Context {
         now: START + Duration::from_secs(1),
         dice: 1,
-        lease: Duration::from_secs(10),
         hold: Duration::from_secs(5),
     }
 }
@@ -85,6 +84,13 @@ fn end(answer: CallAnswer) -> CallEnd {
     }
 }
 
+/// The event that puts a transaction to rest while there is no way to its participant.
+fn rest() -> Event {
+    Event::Rest {
+        unreachable: vec!["p".into()],
+    }
+}
+
 fn operator(order: Order) -> Event {
     Event::Operator(command(order))
 }
@@ -115,28 +121,26 @@ fn phase(name: &str) -> Transaction {
 
 /// Every event, in the order of the table's lines.
 fn events() -> Vec<(&'static str, Event)> {
-    let reachable_again = None;
-    let (action, operation) = (0, Operation::Try);
     let resolve = Order::Resolve {
         actions: vec!["a".into()],
         status: ActionStatus::Confirmed,
     };
     let added = Arc::new(following("a", tcc("b")));
     vec![
-        ("resumed", Event::Resumed { reachable_again }),
         ("time passed", Event::TimePassed),
         ("try ok", Event::TryEnded(end(ok()))),
         ("try rejected", Event::TryEnded(end(rejected()))),
         ("try unknown", Event::TryEnded(end(unknown()))),
+        ("try unsent", Event::TryEnded(end(unsent()))),
         ("finish ok", Event::FinishEnded(end(ok()))),
         ("finish rejected", Event::FinishEnded(end(rejected()))),
         ("finish unknown", Event::FinishEnded(end(unknown()))),
-        ("unreachable", Event::Unreachable { action, operation }),
+        ("finish unsent", Event::FinishEnded(end(unsent()))),
+        ("rest", rest()),
         ("authorise", Event::Authorise { actions: vec![0] }),
         ("asked: SUCCESS", Event::AskedBack(Ok(Outcome::Success))),
         ("asked: FAILURE", Event::AskedBack(Ok(Outcome::Failure))),
         ("asked: UNKNOWN", Event::AskedBack(Err("?".into()))),
-        ("initiator unreachable", Event::InitiatorUnreachable),
         ("add action", Event::AddAction(added)),
         ("decide SUCCESS", decide(Outcome::Success)),
         ("decide FAILURE", decide(Outcome::Failure)),
@@ -248,15 +252,6 @@ fn questions_that_are_bounded_end_in_failure_and_others_never() {
     };
     tx = step(&tx, &Event::AskedBack(Err("?".into())), &after_deadline()).next;
     assert_eq!(tx.check_backs, 2);
-    let resumed = Event::Resumed {
-        reachable_again: None,
-    };
-    let much_later = Context {
-        now: START + Duration::from_hours(1),
-        ..cx()
-    };
-    let loaded = step(&tx, &resumed, &much_later).next;
-    assert_eq!(loaded, tx, "the last question may not have been asked");
     tx = step(&tx, &Event::AskedBack(Err("?".into())), &after_deadline()).next;
     assert_eq!(tx.phase.decision().unwrap().outcome, Outcome::Failure);
 }
@@ -279,55 +274,182 @@ fn a_rejection_that_a_framework_may_have_made_counts_at_the_third_time() {
     assert_eq!(tx.actions[0].state.status, ActionStatus::Failed);
 }
 
+/// Returns the transaction as an incarnation reads it that did not write it.
+fn loaded(tx: &Transaction) -> Transaction {
+    let mut rows = common::rows::Rows::default();
+    rows.insert(tx.clone());
+    rows.transaction(tx.id())
+}
+
 /// Only an unused permit is given back: calls that earlier incarnations made stay counted.
 #[test]
-fn no_way_to_a_participant_gives_back_only_an_unused_permit() {
-    let unreachable = Event::Unreachable {
-        action: 0,
-        operation: Operation::Cancel,
-    };
+fn rest_gives_back_only_an_unused_permit() {
     let mut tx = phase("cancelling");
     let mut count_after = |permit: bool, count: u32| {
         tx.actions[0].live.permit = permit;
         tx.actions[0].state.retry_count = count;
-        let action = next(&tx, &unreachable).actions[0].clone();
-        (action.live.permit, action.state.retry_count)
+        let rested = loaded(&next(&tx, &rest()));
+        let unsent = rested.rest.unwrap().unsent.len();
+        let action = rested.actions[0].clone();
+        (action.live.permit, action.state.retry_count, unsent)
     };
-    assert_eq!(count_after(true, 2), (false, 1));
+    assert_eq!(count_after(true, 2), (false, 1, 0));
     assert_eq!(
         count_after(false, 2),
-        (false, 2),
+        (false, 2, 0),
         "an earlier incarnation may have sent it"
     );
     assert_eq!(
         count_after(true, 0),
-        (false, 0),
-        "the first call is never counted"
+        (true, 0, 1),
+        "the first call was never made, and is not counted"
     );
 }
 
 #[test]
 fn a_call_that_was_never_made_is_not_counted_however_often_its_row_is_loaded() {
-    let confirm = Operation::Confirm;
-    let unreachable = Event::Unreachable {
-        action: 0,
-        operation: confirm,
-    };
     let authorise = Event::Authorise { actions: vec![0] };
     let mut tx = phase("confirming");
     let mut spec = (*tx.actions[0].spec).clone();
     spec.retry.max_attempts = 1;
     tx.actions[0].spec = Arc::new(spec);
     for _ in 0..5 {
-        tx = next(&tx, &unreachable);
+        tx = loaded(&next(&tx, &rest()));
         tx = next(&tx, &authorise);
         let action = &tx.actions[0];
         assert_eq!((action.live.permit, action.state.retry_count), (true, 0));
     }
-    // Loaded while that permit may have been used: the call counts.
-    tx.actions[0].live.permit = false;
-    tx = next(&tx, &authorise);
+    // Taken in hand, and loaded while that permit may have been used: the call counts.
+    tx.rest = None;
+    tx = next(&loaded(&tx), &authorise);
     assert_eq!(tx.actions[0].state.status, ActionStatus::Failed);
+}
+
+/// A call that the participant never took is no attempt: not in memory, not in the row, not after a load.
+#[test]
+fn a_call_that_was_never_taken_is_not_counted() {
+    let mut tx = phase("confirming");
+    let mut spec = (*tx.actions[0].spec).clone();
+    spec.retry.max_attempts = 2;
+    tx.actions[0].spec = Arc::new(spec);
+    let authorise = Event::Authorise { actions: vec![0] };
+    let long_wait = Context {
+        dice: u64::MAX - 1,
+        hold: Duration::ZERO,
+        ..cx()
+    };
+    for count in [0, 1] {
+        for _ in 0..5 {
+            tx.actions[0].live.permit = false;
+            tx = next(&tx, &Event::FinishEnded(end(unsent())));
+            let action = &tx.actions[0];
+            assert_eq!(
+                (action.live.permit, action.state.retry_count),
+                (true, count)
+            );
+            // The same where the next call is far: the row rests, and is loaded.
+            tx.actions[0].live.permit = false;
+            tx = step(&tx, &Event::FinishEnded(end(unsent())), &long_wait).next;
+            tx = loaded(&next(&tx, &rest()));
+            assert_eq!(tx.actions[0].live.permit, count == 0);
+            tx = next(&tx, &authorise);
+            let action = &tx.actions[0];
+            assert_eq!(
+                (action.live.permit, action.state.retry_count),
+                (true, count)
+            );
+        }
+        let last = tx.actions[0].state.attempts.last().unwrap();
+        assert_eq!(last.outcome, AttemptOutcome::Unreachable);
+        // One that was taken counts, and the second of two is the last.
+        tx.actions[0].live.permit = false;
+        tx = next(&tx, &Event::FinishEnded(end(unknown())));
+    }
+    assert_eq!(tx.actions[0].state.status, ActionStatus::Failed);
+}
+
+#[test]
+fn pauses_between_calls_that_were_never_taken_grow() {
+    let mut tx = phase("confirming");
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        let bound = tx.actions[0].spec.retry.first_delay * (1 << pauses.len());
+        let dice = u64::try_from(bound.as_micros()).unwrap();
+        let context = Context { dice, ..cx() };
+        tx = step(&tx, &Event::FinishEnded(end(unsent())), &context).next;
+        pauses.push(tx.actions[0].live.not_before.since(context.now));
+        assert_eq!(pauses.last(), Some(&bound));
+    }
+}
+
+/// An earlier Try that may have been taken is not forgotten.
+#[test]
+fn a_try_that_was_never_taken_was_never_sent_unless_an_earlier_one_was() {
+    let unsent = Event::TryEnded(end(unsent()));
+    for (sent, ends) in [
+        (Sent::Once, ActionStatus::Cancelled),
+        (Sent::Perhaps, ActionStatus::Init),
+    ] {
+        let mut tx = phase("trying/coordinator");
+        tx.actions[0].live.sent = sent;
+        tx.actions[0].live.tries = 1;
+        tx = next(&tx, &unsent);
+        assert_eq!(tx.actions[0].live.tries, 0);
+        let after = step(&tx, &Event::TimePassed, &after_deadline()).next;
+        assert_eq!(after.actions[0].state.status, ends, "{sent:?}");
+    }
+}
+
+#[test]
+fn a_try_that_was_never_sent_is_known_as_such_at_rest_and_not_in_hand() {
+    let new = new_transaction(1, Decider::Coordinator, [tcc("a"), tcc("b")]);
+    let mut tx = Transaction::begin(&new, owner(1), START);
+    tx.version = 1;
+    tx.actions[0].live.sent = Sent::Once;
+    let sent = |tx: &Transaction| [tx.actions[0].live.sent, tx.actions[1].live.sent];
+    let mut at_rest = next(&tx, &rest());
+    at_rest.actions[0].state.version = 1;
+    at_rest.actions[1].state.version = 1;
+    let at_rest = loaded(&at_rest);
+    assert_eq!(sent(&at_rest), [Sent::Perhaps, Sent::Never]);
+    let in_hand = Transaction {
+        rest: None,
+        ..at_rest
+    };
+    assert_eq!(sent(&loaded(&in_hand)), [Sent::Perhaps, Sent::Perhaps]);
+}
+
+#[test]
+fn rest_wants_a_call_of_each_participant_at_its_own_time() {
+    let mut actions = [tcc("a"), tcc("b"), tcc("c")];
+    actions[1].participant = "q".into();
+    let new = new_transaction(1, Decider::Initiator, actions);
+    let begun = Transaction::begin(&new, owner(1), START);
+    let mut tx = next(&begun, &decide(Outcome::Success));
+    tx.actions[0].live.not_before = START + Duration::from_mins(1);
+    let rested = next(&tx, &rest());
+    let rows: Vec<_> = rested.due_rows();
+    let wait = |participant: &str, at| DueRow {
+        queue: Queue::Wait {
+            participant: participant.into(),
+            business_type: "exchange".into(),
+        },
+        at,
+    };
+    let now = cx().now;
+    assert_eq!(rows, [wait("p", now), wait("q", now)]);
+    // The note for people stands at those that cannot be reached, and keeps the time of the next call.
+    let notes: Vec<_> = rested
+        .actions
+        .iter()
+        .map(|a| a.state.attempts.first())
+        .collect();
+    assert!(notes[1].is_none(), "q is only busy");
+    let next_call = notes[0].unwrap().next;
+    assert_eq!(
+        next_call,
+        Some((START + Duration::from_mins(1)).as_micros())
+    );
 }
 
 #[test]

@@ -57,6 +57,10 @@ pub const MUTATIONS: &[Mutation] = &[
         "an action whose Try is under way at a FAILURE is taken as untried",
     ),
     mutation(
+        "unsent_forgets_earlier_tries",
+        "a Try that was never taken makes earlier ones count as never sent",
+    ),
+    mutation(
         "late_result_matched_by_call_id",
         "an answer counts if its call id is open, whatever else it names",
     ),

@@ -2,7 +2,7 @@
 //! initiators.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::Arc,
     time::Duration,
 };
@@ -337,13 +337,9 @@ fn service(name: String, is_direct: bool, dice: &mut Dice) -> ServicePlan {
 }
 
 fn abilities(handlers: &[&str], check_backs: bool) -> Abilities {
-    let all_modes = |name: &&str| {
-        let name = Name::from(*name);
-        [Mode::Tcc, Mode::Compensate, Mode::Deliver].map(|mode| (name.clone(), mode))
-    };
-    let handlers: BTreeSet<(Name, Mode)> = handlers.iter().flat_map(all_modes).collect();
+    let of_every_mode = |name: &&str| (Name::from(*name), None);
     Abilities {
-        handlers,
+        handlers: handlers.iter().map(of_every_mode).collect(),
         check_backs,
     }
 }
@@ -365,7 +361,7 @@ fn away(dice: &mut Dice) -> Away {
 
 impl ServicePlan {
     fn has_new_handler(&self) -> bool {
-        let new = (Name::from(NEW_HANDLER), Mode::Tcc);
+        let new = (Name::from(NEW_HANDLER), None);
         self.instances.iter().any(|it| it.handlers.contains(&new))
     }
 }
@@ -374,6 +370,7 @@ impl ServicePlan {
 fn own_share(mut spec: ActionSpec, decider: Decider, shop: &Name, dice: &mut Dice) -> ActionSpec {
     if decider == Decider::Initiator && spec.mode != Mode::Deliver && dice.chance(150) {
         spec.participant = shop.clone();
+        spec.handler = HANDLER.into();
         spec.already_tried = true;
     }
     spec

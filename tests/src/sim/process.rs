@@ -73,7 +73,7 @@ impl Process {
         };
         Self {
             engine: Engine::new(config, owner.clone(), seed, now),
-            lane: Lane::new(LaneConfig::default(), owner.clone()),
+            lane: Lane::new(LaneConfig::default()),
             owner,
             streams: BTreeMap::new(),
             direct: BTreeMap::new(),

@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub aside: BTreeSet<Name>,
     /// The origin: a request, or the table.
     pub origin: Origin,
+    /// The bytes that its transaction takes up, about.
+    pub weight: usize,
     /// When a request last brought something new: an initiator is likely to make another one soon.
     pub asked_at: Timestamp,
     /// The time of the timer that is set.
@@ -84,6 +86,7 @@ impl Entry {
             state,
             aside: BTreeSet::new(),
             origin,
+            weight: 0,
             asked_at: now,
             jobs: VecDeque::new(),
             waiters: Vec::new(),

@@ -4,16 +4,17 @@
 use tercet_mutation::broken;
 
 use super::{
-    Engine, ILLEGAL_REST,
+    Engine,
     entry::{Effects, Entry, Job, State, Waiter},
 };
 use crate::{
     id::TxId,
+    limits,
     model::{Action, DueRow, Transaction},
     port::{Output, Request},
     refusal::Refusal,
     time::Timestamp,
-    transition::{Event, rest, transition},
+    transition::{Event, transition},
     write::{ActionWrite, DueChange, Fence, Head, NewAction, OperatorEntry, Write, WriteResult},
 };
 
@@ -161,14 +162,17 @@ impl Engine {
         next.owner = self.owner.clone();
         if is_taken {
             let actions = self.to_authorise(id, next);
-            let event = Event::Authorise { actions };
-            // An authorisation is never refused.
-            if let Ok(step) = transition(next, &event, &self.context()) {
-                *next = step.next;
-            }
+            self.follow(next, &Event::Authorise { actions });
         }
         if let Some(unreachable) = self.rests(id, next) {
-            rest(next, &unreachable, self.now);
+            self.follow(next, &Event::Rest { unreachable });
+        }
+    }
+
+    /// Applies an event that is no request, and therefore never refused.
+    fn follow(&mut self, next: &mut Transaction, event: &Event) {
+        if let Ok(step) = transition(next, event, &self.context()) {
+            *next = step.next;
         }
     }
 
@@ -222,6 +226,7 @@ impl Engine {
                 writing: Some(fold.effects),
             };
         }
+        self.weigh(id);
         #[cfg(feature = "mutations")]
         if broken("effects_released_before_write_held") {
             self.release_undurably(id);
@@ -274,7 +279,7 @@ impl Engine {
             entry.jobs.push_front(Job::Request(caller, request));
         }
         entry.state = State::Loading;
-        self.to_load.push(id);
+        self.to_load.push_back(id);
     }
 
     /// Answers every caller of a begin with the transaction that has its business already.
@@ -308,7 +313,7 @@ impl Engine {
         }
         if is_event {
             self.refuse_all(id, &Refusal::Content { id });
-            self.pass_over(id, ILLEGAL_REST);
+            self.pass_over(id, limits::ILLEGAL_PAUSE);
         } else {
             // Other jobs are judged by the row; without a row they are refused as not found.
             self.reload(id, Effects::default());

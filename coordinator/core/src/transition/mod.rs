@@ -5,7 +5,6 @@ mod operator;
 mod resting;
 mod trying;
 
-pub(crate) use self::resting::rest;
 use std::{sync::Arc, time::Duration};
 
 use tercet_mutation::broken;
@@ -14,8 +13,8 @@ use crate::{
     context::Context,
     limits,
     model::{
-        Action, ActionSpec, ActionStatus, Attempt, Cause, Decision, Mode, Outcome, Phase, Sent,
-        Transaction,
+        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, Decision, Mode, Name,
+        Operation, Outcome, Phase, Sent, Transaction,
     },
     port::{CallAnswer, Command},
     refusal::Refusal,
@@ -39,6 +38,11 @@ pub enum Event {
     },
     /// A question to the initiator ended: its answer, or the reason why there is none.
     AskedBack(Result<Outcome, String>),
+    /// Nothing is under way for it, and nothing can be done now.
+    Rest {
+        /// The participants to which there is no way from here.
+        unreachable: Vec<Name>,
+    },
     /// The initiator adds an action.
     AddAction(Arc<ActionSpec>),
     /// The initiator decides.
@@ -140,6 +144,10 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
         (Phase::Finishing { .. }, Event::Authorise { actions }) => {
             Ok(finishing::authorise_all(tx, actions, cx))
         }
+        (
+            Phase::Trying | Phase::AskingBack { .. } | Phase::Finishing { .. },
+            Event::Rest { unreachable },
+        ) => Ok(resting::rest(tx, unreachable, cx.now)),
         (_, Event::AddAction(action)) => trying::add_action(tx, action, cx),
         (_, Event::Decide { outcome, reason }) => {
             trying::decide_by_initiator(tx, *outcome, reason, cx)
@@ -163,7 +171,10 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
             | Phase::Finished { .. }
             | Phase::Parked { .. },
             Event::FinishEnded(_) | Event::Authorise { .. },
-        ) => Ok(Step::unchanged(tx)),
+        )
+        | (Phase::Finished { .. } | Phase::Parked { .. }, Event::Rest { .. }) => {
+            Ok(Step::unchanged(tx))
+        }
     }
 }
 
@@ -195,6 +206,15 @@ fn certainly_not_tried(action: &Action) -> bool {
     let never = action.live.sent == Sent::Never;
     let in_flight = action.live.sent == Sent::Once && action.state.status == ActionStatus::Init;
     never || (in_flight && broken("in_flight_action_not_cancelled"))
+}
+
+/// Returns the number of calls of this operation in a row, up to the last one, that found no way.
+fn unsent_in_a_row(action: &Action, operation: Operation) -> u32 {
+    let unsent = |attempt: &&Attempt| {
+        attempt.outcome == AttemptOutcome::Unreachable && attempt.operation == operation
+    };
+    let kept = action.state.attempts.iter().rev().take_while(unsent);
+    u32::try_from(kept.count()).unwrap_or(u32::MAX)
 }
 
 /// Adds an attempt to those that are kept for people; the oldest makes room.

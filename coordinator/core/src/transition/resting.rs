@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tercet_mutation::broken;
 
-use super::note;
+use super::{Step, note};
 use crate::{
     model::{
         Action, ActionStatus, Attempt, AttemptOutcome, Name, Operation, Phase, Rest, Sent,
@@ -17,7 +17,9 @@ use crate::{
 ///
 /// Nothing may be under way for it. What a caller reads from the row is exact then: a Try that was answered with OK
 /// is TRIED, and a call that was allowed and not made is not counted.
-pub(crate) fn rest(tx: &mut Transaction, unreachable: &[Name], now: Timestamp) {
+pub(super) fn rest(tx: &Transaction, unreachable: &[Name], now: Timestamp) -> Step {
+    let mut next = tx.clone();
+    let tx = &mut next;
     let mut wants = BTreeMap::new();
     for place in 0..tx.actions.len() {
         let Some(operation) = tx.required_call(place) else {
@@ -57,6 +59,7 @@ pub(crate) fn rest(tx: &mut Transaction, unreachable: &[Name], now: Timestamp) {
         until,
         unsent,
     }));
+    Step::durable_in_company(next)
 }
 
 /// Returns whether the action's first call in the present phase was certainly never made.

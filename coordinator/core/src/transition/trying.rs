@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tercet_mutation::broken;
 
-use super::{CallEnd, Context, Step, back_off, cut, decide, note, standing_decision};
+use super::{
+    CallEnd, Context, Step, back_off, cut, decide, note, standing_decision, unsent_in_a_row,
+};
 use crate::{
     check,
     model::{
@@ -47,8 +49,35 @@ pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step 
             try_again_later(action, end, error, cx);
             return Step::durable_in_company(next);
         }
+        CallAnswer::Unsent(error) => {
+            try_once_more(action, end, error, cx);
+            return Step::durable_in_company(next);
+        }
     }
     Step::durable(next)
+}
+
+/// Notes a Try that the participant never took: it is no attempt, and where it was the only one, none was sent.
+fn try_once_more(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) {
+    if action.live.sent == Sent::Once || broken("unsent_forgets_earlier_tries") {
+        action.live.sent = Sent::Never;
+    }
+    let number = action.live.tries;
+    action.live.tries = number.saturating_sub(1);
+    let policy = action.spec.retry;
+    let failures = unsent_in_a_row(action, Operation::Try);
+    let again = cx.now + back_off(policy.first_delay, policy.max_delay, failures, cx.dice);
+    action.live.not_before = again;
+    let attempt = Attempt {
+        operation: Operation::Try,
+        at: end.sent_at.as_micros(),
+        took: duration_micros(cx, end),
+        number,
+        outcome: AttemptOutcome::Unreachable,
+        error: error.to_owned(),
+        next: Some(again.as_micros()),
+    };
+    note(action, attempt);
 }
 
 fn try_again_later(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) {

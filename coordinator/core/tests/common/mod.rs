@@ -7,7 +7,7 @@
     reason = "every test file uses a part of it"
 )]
 
-mod rows;
+pub mod rows;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -20,8 +20,8 @@ use tercet_core::{
         ActionSpec, Decider, Ext, Mode, Name, Operation, Outcome, Owner, RetryPolicy, Transaction,
     },
     port::{
-        Abilities, Call, CallAnswer, CallResult, Command, Input, NewTransaction, Order, Output,
-        Reach, Read, Reply, Request, Wait,
+        Abilities, AskBack, Call, CallAnswer, CallResult, Command, Input, NewTransaction, Order,
+        Output, Reach, Read, Reply, Request, Wait,
     },
     refusal::Refusal,
     time::Timestamp,
@@ -128,6 +128,10 @@ pub fn unknown() -> CallAnswer {
     CallAnswer::Unknown("lost".into())
 }
 
+pub fn unsent() -> CallAnswer {
+    CallAnswer::Unsent("connection refused".into())
+}
+
 pub fn rejected() -> CallAnswer {
     CallAnswer::Rejected("short of points".into())
 }
@@ -144,6 +148,9 @@ pub struct World {
     /// Whether writes stay under way until [`World::written`].
     pub slow_table: bool,
     pub pending: Vec<TxId>,
+    pub asked: Vec<AskBack>,
+    pub illegal: usize,
+    epoch: u64,
     begun: u64,
     callers: u64,
 }
@@ -177,6 +184,9 @@ impl World {
             replies: BTreeMap::new(),
             slow_table: false,
             pending: Vec::new(),
+            asked: Vec::new(),
+            illegal: 0,
+            epoch: 1,
             begun: 0,
             callers: 0,
         };
@@ -205,10 +215,7 @@ impl World {
         concurrency: u32,
         handlers: &[&str],
     ) {
-        let modes = [Mode::Tcc, Mode::Compensate, Mode::Deliver];
-        let handlers = handlers
-            .iter()
-            .flat_map(|name| modes.map(|mode| (Name::from(*name), mode)));
+        let handlers = handlers.iter().map(|name| (Name::from(*name), None));
         let abilities = Abilities {
             handlers: handlers.collect(),
             check_backs: true,
@@ -223,8 +230,9 @@ impl World {
 
     /// Starts a new incarnation over the same table, with nothing in memory and nothing attached.
     pub fn restart(&mut self) {
+        self.epoch += 1;
         let config = EngineConfig::default();
-        self.engine = Engine::new(config, owner(2), 8, self.now);
+        self.engine = Engine::new(config, owner(self.epoch), 8, self.now);
         self.calls.clear();
         self.pending.clear();
         self.deliver(Input::Tick);
@@ -312,7 +320,8 @@ impl World {
                 };
                 self.engine.handle(self.now, input);
             }
-            Output::AskBack(_) | Output::Illegal(_) => {}
+            Output::AskBack(question) => self.asked.push(question),
+            Output::Illegal(_) => self.illegal += 1,
         }
     }
 
@@ -343,7 +352,7 @@ impl World {
     pub fn answer(&mut self, call: &Call, answer: CallAnswer) {
         self.deliver(Input::CallResult(CallResult {
             route: call.route,
-            epoch: 1,
+            epoch: self.epoch,
             call: call.id,
             tx: call.tx,
             action: call.action.name.clone(),

@@ -132,6 +132,16 @@ pub const KEYS: &[Key] = &[
         show: |config| config.engine.capacity.to_string(),
     },
     Key {
+        name: "memory_bytes",
+        help: "Bytes of unfinished transactions held in memory, about",
+        accepts: "8388608 to 1099511627776",
+        switch: false,
+        set: |config, value| {
+            number(value, 8_388_608..=1_099_511_627_776).map(|it| config.engine.memory = it)
+        },
+        show: |config| config.engine.memory.to_string(),
+    },
+    Key {
         name: "waiting_events",
         help: "Requests and answers of one transaction that may wait for its write",
         accepts: "8 to 4096",

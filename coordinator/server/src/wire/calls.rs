@@ -42,7 +42,7 @@ pub(crate) fn call(call: &Call, epoch: u64, payload: bool) -> v1::Call {
             })
             .collect(),
         ext_properties: overlaid(&call.tx_ext, &action.ext),
-        time_left_ms: millis(call.time_left),
+        time_left_ms: Some(millis(call.time_left)),
         attempt: call.attempt,
     }
 }
@@ -69,7 +69,7 @@ pub(crate) fn ask_back(ask: &AskBack, epoch: u64) -> v1::CheckBackCall {
         business_id: ask.business_id.to_string(),
         ext_properties: ask.ext.clone(),
         attempt: ask.attempt,
-        time_left_ms: millis(ask.timeout),
+        time_left_ms: Some(millis(ask.timeout)),
     }
 }
 

@@ -121,7 +121,7 @@ impl fmt::Debug for Small {
 
 fn abilities(action: &ActionSpec) -> Abilities {
     Abilities {
-        handlers: BTreeSet::from([(action.handler.clone(), action.mode)]),
+        handlers: BTreeSet::from([(action.handler.clone(), Some(action.mode))]),
         check_backs: false,
     }
 }
@@ -148,7 +148,7 @@ fn start(epoch: u64, now: Timestamp) -> (Engine, Lane) {
     };
     (
         Engine::new(config, owner.clone(), 1, now),
-        Lane::new(lane, owner),
+        Lane::new(lane),
     )
 }
 

@@ -129,6 +129,8 @@ pub struct Seen {
     pub decision_known_in: Option<u64>,
     /// Whether an operator resolved actions of it.
     pub resolved: bool,
+    /// Whether a Try has left the coordinator, perhaps without reaching its participant.
+    pub has_left: bool,
     /// The number of times that its owner lost what it knew of it beyond the row, or may have: calls that it was allowed to
     /// make count as made then.
     pub losses: u32,
@@ -238,6 +240,7 @@ impl Judge {
     /// Checks a call that leaves the coordinator.
     pub fn called(&mut self, way: &Way<'_>, call: &Call, scene: &Scene<'_>) {
         let seen = self.seen.entry(call.tx).or_default();
+        seen.has_left |= call.operation == tercet_core::model::Operation::Try;
         let action = seen.actions.entry(call.action.name.clone()).or_default();
         if call.operation == tercet_core::model::Operation::Try {
             action.tries += 1;
@@ -253,6 +256,17 @@ impl Judge {
         };
         let broken = first_broken(calls::INVARIANTS, &case);
         self.record_first(call.tx, broken);
+    }
+
+    /// Notes that a call that left never reached its participant: it is no attempt.
+    pub fn not_taken(&mut self, call: &Call) {
+        let seen = self.seen.entry(call.tx).or_default();
+        let action = seen.actions.entry(call.action.name.clone()).or_default();
+        if call.operation == tercet_core::model::Operation::Try {
+            action.tries = action.tries.saturating_sub(1);
+        } else {
+            action.finishing = action.finishing.saturating_sub(1);
+        }
     }
 
     /// Checks a reply to a caller.

@@ -317,7 +317,7 @@ impl World {
         let next = match answer {
             CallAnswer::Ok(_) => self.next_try(client, place + 1),
             CallAnswer::Rejected(_) => self.decide_failure(client),
-            CallAnswer::Unknown(_) => return,
+            CallAnswer::Unknown(_) | CallAnswer::Unsent(_) => return,
         };
         self.go(client, next);
     }

@@ -4,7 +4,7 @@
 use tercet_core::{
     id::{CallId, StreamId, TxId},
     port::{
-        AskBack, Call, CallAnswer, CallResult, CheckBackResult, Input, Output, Read, Reply,
+        AskBack, Call, CallAnswer, CallResult, CheckBackResult, Input, Output, Reach, Read, Reply,
         Request, Route,
     },
     refusal::Refusal,
@@ -104,6 +104,7 @@ impl World {
             let outputs = process.outputs();
             let idle = outputs.is_empty();
             for output in outputs {
+                if std::env::var("SIMDBG").is_ok() && self.now.as_micros() > 1750000214000000 && self.now.as_micros() < 1750000222000000  { eprintln!("OUT {} {:?}", crate::sim::history::Clock(self.now), output); }
                 self.carry_out(output);
             }
             let command = self.process.as_mut().and_then(Process::command);
@@ -460,6 +461,14 @@ impl World {
         if let Some(waiter) = process.callers.values().find(waits_in_vain) {
             let what = format!("{:?} is not answered", waiter.kind);
             return Some(("I7 every caller is answered", Some(waiter.tx), what));
+        }
+        // One that is called at an address is called again and again.
+        let services = self.plan.services.iter().zip(&self.services);
+        let is_called = services
+            .filter(|(_, state)| state.reach != Reach::Attach)
+            .any(|(plan, _)| plan.away.is_some_and(|away| away.until.is_none()));
+        if is_called {
+            return None;
         }
         if stats.transactions + stats.calls + stats.calls_waiting + process.lane.len() > 0 {
             return Some((

@@ -22,7 +22,7 @@ use tercet_core::{
     id::{CallId, StreamId, TxId},
     lane::LaneResult,
     model::{DueRow, Name},
-    port::{Loaded, Reach, Read},
+    port::{Loaded, Read},
     time::Timestamp,
     write::{Due, DueQuery, QueuesQuery},
 };
@@ -289,6 +289,7 @@ impl World {
             return;
         };
         self.steps += 1;
+        if std::env::var("SIMDBG").is_ok() && self.now.as_micros() > 1750000214000000 && self.now.as_micros() < 1750000222000000 { eprintln!("DBG {} {} {:?}", self.steps, super::history::Clock(self.now), event); }
         self.now = self.now.max(at);
         self.shown = self.shown.max(self.now + self.ahead);
         match event {
@@ -354,15 +355,12 @@ impl World {
         self.census();
     }
 
-    /// Returns the participants that attach and never come back.
+    /// Returns the participants that never come back.
     fn gone_for_good(&self) -> BTreeSet<Name> {
-        let services = self.plan.services.iter().zip(&self.services);
+        let services = self.plan.services.iter();
         services
-            .filter(|(plan, state)| {
-                let for_good = plan.away.is_some_and(|away| away.until.is_none());
-                for_good && state.reach == Reach::Attach
-            })
-            .map(|(plan, _)| plan.name.clone())
+            .filter(|plan| plan.away.is_some_and(|away| away.until.is_none()))
+            .map(|plan| plan.name.clone())
             .collect()
     }
 
@@ -385,6 +383,7 @@ impl World {
     /// Checks whether everything is over: every row final, parked or at rest for the sake of participants that never come
     /// back alone, every initiator done or dead, and nothing on its way.
     fn census(&mut self) {
+        if std::env::var("SIMDBG2").is_ok() { if let Some(p)=&self.process { eprintln!("CENSUS {} {:?} cap {} lane {} gone {gone:?}", super::history::Clock(self.now), p.engine.stats(), self.config.capacity, p.lane.len(), gone=self.gone_for_good()); for (id,row) in self.database.tables.rows() { if !row.head.phase.is_over() && row.head.rest.is_none() { eprintln!("   HAND {id} {}", row.summary()); } } if std::env::var("SIMDBG3").is_ok() { eprintln!("ENGINE {:?}", p.engine); } } }
         let gone = self.gone_for_good();
         let tables = &self.database.tables;
         let finished = tables.rows().all(|(_, row)| end::is_settled(row, &gone));
@@ -426,6 +425,7 @@ impl World {
 fn engine_config(dice: &mut Dice) -> EngineConfig {
     EngineConfig {
         capacity: *dice.pick(&[20, 40, 200, 1_000]),
+        memory: *dice.pick(&[4 << 20, 512 << 20]),
         waiting_events: *dice.pick(&[3, 64]),
         lease: Duration::from_secs(dice.between(2, 6)),
         hold: dice.millis(200, 3_000),

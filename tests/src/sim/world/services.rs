@@ -7,7 +7,7 @@ use tercet_barrier::{Arrival, CallAnswer, RowState, initiator::Truth};
 use tercet_core::{
     id::{CallId, StreamId, TxId},
     model::{self, ActionSpec, Name, Operation},
-    port::{AskBack, Call, CallResult, CheckBackResult, Input, Reach, Route},
+    port::{self, AskBack, Call, CallResult, CheckBackResult, Input, Reach, Route},
     time::Timestamp,
 };
 
@@ -37,6 +37,8 @@ pub(super) struct Service {
     started: u64,
     /// Answers that found their stream broken.
     old: Vec<CallResult>,
+    /// Calls to its address by epoch and id, each with whether its connection was made.
+    connected: BTreeMap<(u64, CallId), bool>,
 }
 
 /// A local transaction whose code runs.
@@ -80,6 +82,7 @@ impl Service {
             locked: BTreeSet::new(),
             started: 0,
             old: Vec::new(),
+            connected: BTreeMap::new(),
         }
     }
 }
@@ -254,6 +257,9 @@ impl World {
         if self.faults.strikes(Fault::ServiceCrash) {
             self.service_dies(service);
         }
+        if call.route == Route::Direct && !self.is_taken(service, epoch, call) {
+            return;
+        }
         let source = Source::Coordinator {
             epoch,
             route: call.route,
@@ -262,7 +268,7 @@ impl World {
         };
         if !self.services[service].up {
             if call.route == Route::Direct {
-                let answer = CallAnswer::Unknown("connection refused".into());
+                let answer = CallAnswer::Unknown("connection reset".into());
                 self.respond(service, &source, call.tx, &call.action.name, answer);
             }
             return;
@@ -295,6 +301,32 @@ impl World {
             call.operation,
             again,
         );
+    }
+
+    /// Returns whether a call to an address has a connection. A call without one is answered as unsent, and none of its
+    /// repetitions by the network arrives.
+    fn is_taken(&mut self, service: usize, epoch: u64, call: &Call) -> bool {
+        let state = &mut self.services[service];
+        let up = state.up;
+        let key = (epoch, call.id);
+        if let Some(connected) = state.connected.get(&key) {
+            return *connected;
+        }
+        state.connected.insert(key, up);
+        if !up {
+            self.judge.not_taken(call);
+            let result = CallResult {
+                route: call.route,
+                epoch,
+                call: call.id,
+                tx: call.tx,
+                action: call.action.name.clone(),
+                operation: call.operation,
+                answer: port::CallAnswer::Unsent("connection refused".into()),
+            };
+            self.send(Letter::CallResult { epoch, result });
+        }
+        up
     }
 
     pub(super) fn own_try_arrives(
