@@ -78,8 +78,9 @@ fn parked(tx: &Transaction) -> Result<(&Decision, Timestamp), Refusal> {
     }
 }
 
-/// Returns a parked transaction in phase two again. Each action that was neither ended nor given up stood behind one that
-/// was, so that it was never called: its first call is allowed, as the decision had allowed it.
+/// Returns a parked transaction in phase two again. An action that was neither ended nor given up stood behind one that
+/// was, and has probably never been called: the operator's command allows a call of it, as the decision did. Otherwise one
+/// that may be called once only would be given up without any call.
 fn unparked(tx: &Transaction) -> Result<Transaction, Refusal> {
     let (decision, decided_at) = parked(tx)?;
     let mut next = tx.clone();

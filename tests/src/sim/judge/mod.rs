@@ -102,8 +102,10 @@ pub enum RequestKind {
 pub struct ActionSeen {
     /// The number of Tries that left the coordinator.
     pub tries: u32,
-    /// The number of calls of phase two that left since an operator's last retry.
+    /// The number of calls of phase two that left since an operator last brought the transaction back to work.
     pub finishing: u32,
+    /// The same with those that never reached the participant.
+    pub left: u32,
 }
 
 /// The judge's knowledge of a transaction.
@@ -216,10 +218,11 @@ impl Judge {
         let retried = change
             .operator
             .as_ref()
-            .is_some_and(|entry| entry.command == "RETRY");
+            .is_some_and(|entry| entry.command == "RETRY" || entry.command.starts_with("RESOLVE"));
         if retried {
             for action in seen.actions.values_mut() {
                 action.finishing = 0;
+                action.left = 0;
             }
         }
     }
@@ -246,6 +249,7 @@ impl Judge {
             action.tries += 1;
         } else {
             action.finishing += 1;
+            action.left += 1;
         }
         let case = calls::Case {
             way: *way,

@@ -279,7 +279,7 @@ fn given_up(case: &Case<'_>) -> Finding {
             continue;
         }
         let name = &line.spec.name;
-        let calls = case.seen.actions.get(name).map_or(0, |seen| seen.finishing);
+        let calls = case.seen.actions.get(name).map_or(0, |seen| seen.left);
         if policy.max_age.is_none() && calls + case.seen.losses < policy.max_attempts {
             return Err(format!(
                 "{name} is given up after {calls} calls of {} and {} losses of memory",

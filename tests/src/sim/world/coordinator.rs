@@ -104,7 +104,6 @@ impl World {
             let outputs = process.outputs();
             let idle = outputs.is_empty();
             for output in outputs {
-                if std::env::var("SIMDBG").is_ok() && self.now.as_micros() > 1750000214000000 && self.now.as_micros() < 1750000222000000  { eprintln!("OUT {} {:?}", crate::sim::history::Clock(self.now), output); }
                 self.carry_out(output);
             }
             let command = self.process.as_mut().and_then(Process::command);
@@ -266,15 +265,17 @@ impl World {
         process.wakes = Some(wanted);
         let epoch = process.owner.epoch;
         // The database's clock shows this time when the engine's shows `wanted`.
-        self.at(wanted + self.lag - self.ahead, Event::Wake(epoch));
+        self.at(wanted + self.lag - self.ahead, Event::Wake(epoch, wanted));
     }
 
-    pub(super) fn wake(&mut self, epoch: u64) {
-        if self.process.as_ref().is_none_or(|p| p.owner.epoch != epoch) {
+    pub(super) fn wake(&mut self, epoch: u64, alarm: Timestamp) {
+        let is_set =
+            |process: &Process| process.owner.epoch == epoch && process.wakes == Some(alarm);
+        if !self.process.as_ref().is_some_and(is_set) {
             return;
         }
         if self.is_paused() {
-            self.postpone(Event::Wake(epoch));
+            self.postpone(Event::Wake(epoch, alarm));
             return;
         }
         if let Some(process) = &mut self.process {

@@ -22,7 +22,7 @@ use tercet_core::{
     id::{CallId, StreamId, TxId},
     lane::LaneResult,
     model::{DueRow, Name},
-    port::{Loaded, Read},
+    port::{Input, Loaded, Read},
     time::Timestamp,
     write::{Due, DueQuery, QueuesQuery},
 };
@@ -55,8 +55,8 @@ const STEPS: u64 = 2_000_000;
 pub enum Event {
     /// The coordinator starts.
     Start,
-    /// The coordinator of this epoch wakes up.
-    Wake(u64),
+    /// The coordinator of this epoch wakes up: its clock was set to ring at this time.
+    Wake(u64, Timestamp),
     /// A session of the database goes on.
     Session(SessionId, u64),
     /// An answer of the database reaches the coordinator of this epoch.
@@ -289,12 +289,11 @@ impl World {
             return;
         };
         self.steps += 1;
-        if std::env::var("SIMDBG").is_ok() && self.now.as_micros() > 1750000214000000 && self.now.as_micros() < 1750000222000000 { eprintln!("DBG {} {} {:?}", self.steps, super::history::Clock(self.now), event); }
         self.now = self.now.max(at);
         self.shown = self.shown.max(self.now + self.ahead);
         match event {
             Event::Start => self.start(),
-            Event::Wake(epoch) => self.wake(epoch),
+            Event::Wake(epoch, alarm) => self.wake(epoch, alarm),
             Event::Session(session, epoch) => self.session_goes_on(session, epoch),
             Event::FromStore(epoch, answer) => self.store_answers(epoch, *answer),
             Event::Arrives(letter) => self.arrives(*letter),
@@ -346,6 +345,10 @@ impl World {
         }
         self.ahead = ahead;
         self.note(None, || format!("time is {ahead:?} ahead"));
+        self.shown = self.shown.max(self.now + self.ahead);
+        if !self.is_paused() {
+            self.deliver(Input::Tick);
+        }
     }
 
     fn heal(&mut self) {
