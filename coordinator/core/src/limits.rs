@@ -83,6 +83,9 @@ limits! {
     /// The farthest that an id without a row may be ahead of the database's clock.
     BEGIN_AHEAD: Duration = Duration::from_mins(10);
 
+    /// The time for which every commit may fail for good before the process ends.
+    FATAL_AFTER: Duration = Duration::from_secs(30);
+
     /// The back-off's first step.
     FIRST_DELAY_DEFAULT: Duration = Duration::from_secs(1);
     /// The longest first step.

@@ -115,9 +115,13 @@ fn at_the_deadline_failure_is_decided_and_not_before() {
     assert!(world.replies.is_empty());
     world.after(Duration::from_micros(1));
     let decision = world.transaction(caller).phase.decision().unwrap();
+    let cause = Cause::Deadline {
+        action: Some("a".into()),
+        reason: "1 attempt: no answer from p within 29.999999s".into(),
+    };
     assert_eq!(
         (decision.outcome, &decision.cause),
-        (Outcome::Failure, &Cause::Deadline)
+        (Outcome::Failure, &cause)
     );
 }
 

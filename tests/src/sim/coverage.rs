@@ -120,6 +120,8 @@ fn write_word(result: WriteResult) -> &'static str {
         WriteResult::Exists(_) => "write exists",
         WriteResult::Refused => "write refused",
         WriteResult::Lost => "write lost",
+        WriteResult::NotApplied => "write not applied",
+        WriteResult::Unanswered => "write unanswered",
     }
 }
 

@@ -50,6 +50,8 @@ faults! {
     CommitHangs = "commit hangs with its locks", 80;
     /// A commit takes seconds.
     CommitStalls = "commit stalls", 80;
+    /// The database takes no writes for seconds: commits fail, and some that are given up are applied later.
+    DatabaseOutage = "database takes no writes", 8;
     /// A read fails.
     ReadFailed = "read failed", 200;
     /// The result of a read arrives seconds later.

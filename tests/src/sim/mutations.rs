@@ -88,6 +88,10 @@ pub const MUTATIONS: &[Mutation] = &[
         "version_check_dropped",
         "a write does not look at the version it expects",
     ),
+    mutation(
+        "write_in_doubt_given_up",
+        "callers are told that a write was not applied though it may have been",
+    ),
 ];
 
 /// Returns the mutation with this name.

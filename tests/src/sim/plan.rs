@@ -1,11 +1,7 @@
 //! The plan of a seed's world: participants, transactions, and the behaviour of their code and their
 //! initiators.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tercet_core::{

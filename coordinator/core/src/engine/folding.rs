@@ -1,5 +1,7 @@
 //! Folds the jobs of a transaction since its last write into the next one.
 
+use std::mem;
+
 #[cfg(feature = "mutations")]
 use tercet_mutation::broken;
 
@@ -186,7 +188,9 @@ impl Engine {
                 .chain(&fold.effects.waiters)
                 .any(|w| w.is_satisfied(&next))
         };
-        let urgent = fold.urgent || self.entries.get(&id).is_some_and(waited_for);
+        let urgent = fold.urgent
+            || !fold.effects.requests.is_empty()
+            || self.entries.get(&id).is_some_and(waited_for);
         let fence = fence(&next);
         let due_before = if next.version == 0 {
             Vec::new()
@@ -263,6 +267,40 @@ impl Engine {
                 *writing = Some(effects);
                 self.refuse_all(id, &Refusal::OutcomeUnknown { id });
             }
+            WriteResult::NotApplied => {
+                self.refuse_unwritten(id, effects);
+                self.forget(id);
+            }
+            WriteResult::Unanswered => {
+                *writing = Some(Effects::default());
+                for caller in effects.callers() {
+                    self.refuse(caller, Refusal::OutcomeUnknown { id });
+                }
+                self.refuse_unwritten(id, Effects::default());
+            }
+        }
+    }
+
+    /// Refuses every caller of a transaction while the database takes no writes: these effects, and the requests behind
+    /// them, changed nothing; of requests before them it is not known what becomes of them.
+    pub(super) fn refuse_unwritten(&mut self, id: TxId, effects: Effects) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let before = mem::take(&mut entry.waiters);
+        let mut unwritten = effects.callers();
+        entry.jobs.retain(|job| match job {
+            Job::Event(_) => true,
+            Job::Request(caller, _) | Job::Joined(caller, _) => {
+                unwritten.push(*caller);
+                false
+            }
+        });
+        for caller in unwritten {
+            self.refuse(caller, Refusal::StoreUnavailable);
+        }
+        for waiter in before {
+            self.refuse(waiter.caller, Refusal::OutcomeUnknown { id });
         }
     }
 

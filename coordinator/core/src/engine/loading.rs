@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    entry::{Entry, Job, State},
+    entry::{Effects, Entry, Job, State},
 };
 use crate::{
     gate::Origin,
@@ -141,13 +141,14 @@ impl Engine {
         self.outputs.push(Output::Illegal(illegal));
     }
 
-    /// Repeats a failed read a little later.
+    /// Repeats a failed read a little later. Callers do not wait for it.
     pub(super) fn read_failed(&mut self, read: Read) {
         self.loader.failed(&self.config, self.now, &read);
         if let Read::Transactions(ids) = read {
             self.loading = self.loading.saturating_sub(ids.len());
             let again = self.now + self.config.poll;
             for id in ids {
+                self.refuse_unwritten(id, Effects::default());
                 self.set_wake(id, Some(again));
             }
         }

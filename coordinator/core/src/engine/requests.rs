@@ -136,7 +136,8 @@ impl Engine {
         }
     }
 
-    /// Withdraws a caller; its request goes on.
+    /// Withdraws a caller; its request goes on, unless it asks for nothing but an answer, or is under way for another
+    /// caller too.
     pub(super) fn caller_left(&mut self, caller: CallerId, id: TxId) {
         let id = self.joined.remove(&caller).unwrap_or(id);
         if let Some(waiters) = self.waits.get_mut(&id) {
@@ -149,6 +150,7 @@ impl Engine {
             return;
         };
         entry.waiters.retain(|waiter| waiter.caller != caller);
+        entry.drop_idle_job(caller);
         if let State::InHand {
             writing: Some(writing),
             ..

@@ -1,6 +1,10 @@
 //! Phase two: every action that needs it is called until it is confirmed or cancelled, as the decision requires.
 
-use super::{CallEnd, Context, Step, back_off, note, trying::duration_micros, unsent_in_a_row};
+use super::{
+    CallEnd, Context, Step, back_off, note,
+    trying::{duration_micros, note_try},
+    unsent_in_a_row,
+};
 use crate::{
     model::{
         Action, ActionStatus, Attempt, AttemptOutcome, Operation, Outcome, Phase, Transaction,
@@ -39,6 +43,22 @@ pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step 
     }
     conclude(&mut next, cx.now);
     Step::durable_in_company(next)
+}
+
+/// Notes the end of a Try that was under way when the decision was made. It changes nothing but what is kept for
+/// people, and goes with the next write.
+pub(super) fn try_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step {
+    let mut next = tx.clone();
+    let (outcome, error) = match &end.answer {
+        CallAnswer::Rejected(reason) => (AttemptOutcome::Rejected, reason),
+        CallAnswer::Unknown(error) => (AttemptOutcome::Unknown, error),
+        CallAnswer::Ok(_) | CallAnswer::Unsent(_) => return Step::unchanged(tx),
+    };
+    if !tx.spec.is_executed() || tx.needs(end.action).is_none() {
+        return Step::unchanged(tx);
+    }
+    note_try(&mut next.actions[end.action], end, outcome, error, None, cx);
+    Step::in_memory(next)
 }
 
 /// Notes a call that was not answered with OK, and sets the time of the next one or gives the action up.

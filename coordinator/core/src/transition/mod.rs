@@ -135,6 +135,7 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
         // The initiator's own Tries are not the coordinator's calls.
         (Phase::Trying, Event::TryEnded(_)) if !tx.spec.is_executed() => Ok(Step::unchanged(tx)),
         (Phase::Trying, Event::TryEnded(end)) => Ok(trying::call_ended(tx, end, cx)),
+        (Phase::Finishing { .. }, Event::TryEnded(end)) => Ok(finishing::try_ended(tx, end, cx)),
         (Phase::AskingBack { .. }, Event::AskedBack(answer)) => {
             Ok(trying::asked_back(tx, answer, cx))
         }
@@ -155,12 +156,10 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
         (_, Event::Operator(command)) => operator::carry_out(tx, command, cx),
         // Outlived: the answer or the wake-up is for a state that has been left.
         (
-            Phase::AskingBack { .. }
-            | Phase::Finishing { .. }
-            | Phase::Finished { .. }
-            | Phase::Parked { .. },
+            Phase::AskingBack { .. } | Phase::Finished { .. } | Phase::Parked { .. },
             Event::TimePassed | Event::TryEnded(_),
         )
+        | (Phase::Finishing { .. }, Event::TimePassed)
         | (
             Phase::Trying | Phase::Finishing { .. } | Phase::Finished { .. } | Phase::Parked { .. },
             Event::AskedBack(_),
@@ -245,8 +244,9 @@ fn cut(text: &str) -> String {
 
 fn cut_cause(mut cause: Cause) -> Cause {
     match &mut cause {
-        Cause::AllTried | Cause::Deadline => {}
+        Cause::AllTried => {}
         Cause::Rejected { reason, .. }
+        | Cause::Deadline { reason, .. }
         | Cause::Aborted { reason }
         | Cause::Initiator { reason }
         | Cause::CheckBack { reason }

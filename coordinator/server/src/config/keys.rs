@@ -198,6 +198,17 @@ pub const KEYS: &[Key] = &[
         },
         show: |config| duration_text(config.lane.linger),
     },
+    Key {
+        name: "write_patience",
+        help: "The longest wait of callers for a database that takes no writes",
+        accepts: "100ms to 5m",
+        switch: false,
+        set: |config, value| {
+            duration(value, Duration::from_millis(100)..=Duration::from_mins(5))
+                .map(|it| config.lane.patience = it)
+        },
+        show: |config| duration_text(config.lane.patience),
+    },
 ];
 
 fn parse<T: FromStr>(value: &str) -> Result<T, String> {

@@ -145,7 +145,7 @@ impl TransactionContext {
         let plain = [
             (key::TX_ID, self.tx_id.to_string()),
             (key::ACTION, encoded(&self.action)),
-            (key::OPERATION, operation_word(self.operation).to_owned()),
+            (key::OPERATION, self.operation.as_str().to_owned()),
             (key::MODE, mode_word(self.mode).to_owned()),
             (key::BUSINESS_TYPE, encoded(&self.business_type)),
             (key::BUSINESS_ID, encoded(&self.business_id)),
@@ -274,14 +274,6 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 fn encoded(value: &str) -> String {
     utf8_percent_encode(value, ENCODED).to_string()
-}
-
-fn operation_word(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Try => "TRY",
-        Operation::Confirm => "CONFIRM",
-        Operation::Cancel => "CANCEL",
-    }
 }
 
 fn mode_word(mode: Mode) -> &'static str {

@@ -146,10 +146,7 @@ fn start(epoch: u64, now: Timestamp) -> (Engine, Lane) {
         linger: Duration::ZERO,
         ..LaneConfig::default()
     };
-    (
-        Engine::new(config, owner.clone(), 1, now),
-        Lane::new(lane),
-    )
+    (Engine::new(config, owner.clone(), 1, now), Lane::new(lane))
 }
 
 impl Small {

@@ -291,7 +291,7 @@ fn given_up(case: &Case<'_>) -> Finding {
 }
 
 fn never_sent(case: &Case<'_>) -> Finding {
-    let by_deadline = matches!(case.decided_now(), Some((_, Cause::Deadline)));
+    let by_deadline = matches!(case.decided_now(), Some((_, Cause::Deadline { .. })));
     let finished = matches!(case.after.head.phase, Phase::Finished { .. });
     let is_known = is_executed(case.after) && case.seen.losses == 0;
     if by_deadline && is_known && !case.seen.has_left && !finished {
@@ -306,7 +306,7 @@ fn deadline(case: &Case<'_>) -> Finding {
     let asks_back = matches!(case.after.head.phase, Phase::AskingBack { .. });
     let judged = matches!(
         case.decided_now(),
-        Some((_, Cause::Deadline | Cause::CheckBack { .. }))
+        Some((_, Cause::Deadline { .. } | Cause::CheckBack { .. }))
     );
     if early && (asks_back || judged) {
         return Err(format!(

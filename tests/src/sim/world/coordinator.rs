@@ -98,6 +98,7 @@ impl World {
 
     pub(super) fn pump(&mut self) {
         loop {
+            self.give_up();
             let Some(process) = &mut self.process else {
                 return;
             };
@@ -125,6 +126,7 @@ impl World {
         match output {
             Output::Write(write) => {
                 let id = write.id;
+                self.given_up.remove(&(id, write.head.version, epoch));
                 process.lane.push(process.now, *write);
                 let lane = process.lane.len();
                 self.note(Some(id), || format!("write joins {lane} in the lane"));

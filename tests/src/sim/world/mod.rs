@@ -157,6 +157,10 @@ pub struct World {
     epoch: u64,
     /// The time by which the coordinator's clock is behind the database's.
     lag: Duration,
+    /// The end of the time in which the database takes no writes.
+    outage_until: Timestamp,
+    /// Writes that were given up as not applied, by transaction, version and the epoch of the incarnation.
+    given_up: BTreeSet<(TxId, u32, u64)>,
     /// The time by which every clock is ahead for a moment.
     ahead: Duration,
     /// The latest time that any clock has shown.
@@ -193,6 +197,8 @@ impl World {
             config,
             epoch: 0,
             lag: Duration::ZERO,
+            outage_until: DAWN,
+            given_up: BTreeSet::new(),
             ahead: Duration::ZERO,
             shown: DAWN,
             services: plan.services.iter().map(Service::new).collect(),
@@ -386,7 +392,26 @@ impl World {
     /// Checks whether everything is over: every row final, parked or at rest for the sake of participants that never come
     /// back alone, every initiator done or dead, and nothing on its way.
     fn census(&mut self) {
-        if std::env::var("SIMDBG2").is_ok() { if let Some(p)=&self.process { eprintln!("CENSUS {} {:?} cap {} lane {} gone {gone:?}", super::history::Clock(self.now), p.engine.stats(), self.config.capacity, p.lane.len(), gone=self.gone_for_good()); for (id,row) in self.database.tables.rows() { if !row.head.phase.is_over() && row.head.rest.is_none() { eprintln!("   HAND {id} {}", row.summary()); } } if std::env::var("SIMDBG3").is_ok() { eprintln!("ENGINE {:?}", p.engine); } } }
+        if std::env::var("SIMDBG2").is_ok() {
+            if let Some(p) = &self.process {
+                eprintln!(
+                    "CENSUS {} {:?} cap {} lane {} gone {gone:?}",
+                    super::history::Clock(self.now),
+                    p.engine.stats(),
+                    self.config.capacity,
+                    p.lane.len(),
+                    gone = self.gone_for_good()
+                );
+                for (id, row) in self.database.tables.rows() {
+                    if !row.head.phase.is_over() && row.head.rest.is_none() {
+                        eprintln!("   HAND {id} {}", row.summary());
+                    }
+                }
+                if std::env::var("SIMDBG3").is_ok() {
+                    eprintln!("ENGINE {:?}", p.engine);
+                }
+            }
+        }
         let gone = self.gone_for_good();
         let tables = &self.database.tables;
         let finished = tables.rows().all(|(_, row)| end::is_settled(row, &gone));
@@ -428,7 +453,7 @@ impl World {
 fn engine_config(dice: &mut Dice) -> EngineConfig {
     EngineConfig {
         capacity: *dice.pick(&[20, 40, 200, 1_000]),
-        memory: *dice.pick(&[4 << 20, 512 << 20]),
+        memory: *dice.pick(&[64 * 1024, 256 * 1024 * 1024]),
         waiting_events: *dice.pick(&[3, 64]),
         lease: Duration::from_secs(dice.between(2, 6)),
         hold: dice.millis(200, 3_000),
