@@ -25,6 +25,9 @@ use crate::{
 /// A look at the table takes at most one part in this many of the time.
 const LOOK_SHARE: u32 = 10;
 
+/// The longest pause between two looks, whatever the last one took: the time may have jumped meanwhile.
+const LOOK_PAUSE_MAX: Duration = Duration::from_mins(1);
+
 /// The queries for due rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loader {
@@ -274,7 +277,8 @@ impl Loader {
                     config.poll
                 };
                 let took = now.since(self.looking_since);
-                self.look_at = now + pause.max(took * LOOK_SHARE);
+                let share = took.saturating_mul(LOOK_SHARE).min(LOOK_PAUSE_MAX);
+                self.look_at = now + pause.max(share);
                 self.look_after = last;
             }
         }

@@ -239,8 +239,12 @@ fn loaded(row: ActionRow, phase: &Phase, unsent: &[Name]) -> Action {
     let next = last.and_then(|attempt| attempt.next);
     let is_unsent = unsent.contains(&spec.name)
         || broken("loaded_action_taken_as_unsent") && state.status == ActionStatus::Init;
+    // The incarnation that sent the only Try has written with the rejection that the action is over.
+    let only_try_rejected = state.status == ActionStatus::Rejected && state.finished_at.is_some();
     let sent = if is_unsent && !phase_two {
         Sent::Never
+    } else if only_try_rejected {
+        Sent::Once
     } else {
         Sent::Perhaps
     };

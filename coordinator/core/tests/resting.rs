@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{World, command, new_begin, ok, rejected, tcc, tx_id, unknown};
+use common::{World, command, following, new_begin, ok, rejected, tcc, tx_id, unknown};
 use tercet_core::{
     config::EngineConfig,
     id::{StreamId, TxId},
@@ -14,7 +14,7 @@ use tercet_core::{
         ActionSpec, ActionStatus, AttemptOutcome, Cause, CheckBack, DueRow, Operation, Outcome,
         Phase, Queue, TxStatus,
     },
-    port::{CallAnswer, Input, NewTransaction, Order, Reach, Request, Route, Wait},
+    port::{CallAnswer, Input, NewTransaction, Order, Output, Reach, Read, Request, Route, Wait},
     write::WriteResult,
 };
 
@@ -252,6 +252,92 @@ fn an_initiator_that_is_slow_is_waited_for_in_the_table() {
     world.decide(Outcome::Success);
     assert_eq!(world.answer_all().len(), 2);
     assert_eq!(status(&world, 1), TxStatus::Success);
+}
+
+#[test]
+fn patience_that_ends_shortly_before_the_deadline_wakes_the_engine_once() {
+    let mut world = World::new();
+    world.begin(new_begin(1));
+    world.after(Duration::from_secs(24));
+    world.request(Request::AddAction(tx_id(1), std::sync::Arc::new(tcc("c"))));
+    world.after(Duration::from_secs(5));
+    assert_eq!(
+        queues(&world, 1).len(),
+        1,
+        "it stays in hand for its deadline"
+    );
+    world.after(Duration::from_secs(1));
+    assert_eq!(status(&world, 1), TxStatus::Processing);
+}
+
+/// A rejection of the only Try is as final at rest as in hand: no Cancel is wanted afterwards.
+#[test]
+fn a_rejection_of_the_only_try_is_remembered_at_rest() {
+    let mut world = World::new();
+    world.attach_as("q", 2, 10);
+    let actions = ["a", "b"].map(|name| {
+        let mut action = tcc(name);
+        action.retry.max_attempts = 1;
+        action
+    });
+    let [a, b] = actions;
+    world.execute(Wait::Accepted, [a, of("q", b)]);
+    let calls = std::mem::take(&mut world.calls);
+    world.answer(&calls[1], ok());
+    world.slow_table = true;
+    world.answer(&calls[0], rejected());
+    world.deliver(Input::Detached(StreamId(2)));
+    world.slow_table = false;
+    world.written(WriteResult::Durable);
+    assert_eq!(queues(&world, 1), [wait("q")]);
+    world.attach_as("q", 3, 10);
+    assert_eq!(world.answer_all(), [("b".into(), Operation::Cancel)]);
+    assert_eq!(status(&world, 1), TxStatus::Success);
+}
+
+/// An operator's command brings also the actions behind the one that failed to work.
+#[test]
+fn what_stood_behind_a_resolved_action_is_called() {
+    let mut world = World::new();
+    let actions = [tcc("a"), following("a", tcc("b"))].map(|mut action| {
+        action.retry.max_attempts = 1;
+        action
+    });
+    world.execute(Wait::Accepted, actions);
+    world.answer_call(ok());
+    world.answer_call(ok());
+    world.answer_call(rejected());
+    assert_eq!(status(&world, 1), TxStatus::Failure);
+    let order = Order::Resolve {
+        actions: vec!["a".into()],
+        status: ActionStatus::Confirmed,
+    };
+    world.request(Request::Operator(tx_id(1), command(order)));
+    assert_eq!(world.answer_all(), [("b".into(), Operation::Confirm)]);
+    assert_eq!(status(&world, 1), TxStatus::Success);
+}
+
+#[test]
+fn time_that_jumps_during_a_look_at_the_table_does_not_postpone_the_next_one_for_long() {
+    let mut world = World::new();
+    world.after(Duration::from_secs(1));
+    world.engine.handle(world.now, Input::Tick);
+    let mut looks = world.engine.drain().into_iter();
+    while looks.len() == 0 {
+        world.now = world.now + Duration::from_millis(100);
+        world.engine.handle(world.now, Input::Tick);
+        looks = world.engine.drain().into_iter();
+    }
+    let is_look = |output: &Output| matches!(output, Output::Read(Read::Queues(_)));
+    let Some(Output::Read(Read::Queues(query))) = looks.find(is_look) else {
+        panic!("no look at the table");
+    };
+    world.now = world.now + Duration::from_mins(5);
+    let found = Input::Queues(query, Vec::new());
+    world.engine.handle(world.now, found);
+    world.now = world.now + Duration::from_mins(1);
+    world.engine.handle(world.now, Input::Tick);
+    assert!(world.engine.drain().iter().any(is_look));
 }
 
 #[test]

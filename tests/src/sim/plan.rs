@@ -1,11 +1,7 @@
 //! The plan of a seed's world: participants, transactions, and the behaviour of their code and their
 //! initiators.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tercet_core::{
@@ -337,13 +333,9 @@ fn service(name: String, is_direct: bool, dice: &mut Dice) -> ServicePlan {
 }
 
 fn abilities(handlers: &[&str], check_backs: bool) -> Abilities {
-    let all_modes = |name: &&str| {
-        let name = Name::from(*name);
-        [Mode::Tcc, Mode::Compensate, Mode::Deliver].map(|mode| (name.clone(), Some(mode)))
-    };
-    let handlers: BTreeSet<_> = handlers.iter().flat_map(all_modes).collect();
+    let of_every_mode = |name: &&str| (Name::from(*name), None);
     Abilities {
-        handlers,
+        handlers: handlers.iter().map(of_every_mode).collect(),
         check_backs,
     }
 }
@@ -365,7 +357,7 @@ fn away(dice: &mut Dice) -> Away {
 
 impl ServicePlan {
     fn has_new_handler(&self) -> bool {
-        let new = (Name::from(NEW_HANDLER), Some(Mode::Tcc));
+        let new = (Name::from(NEW_HANDLER), None);
         self.instances.iter().any(|it| it.handlers.contains(&new))
     }
 }
@@ -374,6 +366,7 @@ impl ServicePlan {
 fn own_share(mut spec: ActionSpec, decider: Decider, shop: &Name, dice: &mut Dice) -> ActionSpec {
     if decider == Decider::Initiator && spec.mode != Mode::Deliver && dice.chance(150) {
         spec.participant = shop.clone();
+        spec.handler = HANDLER.into();
         spec.already_tried = true;
     }
     spec

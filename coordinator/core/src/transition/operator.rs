@@ -79,13 +79,25 @@ fn parked(tx: &Transaction) -> Result<(&Decision, Timestamp), Refusal> {
     }
 }
 
-fn retry(tx: &Transaction) -> Result<Transaction, Refusal> {
+/// Returns a parked transaction in phase two again. An action that was neither ended nor given up stood behind one that
+/// was, and has probably never been called: the operator's command allows a call of it, as the decision did. Otherwise one
+/// that may be called once only would be given up without any call.
+fn unparked(tx: &Transaction) -> Result<Transaction, Refusal> {
     let (decision, decided_at) = parked(tx)?;
     let mut next = tx.clone();
     next.phase = Phase::Finishing {
         decision: decision.clone(),
         decided_at,
     };
+    for place in 0..next.actions.len() {
+        next.actions[place].live.permit |= next.needs(place).is_some();
+    }
+    Ok(next)
+}
+
+fn retry(tx: &Transaction) -> Result<Transaction, Refusal> {
+    let (decision, _) = parked(tx)?;
+    let mut next = unparked(tx)?;
     for action in &mut next.actions {
         if action.state.status != ActionStatus::Failed {
             continue;
@@ -111,8 +123,7 @@ fn resolve(
     status: ActionStatus,
     now: Timestamp,
 ) -> Result<Transaction, Refusal> {
-    let (decision, decided_at) = parked(tx)?;
-    let mut next = tx.clone();
+    let mut next = unparked(tx)?;
     for name in names {
         let action = next
             .actions
@@ -128,10 +139,6 @@ fn resolve(
             }
         }
     }
-    next.phase = Phase::Finishing {
-        decision: decision.clone(),
-        decided_at,
-    };
     conclude(&mut next, now);
     Ok(next)
 }

@@ -97,8 +97,8 @@ fn handler(case: &Case<'_>) -> Finding {
     let able = match (case.call.route, case.way.abilities) {
         (Route::Direct, _) => true,
         (Route::Stream(_), Some(abilities)) => {
-            let wanted = (spec.handler.clone(), Some(spec.mode));
-            abilities.handlers.contains(&wanted)
+            let has = |mode| abilities.handlers.contains(&(spec.handler.clone(), mode));
+            has(None) || has(Some(spec.mode))
         }
         (Route::Stream(_), None) => false,
     };

@@ -8,7 +8,7 @@ use tercet_core::{
     model::{ActionStatus, Cause, Mode, Name, Outcome, TxStatus},
 };
 
-use super::{Finding, Scene};
+use super::{Finding, Scene, rows};
 use crate::sim::tables::{ActionLine, Row};
 
 /// One transaction.
@@ -34,14 +34,16 @@ pub const INVARIANTS: &[(&str, Check)] = &[
     ("I5 every share has taken effect, or none", conserved),
 ];
 
-/// Returns whether a row is where it stays for as long as these participants are gone: over, or at rest for a call of
-/// them and nothing else.
+/// Returns whether a row is where it stays for as long as these participants are gone: over, or unfinished for the sake of
+/// a call of them and nothing else. One that is called at an address is called again and again.
 pub fn is_settled(row: &Row, gone: &BTreeSet<Name>) -> bool {
     let Some(rest) = &row.head.rest else {
-        return row.head.phase.is_over();
+        let mut wanted = rows::wanted(row, true).into_iter().peekable();
+        let wants_the_gone = wanted.peek().is_some() && wanted.all(|name| gone.contains(name));
+        return row.head.phase.is_over() || wants_the_gone;
     };
-    let wanted = |name: &Name| gone.contains(name);
-    rest.until.is_none() && rest.wants.iter().all(|want| wanted(&want.participant))
+    let mut wants = rest.wants.iter();
+    rest.until.is_none() && wants.all(|want| gone.contains(&want.participant))
 }
 
 fn finished(case: &Case<'_>) -> Finding {

@@ -102,8 +102,10 @@ pub enum RequestKind {
 pub struct ActionSeen {
     /// The number of Tries that left the coordinator.
     pub tries: u32,
-    /// The number of calls of phase two that left since an operator's last retry.
+    /// The number of calls of phase two that left since an operator last brought the transaction back to work.
     pub finishing: u32,
+    /// The same with those that never reached the participant.
+    pub left: u32,
 }
 
 /// The judge's knowledge of a transaction.
@@ -129,6 +131,8 @@ pub struct Seen {
     pub decision_known_in: Option<u64>,
     /// Whether an operator resolved actions of it.
     pub resolved: bool,
+    /// Whether a Try has left the coordinator, perhaps without reaching its participant.
+    pub has_left: bool,
     /// The number of times that its owner lost what it knew of it beyond the row, or may have: calls that it was allowed to
     /// make count as made then.
     pub losses: u32,
@@ -214,10 +218,11 @@ impl Judge {
         let retried = change
             .operator
             .as_ref()
-            .is_some_and(|entry| entry.command == "RETRY");
+            .is_some_and(|entry| entry.command == "RETRY" || entry.command.starts_with("RESOLVE"));
         if retried {
             for action in seen.actions.values_mut() {
                 action.finishing = 0;
+                action.left = 0;
             }
         }
     }
@@ -238,11 +243,13 @@ impl Judge {
     /// Checks a call that leaves the coordinator.
     pub fn called(&mut self, way: &Way<'_>, call: &Call, scene: &Scene<'_>) {
         let seen = self.seen.entry(call.tx).or_default();
+        seen.has_left |= call.operation == tercet_core::model::Operation::Try;
         let action = seen.actions.entry(call.action.name.clone()).or_default();
         if call.operation == tercet_core::model::Operation::Try {
             action.tries += 1;
         } else {
             action.finishing += 1;
+            action.left += 1;
         }
         let case = calls::Case {
             way: *way,

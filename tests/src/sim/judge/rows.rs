@@ -200,7 +200,7 @@ fn wants(case: &Case<'_>) -> Finding {
 
 /// Returns the participants of which a call is wanted in the state of a row. An action that was rejected wants a Cancel
 /// only if its Try may have been sent more than once, which a row does not say: `with_rejected`.
-fn wanted(row: &Row, with_rejected: bool) -> BTreeSet<&Name> {
+pub fn wanted(row: &Row, with_rejected: bool) -> BTreeSet<&Name> {
     let by_status = |name: &Name| {
         let line = row.actions.iter().find(|line| line.spec.name == *name);
         line.map(|line| (line.spec.mode, line.state.status))
@@ -279,7 +279,7 @@ fn given_up(case: &Case<'_>) -> Finding {
             continue;
         }
         let name = &line.spec.name;
-        let calls = case.seen.actions.get(name).map_or(0, |seen| seen.finishing);
+        let calls = case.seen.actions.get(name).map_or(0, |seen| seen.left);
         if policy.max_age.is_none() && calls + case.seen.losses < policy.max_attempts {
             return Err(format!(
                 "{name} is given up after {calls} calls of {} and {} losses of memory",
@@ -291,11 +291,10 @@ fn given_up(case: &Case<'_>) -> Finding {
 }
 
 fn never_sent(case: &Case<'_>) -> Finding {
-    let calls = case.seen.actions.values().map(|seen| seen.tries);
     let by_deadline = matches!(case.decided_now(), Some((_, Cause::Deadline { .. })));
     let finished = matches!(case.after.head.phase, Phase::Finished { .. });
     let is_known = is_executed(case.after) && case.seen.losses == 0;
-    if by_deadline && is_known && calls.sum::<u32>() == 0 && !finished {
+    if by_deadline && is_known && !case.seen.has_left && !finished {
         let status = case.after.head.phase.status();
         return Err(format!("no Try was ever sent, and it is {status}"));
     }

@@ -4,7 +4,7 @@
 use tercet_core::{
     id::{CallId, StreamId, TxId},
     port::{
-        AskBack, Call, CallAnswer, CallResult, CheckBackResult, Input, Output, Read, Reply,
+        AskBack, Call, CallAnswer, CallResult, CheckBackResult, Input, Output, Reach, Read, Reply,
         Request, Route,
     },
     refusal::Refusal,
@@ -267,15 +267,17 @@ impl World {
         process.wakes = Some(wanted);
         let epoch = process.owner.epoch;
         // The database's clock shows this time when the engine's shows `wanted`.
-        self.at(wanted + self.lag - self.ahead, Event::Wake(epoch));
+        self.at(wanted + self.lag - self.ahead, Event::Wake(epoch, wanted));
     }
 
-    pub(super) fn wake(&mut self, epoch: u64) {
-        if self.process.as_ref().is_none_or(|p| p.owner.epoch != epoch) {
+    pub(super) fn wake(&mut self, epoch: u64, alarm: Timestamp) {
+        let is_set =
+            |process: &Process| process.owner.epoch == epoch && process.wakes == Some(alarm);
+        if !self.process.as_ref().is_some_and(is_set) {
             return;
         }
         if self.is_paused() {
-            self.postpone(Event::Wake(epoch));
+            self.postpone(Event::Wake(epoch, alarm));
             return;
         }
         if let Some(process) = &mut self.process {
@@ -462,6 +464,14 @@ impl World {
         if let Some(waiter) = process.callers.values().find(waits_in_vain) {
             let what = format!("{:?} is not answered", waiter.kind);
             return Some(("I7 every caller is answered", Some(waiter.tx), what));
+        }
+        // One that is called at an address is called again and again.
+        let services = self.plan.services.iter().zip(&self.services);
+        let is_called = services
+            .filter(|(_, state)| state.reach != Reach::Attach)
+            .any(|(plan, _)| plan.away.is_some_and(|away| away.until.is_none()));
+        if is_called {
+            return None;
         }
         if stats.transactions + stats.calls + stats.calls_waiting + process.lane.len() > 0 {
             return Some((

@@ -22,7 +22,7 @@ use tercet_core::{
     id::{CallId, StreamId, TxId},
     lane::LaneResult,
     model::{DueRow, Name},
-    port::{Loaded, Reach, Read},
+    port::{Input, Loaded, Read},
     time::Timestamp,
     write::{Due, DueQuery, QueuesQuery},
 };
@@ -55,8 +55,8 @@ const STEPS: u64 = 2_000_000;
 pub enum Event {
     /// The coordinator starts.
     Start,
-    /// The coordinator of this epoch wakes up.
-    Wake(u64),
+    /// The coordinator of this epoch wakes up: its clock was set to ring at this time.
+    Wake(u64, Timestamp),
     /// A session of the database goes on.
     Session(SessionId, u64),
     /// An answer of the database reaches the coordinator of this epoch.
@@ -299,7 +299,7 @@ impl World {
         self.shown = self.shown.max(self.now + self.ahead);
         match event {
             Event::Start => self.start(),
-            Event::Wake(epoch) => self.wake(epoch),
+            Event::Wake(epoch, alarm) => self.wake(epoch, alarm),
             Event::Session(session, epoch) => self.session_goes_on(session, epoch),
             Event::FromStore(epoch, answer) => self.store_answers(epoch, *answer),
             Event::Arrives(letter) => self.arrives(*letter),
@@ -351,6 +351,10 @@ impl World {
         }
         self.ahead = ahead;
         self.note(None, || format!("time is {ahead:?} ahead"));
+        self.shown = self.shown.max(self.now + self.ahead);
+        if !self.is_paused() {
+            self.deliver(Input::Tick);
+        }
     }
 
     fn heal(&mut self) {
@@ -360,15 +364,12 @@ impl World {
         self.census();
     }
 
-    /// Returns the participants that attach and never come back.
+    /// Returns the participants that never come back.
     fn gone_for_good(&self) -> BTreeSet<Name> {
-        let services = self.plan.services.iter().zip(&self.services);
+        let services = self.plan.services.iter();
         services
-            .filter(|(plan, state)| {
-                let for_good = plan.away.is_some_and(|away| away.until.is_none());
-                for_good && state.reach == Reach::Attach
-            })
-            .map(|(plan, _)| plan.name.clone())
+            .filter(|plan| plan.away.is_some_and(|away| away.until.is_none()))
+            .map(|plan| plan.name.clone())
             .collect()
     }
 
@@ -391,6 +392,26 @@ impl World {
     /// Checks whether everything is over: every row final, parked or at rest for the sake of participants that never come
     /// back alone, every initiator done or dead, and nothing on its way.
     fn census(&mut self) {
+        if std::env::var("SIMDBG2").is_ok() {
+            if let Some(p) = &self.process {
+                eprintln!(
+                    "CENSUS {} {:?} cap {} lane {} gone {gone:?}",
+                    super::history::Clock(self.now),
+                    p.engine.stats(),
+                    self.config.capacity,
+                    p.lane.len(),
+                    gone = self.gone_for_good()
+                );
+                for (id, row) in self.database.tables.rows() {
+                    if !row.head.phase.is_over() && row.head.rest.is_none() {
+                        eprintln!("   HAND {id} {}", row.summary());
+                    }
+                }
+                if std::env::var("SIMDBG3").is_ok() {
+                    eprintln!("ENGINE {:?}", p.engine);
+                }
+            }
+        }
         let gone = self.gone_for_good();
         let tables = &self.database.tables;
         let finished = tables.rows().all(|(_, row)| end::is_settled(row, &gone));
