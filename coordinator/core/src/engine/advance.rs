@@ -44,9 +44,7 @@ impl Engine {
         if pursuit.ask_back {
             self.seek_initiator(id);
         }
-        // Patience that has ended wakes nobody again.
-        let patience_ends = self.patience_ends(id).filter(|end| *end > self.now);
-        self.set_wake(id, earliest(pursuit.wake, patience_ends));
+        self.set_wake(id, earliest(pursuit.wake, self.patience_ends(id)));
         if !to_authorise.is_empty() {
             let event = Event::Authorise {
                 actions: to_authorise,
