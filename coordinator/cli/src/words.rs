@@ -56,7 +56,12 @@ pub(crate) fn cause(cause: Option<&v1::Cause>) -> String {
     match cause.kind() {
         v1::CauseKind::AllTried => "every Try answered OK".to_owned(),
         v1::CauseKind::Rejected => because(&format!("{} was rejected", plain(&cause.action))),
-        v1::CauseKind::Deadline => "phase one did not end in time".to_owned(),
+        v1::CauseKind::Deadline if cause.action.is_empty() => {
+            because("phase one did not end in time")
+        }
+        v1::CauseKind::Deadline => {
+            because(&format!("{} was not tried in time", plain(&cause.action)))
+        }
         v1::CauseKind::Aborted | v1::CauseKind::Initiator => because("the initiator decided"),
         v1::CauseKind::CheckBack => because("the initiator was asked back"),
         v1::CauseKind::Operator => because("an operator decided"),

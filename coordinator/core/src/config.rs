@@ -8,6 +8,9 @@ pub struct EngineConfig {
     /// Transactions in memory. From half of it on, waits are spent in the table; from all of it on, requests are refused
     /// and due rows stay in the table.
     pub capacity: usize,
+    /// Bytes of transactions in memory, about: the same as `capacity` says for their number. One participant's calls hold
+    /// at most an eighth of it.
+    pub memory: usize,
     /// Requests of one transaction that wait for its write or for their answer; further ones are
     /// refused.
     pub waiting_events: usize,
@@ -25,6 +28,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             capacity: 100_000,
+            memory: 256 * 1024 * 1024,
             waiting_events: 64,
             lease: Duration::from_secs(10),
             hold: Duration::from_secs(5),

@@ -83,6 +83,9 @@ limits! {
     /// The farthest that an id without a row may be ahead of the database's clock.
     BEGIN_AHEAD: Duration = Duration::from_mins(10);
 
+    /// The time for which every commit may fail for good before the process ends.
+    FATAL_AFTER: Duration = Duration::from_secs(30);
+
     /// The back-off's first step.
     FIRST_DELAY_DEFAULT: Duration = Duration::from_secs(1);
     /// The longest first step.
@@ -117,4 +120,31 @@ limits! {
     CHECK_BACK_MAX_INTERVAL_MAX: Duration = Duration::from_hours(24);
     /// The most questions to an initiator after which FAILURE is decided.
     CHECK_BACK_ATTEMPTS_MAX: u32 = 10_000;
+
+    /// The fewest calls that may wait in each of a participant's two queues in memory; otherwise twice its places.
+    WINDOW_CALLS: usize = 16;
+    /// The shares of the memory for transactions, of which the calls of one participant hold one at most.
+    MEMORY_SHARES: usize = 8;
+    /// The shares of the bounds of memory, of which one is added for requests of transactions that have been begun.
+    RESERVE_SHARES: usize = 8;
+    /// Transactions that are passed over for a while when rows are loaded.
+    ROWS_PASSED_OVER: usize = 10_000;
+    /// How long a row is passed over that is not legal, or of which the database refuses a write.
+    ILLEGAL_PAUSE: Duration = Duration::from_mins(1);
+    /// How long a row is passed over for which nothing could be done when it was loaded.
+    IDLE_PAUSE: Duration = Duration::from_secs(1);
+    /// Bytes of transactions that are read from the table at once, about.
+    LOAD_BYTES: usize = 32 * 1024 * 1024;
+    /// Transactions that are read from the table at once.
+    LOAD_TRANSACTIONS: usize = 1_024;
+    /// Queries for queues and due rows that are under way at once.
+    TABLE_QUERIES: usize = 16;
+    /// Queues that one query returns.
+    QUEUES_PER_QUERY: u32 = 1_000;
+    /// Queues with due rows that are remembered; others are found again by a later look.
+    QUEUES_REMEMBERED: usize = 10_000;
+    /// Rows of the walk through those in hand that one query returns.
+    SWEEP_ROWS: u32 = 1_000;
+    /// The pause between two pages of one queue, in which the calls of the last page take their places.
+    PAGE_PAUSE: Duration = Duration::from_millis(20);
 }

@@ -15,26 +15,12 @@ use tercet_mutation::broken;
 use crate::{
     config::EngineConfig,
     gate::Gate,
+    limits,
     model::{DueRow, Name, Owner, Queue},
     port::Read,
     time::{Timestamp, earliest},
     write::{Due, DueQuery, QueuesQuery},
 };
-
-/// The pause between two pages of one queue, in which the calls of the last page take their places.
-const PACE: Duration = Duration::from_millis(20);
-
-/// Queries under way at once.
-const QUERIES: usize = 16;
-
-/// Queues that one query returns.
-const QUEUES_PER_QUERY: u32 = 1_000;
-
-/// Queues that are remembered; those beyond are found again by a later look.
-const QUEUES_REMEMBERED: usize = 10_000;
-
-/// Rows in hand that one page of the walk through one's own returns.
-const SWEEP_PAGE: u32 = 1_000;
 
 /// A look at the table takes at most one part in this many of the time.
 const LOOK_SHARE: u32 = 10;
@@ -90,7 +76,7 @@ impl Loader {
 
     /// Returns the time of the next query; `None` while as many are under way as may be.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        if self.under_way.len() >= QUERIES {
+        if self.under_way.len() >= limits::TABLE_QUERIES {
             return None;
         }
         let returned = (!self.returned.is_empty()).then_some(Timestamp::default());
@@ -138,13 +124,13 @@ impl Loader {
         room: usize,
     ) -> Vec<Read> {
         let mut reads = Vec::new();
-        while self.under_way.len() < QUERIES
+        while self.under_way.len() < limits::TABLE_QUERIES
             && let Some((name, after)) = self.returned.pop_front()
         {
             let read = Read::Queues(QueuesQuery {
                 of: Some(name),
                 after,
-                limit: QUEUES_PER_QUERY,
+                limit: limits::QUEUES_PER_QUERY,
             });
             self.start(read, &mut reads);
         }
@@ -153,16 +139,19 @@ impl Loader {
         } else if now >= self.pages_not_before {
             self.next_pages(config, now, gate, room, &mut reads);
         }
-        if now >= self.look_at && !self.is_looking() && self.under_way.len() < QUERIES {
+        if now >= self.look_at && !self.is_looking() && self.under_way.len() < limits::TABLE_QUERIES
+        {
             self.looking_since = now;
             let read = Read::Queues(QueuesQuery {
                 of: None,
                 after: self.look_after.clone(),
-                limit: QUEUES_PER_QUERY,
+                limit: limits::QUEUES_PER_QUERY,
             });
             self.start(read, &mut reads);
         }
-        let sweeps = now >= self.sweep_at && !self.is_sweeping() && self.under_way.len() < QUERIES;
+        let sweeps = now >= self.sweep_at
+            && !self.is_sweeping()
+            && self.under_way.len() < limits::TABLE_QUERIES;
         if sweeps && !broken("own_orphan_never_reloaded") {
             let read = Read::Due(self.sweep());
             self.start(read, &mut reads);
@@ -185,12 +174,12 @@ impl Loader {
         room: usize,
         reads: &mut Vec<Read>,
     ) {
-        while self.under_way.len() < QUERIES
+        while self.under_way.len() < limits::TABLE_QUERIES
             && let Some((at, queue)) = self.times.first().cloned()
             && at <= now
         {
             self.times.pop_first();
-            let Some(ready) = self.ready.get(&queue).copied() else {
+            let Some(page) = self.ready.get(&queue).copied() else {
                 continue;
             };
             let mut limit = room;
@@ -211,7 +200,7 @@ impl Loader {
             let read = Read::Due(DueQuery {
                 queue,
                 until: now,
-                after: ready.after,
+                after: page.after,
                 limit: config.page.min(u32::try_from(limit).unwrap_or(u32::MAX)),
             });
             self.start(read, reads);
@@ -230,7 +219,7 @@ impl Loader {
             queue: Queue::Hand(self.owner.clone()),
             until: Timestamp::default(),
             after: self.sweep_after,
-            limit: SWEEP_PAGE,
+            limit: limits::SWEEP_ROWS,
         }
     }
 
@@ -279,7 +268,11 @@ impl Loader {
             (Some(_), None) => {}
             (Some(name), last) => self.returned.push_back((name.clone(), last)),
             (None, last) => {
-                let pause = if last.is_some() { PACE } else { config.poll };
+                let pause = if last.is_some() {
+                    limits::PAGE_PAUSE
+                } else {
+                    config.poll
+                };
                 let took = now.since(self.looking_since);
                 self.look_at = now + pause.max(took * LOOK_SHARE);
                 self.look_after = last;
@@ -290,7 +283,7 @@ impl Loader {
     /// Remembers a queue whose first row is due by `horizon`.
     fn learn(&mut self, row: &DueRow, horizon: Timestamp, now: Timestamp) {
         let is_known = self.ready.contains_key(&row.queue);
-        let is_full = self.ready.len() >= QUEUES_REMEMBERED && !is_known;
+        let is_full = self.ready.len() >= limits::QUEUES_REMEMBERED && !is_known;
         let is_read = self
             .under_way
             .iter()
@@ -329,7 +322,12 @@ impl Loader {
         let last = rows.last().copied().filter(|_| is_full);
         if self.is_own(&query.queue) {
             self.sweep_after = last;
-            self.sweep_at = now + if is_full { PACE } else { config.lease };
+            self.sweep_at = now
+                + if is_full {
+                    limits::PAGE_PAUSE
+                } else {
+                    config.lease
+                };
             return;
         }
         if last.is_none() {
@@ -337,7 +335,7 @@ impl Loader {
         }
         let pause = match &query.queue {
             Queue::Wait { participant, .. } => pause(config, gate, participant),
-            _ => PACE,
+            _ => limits::PAGE_PAUSE,
         };
         let at = now + pause;
         if let Some(old) = self
@@ -375,6 +373,6 @@ fn pause(config: &EngineConfig, gate: &Gate, participant: &str) -> Duration {
     if gate.is_failing(participant) {
         config.poll
     } else {
-        PACE
+        limits::PAGE_PAUSE
     }
 }

@@ -13,6 +13,10 @@ words! {
         AttachProtocol = "ATTACH_PROTOCOL",
         /// No transaction of that business exists.
         BusinessNotFound = "BUSINESS_NOT_FOUND",
+        /// The caller's own deadline passed before the answer.
+        CallerDeadline = "CALLER_DEADLINE",
+        /// The request is compressed in a way that is not understood.
+        CompressionUnknown = "COMPRESSION_UNKNOWN",
         /// The database refuses a value of the request.
         ContentRefused = "CONTENT_REFUSED",
         /// The transaction's rows are not legal.
@@ -25,8 +29,16 @@ words! {
         Draining = "DRAINING",
         /// The coordinator makes the Tries and decides an Execute.
         ExecuteDecides = "EXECUTE_DECIDES",
+        /// A part of the server failed.
+        Internal = "INTERNAL",
         /// Fields of the request are wrong.
         InvalidArgument = "INVALID_ARGUMENT",
+        /// The bytes of the request are no message.
+        MalformedMessage = "MALFORMED_MESSAGE",
+        /// The request is longer than any that is accepted.
+        MessageTooLong = "MESSAGE_TOO_LONG",
+        /// No method, or no service, of that name exists.
+        MethodUnknown = "METHOD_UNKNOWN",
         /// The action to resolve is not FAILED.
         NotFailed = "NOT_FAILED",
         /// The transaction is not parked.

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::{
     id::TxId,
-    model::{Cause, Outcome, TxStatus},
+    model::{BizStatus, Cause, Outcome, TxStatus, standing},
     reason::Reason,
     violation::Violation,
 };
@@ -93,12 +93,14 @@ pub enum Refusal {
         violation: Violation,
     },
     /// An operator's command for a transaction that is not parked.
-    #[error("transaction {id} is {status}, not parked; there is nothing to retry or resolve")]
+    #[error("transaction {id} is {}, not parked; {}", standing(*status, *biz_status), instead(*status, *biz_status))]
     NotParked {
         /// The transaction.
         id: TxId,
         /// The transaction's status.
         status: TxStatus,
+        /// The knowledge of its outcome.
+        biz_status: BizStatus,
     },
     /// An operator's decision while phase one has time left.
     #[error("phase one of transaction {id} has time left; its initiator decides")]
@@ -125,6 +127,11 @@ pub enum Refusal {
         /// The transaction.
         id: TxId,
     },
+    /// The database answers nothing, or takes no writes.
+    #[error(
+        "the database takes no writes, or does not answer; nothing was changed; try again a little later"
+    )]
+    StoreUnavailable,
     /// The database refuses a value.
     #[error("the database refuses a value of the request for transaction {id}")]
     Content {
@@ -160,9 +167,21 @@ impl Refusal {
             Self::NotFailed { .. } => Reason::NotFailed,
             Self::Overloaded => Reason::Overloaded,
             Self::OutcomeUnknown { .. } => Reason::OutcomeUnknown,
+            Self::StoreUnavailable => Reason::StoreUnavailable,
             Self::Content { .. } => Reason::ContentRefused,
             Self::Corrupt { .. } => Reason::CorruptRow,
             Self::Draining => Reason::Draining,
         }
+    }
+}
+
+/// Returns the remedy for an operator whose command needs a parked transaction.
+fn instead(status: TxStatus, biz_status: BizStatus) -> &'static str {
+    match (status, biz_status) {
+        (TxStatus::ProcessWaiting, BizStatus::Unknown) => {
+            "its initiator is being asked for the outcome, and an operator may decide in its place"
+        }
+        (TxStatus::ProcessWaiting | TxStatus::Processing, _) => "the coordinator works on it still",
+        (TxStatus::Success | TxStatus::Failure, _) => "there is nothing to retry or resolve",
     }
 }

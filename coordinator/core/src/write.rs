@@ -188,4 +188,8 @@ pub enum WriteResult {
     Refused,
     /// It is not known whether it was applied, and it is not tried again.
     Lost,
+    /// It was not applied and is not tried again: the database takes no writes, and callers wait for this one.
+    NotApplied,
+    /// The database does not say whether it is applied. It stays in the lane, and its result follows.
+    Unanswered,
 }

@@ -13,7 +13,7 @@ use common::{
 use tercet_core::{
     id::{CallId, StreamId},
     model::{ActionStatus, Cause, Operation, Outcome, Phase, TxStatus},
-    port::{CallAnswer, Input, NewTransaction, Order, Request, Route, Wait},
+    port::{CallAnswer, Input, NewTransaction, Order, Reach, Request, Route, Wait},
     reason::Reason,
     refusal::Refusal,
     write::WriteResult,
@@ -115,9 +115,13 @@ fn at_the_deadline_failure_is_decided_and_not_before() {
     assert!(world.replies.is_empty());
     world.after(Duration::from_micros(1));
     let decision = world.transaction(caller).phase.decision().unwrap();
+    let cause = Cause::Deadline {
+        action: Some("a".into()),
+        reason: "1 attempt: no answer from p within 29.999999s".into(),
+    };
     assert_eq!(
         (decision.outcome, &decision.cause),
-        (Outcome::Failure, &Cause::Deadline)
+        (Outcome::Failure, &cause)
     );
 }
 
@@ -187,6 +191,36 @@ fn a_participant_that_is_not_attached_costs_no_attempt() {
     world.attach(1, 10);
     world.answer_all();
     assert_eq!(world.transaction(caller).phase.status(), TxStatus::Success);
+}
+
+/// A participant of a framework whose ABORTED may be a conflict of its own switches to a stream, or the other way,
+/// while a call is under way: the answer is judged by the way on which the call left.
+#[test]
+fn an_answer_is_judged_by_the_way_on_which_its_call_left() {
+    let direct = Reach::Direct { concurrency: 4 };
+    for (left_by, then, is_believed) in [
+        (direct, Reach::Attach, false),
+        (Reach::Attach, direct, true),
+    ] {
+        let mut world = World::new();
+        let set = |reach| Input::Participant {
+            name: "p".into(),
+            reach,
+        };
+        world.deliver(set(left_by));
+        let caller = world.execute(Wait::Completed, [tcc("a")]);
+        world.answer_call(ok());
+        let confirm = world.call();
+        world.deliver(set(then));
+        world.answer(&confirm, rejected());
+        assert_eq!(
+            world.replies.contains_key(&caller),
+            is_believed,
+            "parked at once"
+        );
+        world.after(Duration::from_mins(1));
+        assert_eq!(world.answer_all().is_empty(), is_believed);
+    }
 }
 
 #[test]

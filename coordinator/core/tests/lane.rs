@@ -11,12 +11,15 @@
 //! | `read S… => D…` | its next command reads the rows in the way, and finds `S`; these writes are done |
 //! | `pause MS` | so many milliseconds passed before the last command was due |
 //! | `later S` | `S` seconds pass |
+//! | `stalled`, `hopeless`, `flows` | the database takes no writes; and never will; it takes them |
+//! | `gives up => D…` | callers no longer wait for these writes |
+//! | `writes` | a write outside of the lane was applied |
 //! | `empty` | the lane has nothing left to do |
 //!
 //! `W` is a write: `2` begins transaction 2, `2@4` changes transaction 2 where it has version 4. `~` after
 //! it: no caller waits for it; `!`: its business is unique, and the same for all such writes.
-//! `S` is a row: `2:5` is transaction 2 with version 5, last written by this incarnation; `2:5:9` by that of
-//! write_id 9; `-` is no row. `D` is a write that is done: its transaction, `=`, and its [`WriteResult`].
+//! `S` is a row: `2:5` is transaction 2 with version 5, last written by this very write; `2:5:9` by
+//! another; `-` is no row. `D` is a write that is done: its transaction, `=`, and its [`WriteResult`].
 
 #![allow(clippy::unwrap_used)]
 
@@ -158,6 +161,14 @@ impl Case {
             "pause" => assert_eq!(self.pause.as_millis().to_string(), rest, "{step}"),
             "later" => self.now = self.now + Duration::from_secs(rest.parse().unwrap()),
             "empty" => assert!(self.lane.is_empty(), "{step}"),
+            "stalled" => assert!(self.lane.is_stalled(self.now), "{step}"),
+            "hopeless" => assert!(self.lane.is_hopeless(self.now), "{step}"),
+            "flows" => {
+                assert!(!self.lane.is_stalled(self.now), "{step}");
+                assert!(!self.lane.is_hopeless(self.now), "{step}");
+            }
+            "gives" => assert_eq!(done(self.lane.give_up(self.now)), expected, "{step}"),
+            "writes" => self.lane.database_writes(self.now),
             _ => {
                 let results = self.lane.done(self.now, LaneResult::Applied(result(word)));
                 assert_eq!(done(results), expected, "{step}");
@@ -302,11 +313,192 @@ fn a_commit_that_was_not_applied_is_applied_again_after_a_pause() {
 }
 
 #[test]
-fn one_business_is_not_begun_twice_in_one_commit() {
+fn begins_of_one_business_take_one_commit() {
     Case::run(
         "push 1! 2! 3
          apply 1 3
-         ok => 1=Durable 3=Durable
-         apply 2",
+         push 4!
+         ok => 1=Durable 3=Durable 2=Exists(1) 4=Exists(1)
+         empty",
+    );
+    Case::run(
+        "push 1! 2! 3!
+         apply 1
+         Moved =>
+         read 7:3 => 1=Exists(7) 2=Exists(7) 3=Exists(7)
+         empty",
+    );
+}
+
+#[test]
+fn where_the_first_of_a_business_is_not_begun_the_next_one_is() {
+    Case::run(
+        "push 1! 2! 3!
+         apply 1
+         Content => 1=Refused
+         apply 2
+         ok => 2=Durable 3=Exists(2)
+         empty",
+    );
+    // The id of the first exists already, which says nothing about the business.
+    Case::run(
+        "push 1! 2!
+         apply 1
+         Moved =>
+         read 1:3 => 1=Exists(1)
+         apply 2
+         ok => 2=Durable
+         empty",
+    );
+}
+
+#[test]
+fn callers_do_not_wait_for_a_database_that_takes_no_writes() {
+    Case::run(
+        "push 1 2@1~ 3! 4!
+         apply 1 2 3
+         NotApplied =>
+         flows
+         gives up =>
+         later 5
+         stalled
+         gives up => 4=NotApplied 1=NotApplied 3=NotApplied
+         gives up =>
+         push 5 6! 7!
+         gives up => 7=NotApplied 5=NotApplied 6=NotApplied
+         apply 2
+         ok => 2=Durable
+         flows
+         empty",
+    );
+}
+
+#[test]
+fn a_write_in_doubt_stays_though_callers_no_longer_wait() {
+    Case::run(
+        "push 1 2! 3!
+         apply 1 2
+         Unknown =>
+         later 5
+         gives up => 1=Unanswered 2=Unanswered 3=NotApplied
+         gives up =>
+         apply 1 2
+         Moved =>
+         stalled
+         gives up =>
+         read 1:1 - => 1=Durable
+         flows
+         apply 2
+         ok => 2=Durable
+         empty",
+    );
+}
+
+#[test]
+fn callers_do_not_wait_for_a_commit_that_hangs() {
+    Case::run(
+        "push 1 2!
+         apply 1 2
+         push 3 4! 5@1~
+         later 4
+         flows
+         gives up =>
+         later 1
+         stalled
+         gives up => 1=Unanswered 2=Unanswered 4=NotApplied 3=NotApplied
+         gives up =>
+         ok => 1=Durable 2=Durable
+         flows
+         apply 5",
+    );
+}
+
+#[test]
+fn a_trouble_that_nothing_shows_any_more_is_over() {
+    // Nothing is left to be tried.
+    Case::run(
+        "push 1@1
+         apply 1
+         NotApplied =>
+         apply 1
+         Moved =>
+         read 1:5 => 1=Moved
+         later 60
+         flows",
+    );
+    // Callers were given up, and a write elsewhere was applied.
+    Case::run(
+        "push 1
+         apply 1
+         NotApplied =>
+         later 5
+         gives up => 1=NotApplied
+         empty
+         later 60
+         stalled
+         writes
+         flows",
+    );
+}
+
+#[test]
+fn a_database_that_refuses_for_good_stalls_at_once_and_is_hopeless_in_the_end() {
+    Case::run(
+        "push 1 2@1~
+         apply 1 2
+         Fatal =>
+         stalled
+         gives up => 1=NotApplied
+         later 29
+         apply 2
+         Fatal =>
+         later 1
+         hopeless
+         apply 2
+         NotApplied =>
+         stalled",
+    );
+    // A write elsewhere lets commits be tried again, and is no proof.
+    Case::run(
+        "push 1
+         apply 1
+         Fatal =>
+         gives up => 1=NotApplied
+         later 20
+         writes
+         flows
+         push 2
+         apply 2
+         Fatal =>
+         stalled
+         gives up => 2=NotApplied
+         later 10
+         hopeless
+         writes
+         flows
+         later 5
+         writes
+         push 3
+         apply 3
+         Fatal =>
+         stalled
+         later 29
+         gives up => 3=NotApplied",
+    );
+    // A failure that may pass in between: not every write failed for good.
+    Case::run(
+        "push 2@1~
+         apply 2
+         Fatal =>
+         later 20
+         apply 2
+         NotApplied =>
+         apply 2
+         Fatal =>
+         later 20
+         stalled
+         apply 2
+         ok => 2=Durable
+         flows",
     );
 }

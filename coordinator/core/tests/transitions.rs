@@ -8,14 +8,14 @@ use std::{sync::Arc, time::Duration};
 
 use common::{
     START, command, compensate, deliver, following, new_transaction, ok, owner, rejected, tcc,
-    unknown,
+    unknown, unsent,
 };
 use proptest::prelude::*;
 use tercet_core::{
     context::Context,
     model::{
-        ActionStatus, BizStatus, Cause, CheckBack, Decider, DueRow, Operation, Outcome, Phase,
-        Queue, Sent, Transaction, TxStatus,
+        ActionStatus, AttemptOutcome, BizStatus, Cause, CheckBack, Decider, DueRow, Name,
+        Operation, Outcome, Phase, Queue, Sent, Transaction, TxStatus,
     },
     port::{CallAnswer, Order},
     transition::{CallEnd, Event, Step, transition},
@@ -131,9 +131,11 @@ fn events() -> Vec<(&'static str, Event)> {
         ("try ok", Event::TryEnded(end(ok()))),
         ("try rejected", Event::TryEnded(end(rejected()))),
         ("try unknown", Event::TryEnded(end(unknown()))),
+        ("try unsent", Event::TryEnded(end(unsent()))),
         ("finish ok", Event::FinishEnded(end(ok()))),
         ("finish rejected", Event::FinishEnded(end(rejected()))),
         ("finish unknown", Event::FinishEnded(end(unknown()))),
+        ("finish unsent", Event::FinishEnded(end(unsent()))),
         ("rest", rest()),
         ("authorise", Event::Authorise { actions: vec![0] }),
         ("asked: SUCCESS", Event::AskedBack(Ok(Outcome::Success))),
@@ -213,7 +215,8 @@ fn every_pair_of_phase_and_event_is_in_the_table() {
 fn the_deadline_decides_or_asks_back() {
     let executed = begun(Decider::Coordinator);
     let decided = step(&executed, &Event::TimePassed, &after_deadline()).next;
-    assert_eq!(decided.phase.decision().unwrap().cause, Cause::Deadline);
+    let cause = &decided.phase.decision().unwrap().cause;
+    assert!(matches!(cause, Cause::Deadline { .. }), "{cause:?}");
     let asking = step(
         &begun(Decider::Initiator),
         &Event::TimePassed,
@@ -226,6 +229,140 @@ fn the_deadline_decides_or_asks_back() {
         ..cx()
     };
     assert!(!step(&executed, &Event::TimePassed, &early).write);
+}
+
+/// Returns a transaction of the actions a and b, of which the Try of `sent` was sent so often.
+fn executed(sent: [u32; 2]) -> Transaction {
+    let new = new_transaction(1, Decider::Coordinator, [tcc("a"), tcc("b")]);
+    let mut tx = Transaction::begin(&new, owner(1), START);
+    for (action, tries) in tx.actions.iter_mut().zip(sent) {
+        action.live.tries = tries;
+        if tries > 0 {
+            action.live.sent = Sent::Perhaps;
+        }
+    }
+    tx
+}
+
+/// Returns the cause that the deadline gives: the action, and the reason.
+fn cause_at_deadline(tx: &Transaction) -> (Option<Name>, String) {
+    let decided = step(tx, &Event::TimePassed, &after_deadline()).next;
+    match decided.phase.decision().unwrap().cause.clone() {
+        Cause::Deadline { action, reason } => (action, reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_deadline_names_the_action_its_attempts_and_the_last_error() {
+    let failed = |tx: &Transaction, action: usize, error: &str| {
+        let answer = CallAnswer::Unknown(error.into());
+        next(
+            tx,
+            &Event::TryEnded(CallEnd {
+                action,
+                ..end(answer)
+            }),
+        )
+    };
+    let twice = failed(&failed(&executed([0, 1]), 1, "refused"), 1, "no handler");
+    let mut loaded = twice.clone();
+    loaded.actions[1].live.tries = 1;
+    let mut again = executed([0, 3]);
+    again.actions[1].state = twice.actions[1].state.clone();
+    let cases = [
+        (executed([1, 1]), "a", "1 attempt, not answered"),
+        (executed([0, 1]), "b", "1 attempt, not answered"),
+        (executed([0, 0]), "a", "its turn did not come"),
+        (
+            next(&executed([0, 0]), &rest()),
+            "a",
+            "no attempt could be made: there is no way to participant p: it is not attached, or without handler a",
+        ),
+        (failed(&executed([1, 1]), 1, "busy"), "b", "1 attempt: busy"),
+        (twice, "b", "2 attempts, the last error: no handler"),
+        (
+            failed(&loaded, 1, "gone"),
+            "b",
+            "3 attempts, the last error: gone",
+        ),
+        (
+            again,
+            "b",
+            "3 attempts, the last not answered; the last error: no handler",
+        ),
+    ];
+    for (tx, action, reason) in cases {
+        let cause = cause_at_deadline(&tx);
+        assert_eq!(
+            (cause.0.as_deref(), &*cause.1),
+            (Some(action), reason),
+            "{tx:?}"
+        );
+    }
+    let answered = next(
+        &executed([1, 1]),
+        &Event::TryEnded(CallEnd {
+            action: 0,
+            ..end(ok())
+        }),
+    );
+    assert_eq!(cause_at_deadline(&answered).0.as_deref(), Some("b"));
+    let new = new_transaction(1, Decider::Initiator, [tcc("a")]);
+    let begun = Transaction::begin(&new, owner(1), START);
+    let undecided = (None, "the initiator did not decide".to_owned());
+    assert_eq!(cause_at_deadline(&begun), undecided);
+}
+
+/// The end of a Try that was under way at the decision is kept for people, and changes nothing else.
+#[test]
+fn a_try_that_ends_after_the_decision_is_noted() {
+    let tx = executed([1, 0]);
+    let cancelling = next(&tx, &decide(Outcome::Failure));
+    for (answer, outcome) in [
+        (unknown(), Some(AttemptOutcome::Unknown)),
+        (rejected(), Some(AttemptOutcome::Rejected)),
+        (ok(), None),
+    ] {
+        let late = step(&cancelling, &Event::TryEnded(end(answer)), &cx());
+        let noted = late.next.actions[0].state.attempts.last();
+        let noted = noted.map(|attempt| {
+            assert_eq!((attempt.operation, attempt.number), (Operation::Try, 1));
+            attempt.outcome
+        });
+        assert_eq!((noted, late.write), (outcome, false));
+        assert_eq!(late.next.actions[0].state.status, ActionStatus::Init);
+        assert_eq!(late.next.phase, cancelling.phase);
+    }
+}
+
+#[test]
+fn a_cause_of_an_earlier_version_is_read() {
+    let read: Cause = serde_json::from_str(r#"{"kind":"DEADLINE"}"#).unwrap();
+    let bare = Cause::Deadline {
+        action: None,
+        reason: String::new(),
+    };
+    assert_eq!(read, bare);
+    assert_eq!(
+        serde_json::to_string(&bare).unwrap(),
+        r#"{"kind":"DEADLINE"}"#
+    );
+}
+
+#[test]
+fn a_retry_of_what_is_not_parked_is_refused_by_its_standing() {
+    let rolled_back = next(&phase("cancelling"), &Event::FinishEnded(end(ok())));
+    for (tx, words) in [
+        (phase("trying/coordinator"), "is trying, not parked"),
+        (phase("asking back"), "is asking back, not parked"),
+        (phase("cancelling"), "is cancelling, not parked"),
+        (phase("finished"), "is committed, not parked"),
+        (rolled_back, "is rolled back, not parked"),
+    ] {
+        let refusal = transition(&tx, &operator(Order::Retry), &cx()).unwrap_err();
+        assert!(refusal.to_string().contains(words), "{refusal}");
+    }
 }
 
 #[test]
@@ -321,6 +458,81 @@ fn a_call_that_was_never_made_is_not_counted_however_often_its_row_is_loaded() {
     tx.rest = None;
     tx = next(&loaded(&tx), &authorise);
     assert_eq!(tx.actions[0].state.status, ActionStatus::Failed);
+}
+
+/// A call that the participant never took is no attempt: not in memory, not in the row, not after a load.
+#[test]
+fn a_call_that_was_never_taken_is_not_counted() {
+    let mut tx = phase("confirming");
+    let mut spec = (*tx.actions[0].spec).clone();
+    spec.retry.max_attempts = 2;
+    tx.actions[0].spec = Arc::new(spec);
+    let authorise = Event::Authorise { actions: vec![0] };
+    let long_wait = Context {
+        dice: u64::MAX - 1,
+        hold: Duration::ZERO,
+        ..cx()
+    };
+    for count in [0, 1] {
+        for _ in 0..5 {
+            tx.actions[0].live.permit = false;
+            tx = next(&tx, &Event::FinishEnded(end(unsent())));
+            let action = &tx.actions[0];
+            assert_eq!(
+                (action.live.permit, action.state.retry_count),
+                (true, count)
+            );
+            // The same where the next call is far: the row rests, and is loaded.
+            tx.actions[0].live.permit = false;
+            tx = step(&tx, &Event::FinishEnded(end(unsent())), &long_wait).next;
+            tx = loaded(&next(&tx, &rest()));
+            assert_eq!(tx.actions[0].live.permit, count == 0);
+            tx = next(&tx, &authorise);
+            let action = &tx.actions[0];
+            assert_eq!(
+                (action.live.permit, action.state.retry_count),
+                (true, count)
+            );
+        }
+        let last = tx.actions[0].state.attempts.last().unwrap();
+        assert_eq!(last.outcome, AttemptOutcome::Unreachable);
+        // One that was taken counts, and the second of two is the last.
+        tx.actions[0].live.permit = false;
+        tx = next(&tx, &Event::FinishEnded(end(unknown())));
+    }
+    assert_eq!(tx.actions[0].state.status, ActionStatus::Failed);
+}
+
+#[test]
+fn pauses_between_calls_that_were_never_taken_grow() {
+    let mut tx = phase("confirming");
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        let bound = tx.actions[0].spec.retry.first_delay * (1 << pauses.len());
+        let dice = u64::try_from(bound.as_micros()).unwrap();
+        let context = Context { dice, ..cx() };
+        tx = step(&tx, &Event::FinishEnded(end(unsent())), &context).next;
+        pauses.push(tx.actions[0].live.not_before.since(context.now));
+        assert_eq!(pauses.last(), Some(&bound));
+    }
+}
+
+/// An earlier Try that may have been taken is not forgotten.
+#[test]
+fn a_try_that_was_never_taken_was_never_sent_unless_an_earlier_one_was() {
+    let unsent = Event::TryEnded(end(unsent()));
+    for (sent, ends) in [
+        (Sent::Once, ActionStatus::Cancelled),
+        (Sent::Perhaps, ActionStatus::Init),
+    ] {
+        let mut tx = phase("trying/coordinator");
+        tx.actions[0].live.sent = sent;
+        tx.actions[0].live.tries = 1;
+        tx = next(&tx, &unsent);
+        assert_eq!(tx.actions[0].live.tries, 0);
+        let after = step(&tx, &Event::TimePassed, &after_deadline()).next;
+        assert_eq!(after.actions[0].state.status, ends, "{sent:?}");
+    }
 }
 
 #[test]

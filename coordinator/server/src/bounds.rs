@@ -33,9 +33,39 @@ limits! {
     READS_AT_ONCE: usize = 16;
     /// Replies, calls or results that travel in one message of a stream.
     STREAM_BATCH: usize = 1_024;
-    /// Bytes of payloads and results after which a batch of calls or replies is sent in a message of its
-    /// own.
+    /// Bytes of one message of a stream; only a call or reply that is longer by itself makes a longer one.
     STREAM_BATCH_BYTES: usize = 1024 * 1024;
+    /// Bytes of one call to a participant, in the form in which it travels: what gRPC accepts by default. A longer
+    /// one is not sent.
+    CALL_BYTES: usize = 4 * 1024 * 1024;
+    /// Connections that are open at once; further ones wait to be accepted.
+    CONNECTIONS: usize = 4_096;
+    /// Requests and streams that are open on one connection at once; a client holds further ones back.
+    CONNECTION_STREAMS: u32 = 256;
+    /// Bytes of one stream that a client may send before they are read.
+    STREAM_WINDOW: u32 = 1024 * 1024;
+    /// Bytes of all streams of one connection that a client may send before they are read.
+    CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+    /// The time in which the first request of a connection has to come.
+    FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+    /// The time without a request after which a connection is closed.
+    IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+    /// Bytes made for one connection and not yet written beyond which reads for its callers wait.
+    UNREAD_BYTES: usize = 32 * 1024 * 1024;
+    /// Bytes made for one connection and not yet written beyond which it is closed.
+    UNREAD_CUT_BYTES: usize = 128 * 1024 * 1024;
+    /// Bytes made for all connections and not yet written beyond which the one that has the most is closed.
+    UNREAD_ALL_BYTES: usize = 512 * 1024 * 1024;
+    /// Bytes that wait for one session or attached stream and are much.
+    UNREAD_STREAM_BYTES: usize = 64 * 1024 * 1024;
+    /// The time for which a peer may take nothing while something waits for it, before its connection is closed.
+    UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
+    /// The same time where much waits.
+    UNREAD_TIMEOUT_MUCH: Duration = Duration::from_secs(5);
+    /// The interval at which unread replies and calls are looked at.
+    UNREAD_LOOK: Duration = Duration::from_secs(1);
+    /// Bytes of room that a read of a transaction waits for on its caller's connection, before its size is known.
+    ANSWER_BYTES: usize = 8 * 1024 * 1024;
     /// Handlers of one participant.
     HANDLERS: usize = 256;
     /// Calls that one stream may take at once.
@@ -62,16 +92,25 @@ limits! {
     PAGE_MAX: u32 = 500;
     /// The first wait between two reads of a `Watch`.
     WATCH_FIRST: Duration = Duration::from_millis(50);
-    /// The longest wait between two reads of a `Watch`.
+    /// The longest wait between two reads of a `Watch`, while few transactions are watched.
     WATCH_MAX: Duration = Duration::from_secs(1);
+    /// The least time per watched transaction between two reads of one of them: all `Watch`es of one share its reads.
+    WATCH_SPACING: Duration = Duration::from_millis(2);
+    /// Transactions that are watched at once.
+    WATCHES: usize = 10_000;
+    /// Bytes of a transaction up to which one read of it serves all its `Watch`es; of a larger one each reads its own.
+    WATCH_SHARED_BYTES: usize = 16 * 1024;
     /// The time by which a step is overdue before its transaction is listed as stuck.
     STUCK_AFTER: Duration = Duration::from_secs(10);
     /// The interval at which a silent connection is probed.
     KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
     /// The longest wait for the answer to a probe before the connection is dropped.
     KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-    /// The longest time for open connections to close once everything in hand is done.
+    /// The longest time for open connections to close once everything in hand is done, and then for the lease to be
+    /// ended.
     CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+    /// The interval at which a database that takes no writes is tried with a renewal of the lease.
+    WRITE_PROBE: Duration = Duration::from_secs(1);
     /// The interval at which a draining server checks whether everything in hand is done.
     DRAIN_POLL: Duration = Duration::from_millis(20);
 }

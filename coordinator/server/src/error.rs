@@ -40,6 +40,32 @@ pub enum RequestError {
     /// A participant does not keep to the protocol of Attach.
     #[error("{0}")]
     AttachProtocol(&'static str),
+    /// The request's bytes are no message.
+    #[error("the request cannot be read: {0}")]
+    Malformed(String),
+    /// The request is too long.
+    #[error(
+        "the message is too long; at most {} bytes are accepted",
+        bounds::MESSAGE_BYTES
+    )]
+    TooLong,
+    /// The request is compressed.
+    #[error("{0}; send it without compression")]
+    Compressed(String),
+    /// No such method exists.
+    #[error("this server has no such method; it may be older than its caller")]
+    MethodUnknown,
+    /// The health of a service that does not exist is asked for.
+    #[error("this server has no such service; it may be older than its caller")]
+    ServiceUnknown,
+    /// The caller's own deadline passed before the answer.
+    #[error(
+        "the caller's own deadline passed; the request may have taken effect: ask again with the same id"
+    )]
+    CallerDeadline,
+    /// A part of the server failed.
+    #[error("a part of the server failed; its log has the reason")]
+    Internal,
     /// The database does not answer.
     #[error("the database cannot be read now: {0}; try again a little later")]
     StoreUnavailable(String),
@@ -56,6 +82,12 @@ impl RequestError {
             Self::RequestIdOpen(_) => Reason::RequestIdOpen,
             Self::SessionFull(_) => Reason::SessionFull,
             Self::AttachProtocol(_) => Reason::AttachProtocol,
+            Self::Malformed(_) => Reason::MalformedMessage,
+            Self::TooLong => Reason::MessageTooLong,
+            Self::Compressed(_) => Reason::CompressionUnknown,
+            Self::MethodUnknown | Self::ServiceUnknown => Reason::MethodUnknown,
+            Self::CallerDeadline => Reason::CallerDeadline,
+            Self::Internal => Reason::Internal,
             Self::StoreUnavailable(_) => Reason::StoreUnavailable,
         }
     }

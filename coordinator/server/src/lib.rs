@@ -5,16 +5,18 @@
 //! | module | does |
 //! |---|---|
 //! | [`bounds`], `clock`, [`config`] | every bound; the database's time; flags, environment and file, checked whole |
-//! | [`directory`], [`error`] | the participants that are known, and how each is reached; errors of requests |
+//! | [`directory`], [`error`], `backlog` | the participants that are known, and how each is reached; errors of requests; what peers have not read yet |
 //! | `wire` | conversions between the core's types and `tercet.v1` |
 //! | `observe`, `driver` | the thread that owns the engine and the lane, and the log of its work |
 //! | `calls` | calls to participants that do not attach |
 //! | `requests` | requests of every front end, free of any wire |
 //! | [`grpc`] | the gRPC front end: the services of `tercet.v1` |
+//! | `listen` | connections: accepts, serves and closes them |
 //! | [`serve`](fn@serve) | starts everything in order, drains and stops it |
 //!
 //! Nothing here reads the environment, installs a signal handler or prints.
 
+mod backlog;
 pub mod bounds;
 mod calls;
 mod clock;
@@ -23,6 +25,7 @@ pub mod directory;
 mod driver;
 pub mod error;
 pub mod grpc;
+mod listen;
 mod observe;
 mod requests;
 mod serve;

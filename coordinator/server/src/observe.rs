@@ -19,11 +19,17 @@ pub(crate) trait Observer: Send {
     /// Observes the results of writes, before the engine has them.
     fn written(&mut self, results: &[(TxId, WriteResult)]);
 
-    /// Observes that a commit, or the reading after one, failed, though not for good; the lane resolves or repeats it.
+    /// Observes that a commit, or the reading after one, failed; the lane resolves or repeats it.
     fn commit_failed(&mut self, error: &StoreError);
 
     /// Observes that a read for the engine failed; the engine repeats it.
     fn read_failed(&mut self, error: &StoreError);
+
+    /// Observes that the database takes no writes, with its last error; `None`: it does not answer.
+    fn stalled(&mut self, error: Option<&StoreError>);
+
+    /// Observes that the database takes writes again.
+    fn writes_again(&mut self);
 }
 
 /// Writes the log.
@@ -31,6 +37,8 @@ pub(crate) trait Observer: Send {
 pub(crate) struct Log {
     /// Transactions whose write under way parks them: reported once it is durable.
     parking: HashSet<TxId>,
+    /// Whether the last commit failed, and that is reported.
+    failing: bool,
 }
 
 impl Observer for Log {
@@ -56,11 +64,16 @@ impl Observer for Log {
     }
 
     fn written(&mut self, results: &[(TxId, WriteResult)]) {
+        let durable = |(_, result): &(TxId, WriteResult)| *result == WriteResult::Durable;
+        self.failing &= !results.iter().any(durable);
         if self.parking.is_empty() {
             return;
         }
         for (id, result) in results {
-            if self.parking.remove(id) && *result == WriteResult::Durable {
+            if *result != WriteResult::Unanswered
+                && self.parking.remove(id)
+                && *result == WriteResult::Durable
+            {
                 warn!(tx_id = %id, "parked: an action failed, a person must look (tercet tx show)");
             }
         }
@@ -69,13 +82,28 @@ impl Observer for Log {
     fn commit_failed(&mut self, error: &StoreError) {
         if error.kind == ApplyFailure::Moved {
             debug!(%error, "a write of the commit found another version");
+        } else if self.failing {
+            debug!(%error, "a commit failed again");
         } else {
+            self.failing = true;
             warn!(%error, "a commit failed; it is resolved or repeated");
         }
     }
 
     fn read_failed(&mut self, error: &StoreError) {
         warn!(%error, "rows could not be read; the read is repeated");
+    }
+
+    fn stalled(&mut self, error: Option<&StoreError>) {
+        if let Some(error) = error {
+            error!(%error, "the database takes no writes; requests are refused until it does");
+        } else {
+            error!("the database does not answer; requests are refused until it does");
+        }
+    }
+
+    fn writes_again(&mut self) {
+        info!("the database takes writes again");
     }
 }
 

@@ -1,6 +1,15 @@
 //! The whole server: starts it, drains it and stops it.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future, pending},
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tercet_core::{model::Owner, port::Input};
 use tercet_proto::v1::{
@@ -11,13 +20,13 @@ use tercet_store::{Renewal, Store, StoreError};
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
+    sync::{mpsc, oneshot, watch},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::TcpIncoming};
-use tonic_health::server::HealthReporter;
-use tracing::{error, info, warn};
+use tonic::{server::NamedService, service::Routes};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     bounds,
@@ -25,8 +34,9 @@ use crate::{
     clock::Clock,
     config::Config,
     directory::{Directory, Participant},
-    driver::{CallBatch, Driver, DriverError, Setup},
+    driver::{CallBatch, Driver, DriverError, Gauges, Setup},
     grpc::{Api, Node, OperatorApi},
+    listen,
     observe::Log,
     requests::Requests,
 };
@@ -53,9 +63,6 @@ pub enum ServeError {
     /// A part of the server panicked.
     #[error("a part of the server panicked; the log has its message")]
     Panicked,
-    /// The listener failed.
-    #[error("the server cannot listen any longer")]
-    Transport(#[from] tonic::transport::Error),
     /// The listener has no address.
     #[error("the listener has no address")]
     Listener(#[source] io::Error),
@@ -90,6 +97,7 @@ pub async fn serve(
     let directory = Arc::new(directory(&*store).await?);
     info!(node = %owner.node, epoch = owner.epoch, address = advertised, "started");
 
+    let (now_ready, ready) = watch::channel(true);
     let setup = |direct| Setup {
         engine: config.engine.clone(),
         lane: config.lane.clone(),
@@ -99,10 +107,11 @@ pub async fn serve(
         store: Arc::clone(&store),
         direct,
         observer: Box::new(Log::default()),
+        ready: now_ready,
         runtime: tokio::runtime::Handle::current(),
     };
     let (driver, ended) = start_driver(&directory, owner.epoch, setup).await?;
-    let closing = CancellationToken::new();
+    let (calls_ended, closing) = (CancellationToken::new(), CancellationToken::new());
     let api = Api {
         requests: Requests::new(
             driver.clone(),
@@ -115,26 +124,42 @@ pub async fn serve(
             epoch: owner.epoch,
             address: advertised.into(),
         },
+        calls_ended: calls_ended.clone(),
         closing: closing.clone(),
     };
-    let (health, transport) = transport(listener, api, closing.clone()).await?;
+    let (health, routes) = services(api).await?;
+    let transport = tokio::spawn(listen::run(listener, routes, closing.clone()));
     let stopping = Stopping {
         driver: &driver,
         health,
+        calls_ended,
         closing,
         drain_timeout: config.drain_timeout,
+        draining: AtomicBool::new(false),
+    };
+    let renewing = Renewing {
+        store: &*store,
+        owner: &owner,
+        lease: config.lease,
+        clock: &clock,
+        driver: &driver,
     };
     let ended = run(
         shutdown,
         ended,
-        renew(&*store, &owner, config.lease, &clock),
+        renewing.run(ready.clone()),
+        ready,
         transport,
         stopping,
     )
     .await;
     driver.stop().await;
     if ended.is_ok() {
-        store.end_node(&owner).await?;
+        match timeout(bounds::CLOSE_TIMEOUT, store.end_node(&owner)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the lease was not ended; it runs out"),
+            Err(_) => warn!("the database does not answer; the lease was not ended, and runs out"),
+        }
         info!("stopped");
     }
     ended
@@ -183,18 +208,27 @@ fn reaches(directory: &Directory) -> Vec<Input> {
         .collect()
 }
 
-type Transport = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
+type Transport = tokio::task::JoinHandle<()>;
 
-/// Starts all services on the listener; they end some time after `closing`.
-async fn transport(
-    listener: TcpListener,
-    api: Api,
-    closing: CancellationToken,
-) -> Result<(HealthReporter, Transport), ServeError> {
+/// The services whose health is reported: each of `tercet.v1`, and the server as a whole.
+const SERVICES: [&str; 4] = [
+    "",
+    <CoordinatorServer<Api> as NamedService>::NAME,
+    <ParticipantsServer<Api> as NamedService>::NAME,
+    <OperatorServer<OperatorApi> as NamedService>::NAME,
+];
+
+/// Sets the health of every service.
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    for service in SERVICES {
+        health.set_service_status(service, status).await;
+    }
+}
+
+/// Makes all services.
+async fn services(api: Api) -> Result<(HealthReporter, Routes), ServeError> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<CoordinatorServer<Api>>().await;
-    health.set_serving::<ParticipantsServer<Api>>().await;
-    health.set_serving::<OperatorServer<OperatorApi>>().await;
+    report(&health, ServingStatus::Serving).await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
@@ -209,39 +243,63 @@ async fn transport(
         ParticipantsServer::new(api.clone()).max_decoding_message_size(bounds::MESSAGE_BYTES);
     let operator =
         OperatorServer::new(OperatorApi(api)).max_decoding_message_size(bounds::MESSAGE_BYTES);
-    let server = Server::builder()
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(bounds::KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(bounds::KEEPALIVE_TIMEOUT))
+    let mut routes = Routes::builder();
+    routes
         .add_service(reflection)
         .add_service(reflection_v1alpha)
         .add_service(health_service)
         .add_service(coordinator)
         .add_service(participants)
-        .add_service(operator)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            closing.cancelled_owned(),
-        );
-    Ok((health, tokio::spawn(server)))
+        .add_service(operator);
+    Ok((health, routes.routes()))
 }
 
-/// Renews the lease every third of it. Ends only once another incarnation was started.
-async fn renew(store: &dyn Store, owner: &Owner, lease: Duration, clock: &Clock) -> ServeError {
-    let period = lease / 3;
-    let mut ticks = interval_at(Instant::now() + period, period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        match store.renew(owner, lease).await {
-            Ok(Renewal::Renewed(now)) => clock.correct(now),
-            Ok(Renewal::Superseded { epoch }) => {
-                return ServeError::Superseded {
-                    node: owner.node.to_string(),
-                    epoch,
-                };
+/// The renewal of the lease, which reads the database's clock and shows whether it takes writes.
+struct Renewing<'a> {
+    store: &'a dyn Store,
+    owner: &'a Owner,
+    lease: Duration,
+    clock: &'a Clock,
+    driver: &'a Driver,
+}
+
+impl Renewing<'_> {
+    /// Renews the lease every third of it, and more often while the database takes no writes. Ends only once another
+    /// incarnation was started.
+    async fn run(self, mut ready: watch::Receiver<bool>) -> ServeError {
+        let mut failing = false;
+        loop {
+            let takes_writes = *ready.borrow_and_update();
+            let period = if takes_writes {
+                self.lease / 3
+            } else {
+                bounds::WRITE_PROBE.min(self.lease / 3)
+            };
+            tokio::select! {
+                () = sleep(period) => {}
+                // An error means that the driver has ended, and with it everything.
+                Ok(()) = ready.changed() => continue,
             }
-            Err(error) => warn!(%error, "the lease was not renewed; the next attempt follows"),
+            match self.store.renew(self.owner, self.lease).await {
+                Ok(Renewal::Renewed(now)) => {
+                    failing = false;
+                    self.clock.correct(now);
+                    if !takes_writes {
+                        self.driver.database_writes().await;
+                    }
+                }
+                Ok(Renewal::Superseded { epoch }) => {
+                    return ServeError::Superseded {
+                        node: self.owner.node.to_string(),
+                        epoch,
+                    };
+                }
+                Err(error) if failing => debug!(%error, "the lease was not renewed again"),
+                Err(error) => {
+                    failing = true;
+                    warn!(%error, "the lease was not renewed; the next attempt follows");
+                }
+            }
         }
     }
 }
@@ -250,8 +308,10 @@ async fn renew(store: &dyn Store, owner: &Owner, lease: Duration, clock: &Clock)
 struct Stopping<'a> {
     driver: &'a Driver,
     health: HealthReporter,
+    calls_ended: CancellationToken,
     closing: CancellationToken,
     drain_timeout: Duration,
+    draining: AtomicBool,
 }
 
 /// Runs until `shutdown` and then drains, or until something fails.
@@ -259,6 +319,7 @@ async fn run(
     shutdown: impl Future<Output = ()>,
     mut driver_ended: DriverEnd,
     renew: impl Future<Output = ServeError>,
+    ready: watch::Receiver<bool>,
     mut transport: Transport,
     stopping: Stopping<'_>,
 ) -> Result<(), ServeError> {
@@ -274,12 +335,13 @@ async fn run(
             Err(_) => Err(ServeError::Panicked),
         },
         superseded = renew => Err(superseded),
+        never = stopping.follow(ready) => match never {},
         ended = &mut transport => match ended {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.into()),
+            Ok(()) => Ok(()),
             Err(_) => Err(ServeError::Panicked),
         },
     };
+    stopping.calls_ended.cancel();
     stopping.closing.cancel();
     if !transport.is_finished()
         && timeout(bounds::CLOSE_TIMEOUT, &mut transport)
@@ -292,30 +354,47 @@ async fn run(
 }
 
 impl Stopping<'_> {
-    /// Takes no new requests, and waits until the work in hand is done, at most for the bound. Work that is left goes
-    /// on after the next start.
+    /// Reports the services as serving while the database takes writes, until they drain.
+    async fn follow(&self, mut ready: watch::Receiver<bool>) -> Infallible {
+        // An error means that the driver has ended, and with it everything.
+        while ready.changed().await.is_ok() {
+            let status = if *ready.borrow_and_update() {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
+            if !self.draining.load(Ordering::Relaxed) {
+                report(&self.health, status).await;
+            }
+        }
+        pending().await
+    }
+
+    /// Takes no new requests, and waits until the work in hand is done, at most for the bound. Then no call leaves any
+    /// more, and participants are asked to attach elsewhere; what is left goes on after the next start.
     async fn drain(&self) {
         info!("draining");
-        self.health
-            .set_not_serving::<CoordinatorServer<Api>>()
-            .await;
-        self.health
-            .set_not_serving::<ParticipantsServer<Api>>()
-            .await;
-        self.health
-            .set_not_serving::<OperatorServer<OperatorApi>>()
-            .await;
+        self.draining.store(true, Ordering::Relaxed);
+        report(&self.health, ServingStatus::NotServing).await;
         self.driver.drain().await;
-        let done = timeout(self.drain_timeout, async {
-            while let Some(gauges) = self.driver.gauges().await {
-                if gauges.is_quiet() {
-                    return;
-                }
-                sleep(bounds::DRAIN_POLL).await;
-            }
-        });
+        let done = timeout(self.drain_timeout, self.until(Gauges::is_quiet));
         if done.await.is_err() {
             warn!("not all work in hand was done in time; it goes on after the next start");
+        }
+        self.calls_ended.cancel();
+        self.driver.end_calls().await;
+        // Answers to calls that left before still count; those that do not come are asked for again.
+        let answered = self.until(Gauges::is_answered);
+        let _ = timeout(self.drain_timeout.min(bounds::CLOSE_TIMEOUT), answered).await;
+    }
+
+    /// Waits until the gauges satisfy a condition, or the engine's thread has ended.
+    async fn until(&self, condition: impl Fn(&Gauges) -> bool) {
+        while let Some(gauges) = self.driver.gauges().await {
+            if condition(&gauges) {
+                return;
+            }
+            sleep(bounds::DRAIN_POLL).await;
         }
     }
 }

@@ -43,7 +43,7 @@ pub use self::{
 /// [`ApplyFailure::Unknown`](tercet_core::write::ApplyFailure::Unknown).
 #[async_trait]
 pub trait Store: Transactions + Nodes + Views + Registry + 'static {
-    /// Closes the database once the calls under way have ended, and releases it. Later calls fail; closing it
-    /// again does nothing.
+    /// Closes the database once the calls under way have ended, and releases it; gives up after 10 s. Later calls fail;
+    /// closing it again does nothing.
     async fn close(&self) -> Result<(), StoreError>;
 }

@@ -44,8 +44,8 @@ pub struct CallContext {
     pub results: BTreeMap<String, Bytes>,
     /// The transaction's properties, overlaid with the action's.
     pub ext: BTreeMap<String, String>,
-    /// In a Try: the time left of phase one when the call arrived; otherwise the time for which the
-    /// coordinator waits for the answer. `None` if the call has no such limit.
+    /// In a Try: the time left of phase one when the call arrived, zero once it is over; otherwise the
+    /// time for which the coordinator waits for the answer. `None` if the call has no such limit.
     pub time_left: Option<Duration>,
     /// The number of this call among those of the operation, from 1.
     pub attempt: u32,
@@ -165,9 +165,9 @@ pub(crate) fn begun_ms(tx_id: Uuid) -> u64 {
         .saturating_add(u64::from(nanos) / 1_000_000)
 }
 
-pub(crate) fn time_left(ms: i64) -> Option<Duration> {
-    // A negative time is over already; 0 means that none is given.
-    (ms != 0).then(|| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
+/// Reads the time that is left; `None` where the call gives none. A negative time is over, as 0 is.
+pub(crate) fn time_left(ms: Option<i64>) -> Option<Duration> {
+    ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
 }
 
 fn read_operation(operation: v1::Operation) -> Result<Operation, String> {

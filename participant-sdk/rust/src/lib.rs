@@ -73,6 +73,7 @@
 //! | `Err(`[`ActionError::Rejected`]`)` in a Try | rejected: the transaction fails | only the row is committed, as REJECTED |
 //! | `Err(`[`ActionError::Rejected`]`)` later | rejected: the action waits for a person | rolled back, the row's change too |
 //! | any other error, a panic, no time left | unknown: called again | rolled back |
+//! | anything, after it ended the local transaction itself | unknown: called again | what follows is not committed; see `docs/guides/participant.md` |
 //!
 //! A repeated call is answered from the row, without running the code. A Cancel that comes before its
 //! Try leaves a row by which the late Try is rejected. On deadlocks and busy databases the SDK itself

@@ -4,7 +4,7 @@
 
 mod coordinator_mock;
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use coordinator_mock::{Mock, running};
 use http::{Request, Response};
@@ -101,23 +101,48 @@ async fn plain_metadata_is_enough_for_other_languages() {
     assert_eq!(context.action, "take 100%");
 }
 
+/// A time that is over stays different from one that is not given, in both forms of the context.
+#[tokio::test]
+async fn a_time_left_of_zero_arrives_as_zero() {
+    let (tx, _mock) = live("7").await;
+    let over = [Some(Duration::ZERO), None].map(|time_left| {
+        let mut context = tx.context("take").unwrap();
+        context.time_left = time_left;
+        context
+    });
+    for context in over {
+        let time_left = context.time_left;
+        let whole = send(context).await;
+        let mut plain = Request::builder();
+        for (name, value) in whole.headers() {
+            if name != key::CONTEXT {
+                plain = plain.header(name, value);
+            }
+        }
+        for request in [whole, plain.body(()).unwrap()] {
+            let arrived = serve(request).await.into_body().unwrap();
+            assert_eq!(arrived.time_left, time_left);
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_metadata_is_no_context_and_nonsense_is_refused() {
     assert_eq!(serve(Request::new(())).await.into_body(), None);
-    let cases = [
-        [("tercet-tx-id", "7"), ("tercet-action", "take")],
-        [
-            ("tercet-tx-id", "0192aaaa-0000-7000-8000-000000000000"),
-            ("tercet-action", ""),
-        ],
-        [("tercet-context-bin", "!!"), ("tercet-action", "take")],
+    let right = ("tercet-tx-id", "0192aaaa-0000-7000-8000-000000000000");
+    let take = ("tercet-action", "take");
+    let cases: [&[_]; 4] = [
+        &[("tercet-tx-id", "7"), take],
+        &[right, ("tercet-action", "")],
+        &[("tercet-context-bin", "!!"), take],
+        &[right, take, ("tercet-time-left-ms", "soon")],
     ];
     for case in cases {
         let mut builder = Request::builder()
             .header(key::OPERATION, "TRY")
             .header(key::MODE, "TCC");
         for (name, value) in case {
-            builder = builder.header(name, value);
+            builder = builder.header(*name, *value);
         }
         let answer = serve(builder.body(()).unwrap()).await;
         let status = tonic::Status::from_header_map(answer.headers()).unwrap();

@@ -382,9 +382,7 @@ impl Initiator {
                 handler: handler.to_owned(),
                 business_type: BUSINESS_TYPE.to_owned(),
                 payload: payload.clone().into(),
-                time_left_ms: i64::try_from((give_up - Instant::now()).as_millis())
-                    .unwrap_or(1)
-                    .max(1),
+                time_left_ms: i64::try_from((give_up - Instant::now()).as_millis()).ok(),
                 attempt,
                 ..v1::Call::default()
             };

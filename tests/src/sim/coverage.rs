@@ -120,6 +120,8 @@ fn write_word(result: WriteResult) -> &'static str {
         WriteResult::Exists(_) => "write exists",
         WriteResult::Refused => "write refused",
         WriteResult::Lost => "write lost",
+        WriteResult::NotApplied => "write not applied",
+        WriteResult::Unanswered => "write unanswered",
     }
 }
 
@@ -128,12 +130,15 @@ fn call_word(operation: Operation, answer: &CallAnswer) -> &'static str {
         (Operation::Try, CallAnswer::Ok(_)) => "TRY OK",
         (Operation::Try, CallAnswer::Rejected(_)) => "TRY REJECTED",
         (Operation::Try, CallAnswer::Unknown(_)) => "TRY UNKNOWN",
+        (Operation::Try, CallAnswer::Unsent(_)) => "TRY UNSENT",
         (Operation::Confirm, CallAnswer::Ok(_)) => "CONFIRM OK",
         (Operation::Confirm, CallAnswer::Rejected(_)) => "CONFIRM REJECTED",
         (Operation::Confirm, CallAnswer::Unknown(_)) => "CONFIRM UNKNOWN",
+        (Operation::Confirm, CallAnswer::Unsent(_)) => "CONFIRM UNSENT",
         (Operation::Cancel, CallAnswer::Ok(_)) => "CANCEL OK",
         (Operation::Cancel, CallAnswer::Rejected(_)) => "CANCEL REJECTED",
         (Operation::Cancel, CallAnswer::Unknown(_)) => "CANCEL UNKNOWN",
+        (Operation::Cancel, CallAnswer::Unsent(_)) => "CANCEL UNSENT",
     }
 }
 
@@ -162,6 +167,7 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "TRY OK",
             "TRY REJECTED",
             "TRY UNKNOWN",
+            "TRY UNSENT",
             "caller left",
             "loaded",
             "operator decides FAILURE",
@@ -197,6 +203,7 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "CONFIRM OK",
             "CONFIRM REJECTED",
             "CONFIRM UNKNOWN",
+            "CONFIRM UNSENT",
             "Decide FAILURE",
             "Decide SUCCESS",
             "TRY OK",
@@ -218,6 +225,7 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "CANCEL OK",
             "CANCEL REJECTED",
             "CANCEL UNKNOWN",
+            "CANCEL UNSENT",
             "Decide FAILURE",
             "Decide SUCCESS",
             "TRY OK",

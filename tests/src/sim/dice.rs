@@ -44,10 +44,14 @@ impl Dice {
         self.below(1_000) < u64::from(per_mille)
     }
 
+    /// Returns a place in a list of this length, which is not 0.
+    pub fn place(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap_or(0)
+    }
+
     /// Returns one of the elements of a slice that is not empty.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        let at = self.below(of.len() as u64);
-        &of[usize::try_from(at).unwrap_or(0)]
+        &of[self.place(of.len())]
     }
 
     /// Returns a time span from `low` to `high`.

@@ -50,6 +50,8 @@ faults! {
     CommitHangs = "commit hangs with its locks", 80;
     /// A commit takes seconds.
     CommitStalls = "commit stalls", 80;
+    /// The database takes no writes for seconds: commits fail, and some that are given up are applied later.
+    DatabaseOutage = "database takes no writes", 8;
     /// A read fails.
     ReadFailed = "read failed", 200;
     /// The result of a read arrives seconds later.
@@ -76,6 +78,14 @@ faults! {
     InitiatorRepeats = "initiator repeats", 300;
     /// An initiator gives up waiting and closes its connection.
     CallerLeaves = "caller leaves", 100;
+    /// A stream ends with the first call that it takes.
+    StreamFlaps = "stream flaps", 0;
+    /// A participant is gone for long, or for good.
+    ServiceAway = "participant away", 0;
+    /// A participant changes from streams to an address, or back.
+    ServiceMoves = "participant moves", 0;
+    /// Time is minutes ahead for a moment.
+    TimeAhead = "time ahead for a moment", 1;
     /// Time jumps ahead for every process.
     TimeJump = "time jump", 4;
     /// The coordinator's clock falls behind the database's, or catches up.

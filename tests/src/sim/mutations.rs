@@ -57,6 +57,10 @@ pub const MUTATIONS: &[Mutation] = &[
         "an action whose Try is under way at a FAILURE is taken as untried",
     ),
     mutation(
+        "unsent_forgets_earlier_tries",
+        "a Try that was never taken makes earlier ones count as never sent",
+    ),
+    mutation(
         "late_result_matched_by_call_id",
         "an answer counts if its call id is open, whatever else it names",
     ),
@@ -83,6 +87,10 @@ pub const MUTATIONS: &[Mutation] = &[
     mutation(
         "version_check_dropped",
         "a write does not look at the version it expects",
+    ),
+    mutation(
+        "write_in_doubt_given_up",
+        "callers are told that a write was not applied though it may have been",
     ),
 ];
 

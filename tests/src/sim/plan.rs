@@ -1,13 +1,17 @@
 //! The plan of a seed's world: participants, transactions, and the behaviour of their code and their
 //! initiators.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tercet_core::{
     id::TxId,
     model::{ActionSpec, CheckBack, Decider, Ext, Mode, Name, RetryPolicy},
-    port::{NewTransaction, Reach, Wait},
+    port::{Abilities, NewTransaction, Reach, Wait},
     time::Timestamp,
 };
 
@@ -25,18 +29,53 @@ const SHOPS: u64 = 2;
 pub const ARRIVALS: Duration = Duration::from_secs(25);
 /// The time at which faults end.
 pub const FAULTS_END: Duration = Duration::from_secs(45);
+/// The time until which the coordinator may be restarted: after the end of other faults too.
+const RESTARTS: Duration = Duration::from_secs(60);
+/// The time by which a participant that comes back late is back.
+const LATEST: Duration = Duration::from_secs(240);
+
+/// The handler that every instance has.
+const HANDLER: &str = "take";
+/// The handler that, while a participant is being deployed, only its first instance has.
+const NEW_HANDLER: &str = "take-anew";
 
 /// One participant.
 #[derive(Clone, Debug)]
 pub struct ServicePlan {
     /// Its name.
     pub name: Name,
-    /// The way to it.
+    /// The way to it at the beginning.
     pub reach: Reach,
-    /// Instances, each with a stream of its own.
-    pub instances: u32,
-    /// Calls that one stream takes at once.
+    /// Calls that one stream takes at once, or its address.
     pub concurrency: u32,
+    /// Its instances, each with a stream of its own and the calls that it can answer.
+    pub instances: Vec<Abilities>,
+    /// The time for which it is gone.
+    pub away: Option<Away>,
+    /// Whether it takes calls and answers none until faults end.
+    pub hangs: bool,
+    /// Whether each of its streams ends with the first call that it takes, until faults end.
+    pub flaps: bool,
+    /// The times at which it changes from streams to an address, or back.
+    pub moves: Vec<Duration>,
+    /// The longest run of its code.
+    pub slowest: Duration,
+}
+
+/// The time for which a participant is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Away {
+    /// Its beginning.
+    pub from: Duration,
+    /// Its end; `None`: it never comes back.
+    pub until: Option<Duration>,
+}
+
+impl Away {
+    /// Returns whether the participant is gone at this time.
+    pub fn covers(&self, now: Timestamp) -> bool {
+        now >= DAWN + self.from && self.until.is_none_or(|until| now < DAWN + until)
+    }
 }
 
 /// The behaviour of an action's code.
@@ -104,16 +143,24 @@ pub struct Plan {
     pub transactions: Vec<Arc<TxPlan>>,
     /// The behaviour of each action's code.
     pub behaviours: BTreeMap<Key, Behaviour>,
+    /// The times at which the coordinator is restarted, whatever the weather.
+    pub restarts: Vec<Duration>,
+    /// The participant of most actions, in some worlds.
+    crowded: Option<usize>,
 }
 
 impl Plan {
     /// Makes the plan of a seed.
     pub fn roll(dice: &mut Dice) -> Self {
         let services = services(dice);
+        let crowded = dice.chance(300).then(|| dice.place(services.len()));
+        let restarts = (0..dice.below(4)).map(|_| dice.span(Duration::from_secs(2), RESTARTS));
         let mut plan = Self {
+            restarts: restarts.collect(),
             services,
             transactions: Vec::new(),
             behaviours: BTreeMap::new(),
+            crowded,
         };
         for number in 0..TRANSACTIONS {
             let tx = plan.transaction(number, dice);
@@ -191,7 +238,15 @@ impl Plan {
         let mode = only.unwrap_or_else(|| {
             *dice.pick(&[Mode::Tcc, Mode::Tcc, Mode::Compensate, Mode::Deliver])
         });
-        let service = dice.pick(&self.services);
+        let service = match self.crowded {
+            Some(place) if dice.chance(600) => &self.services[place],
+            _ => dice.pick(&self.services),
+        };
+        let handler = if service.has_new_handler() && dice.chance(400) {
+            NEW_HANDLER
+        } else {
+            HANDLER
+        };
         let after: Vec<Name> = earlier
             .iter()
             .filter(|_| dice.chance(350))
@@ -202,7 +257,7 @@ impl Plan {
             name: "a".repeat(usize::try_from(place).unwrap_or(0) + 1).into(),
             mode,
             participant: service.name.clone(),
-            handler: "take".into(),
+            handler: handler.into(),
             payload: Bytes::from_static(b"10"),
             wants_results: !after.is_empty() && dice.chance(600),
             after,
@@ -234,25 +289,85 @@ fn id(starts: Timestamp, dice: &mut Dice) -> TxId {
 }
 
 fn services(dice: &mut Dice) -> Vec<ServicePlan> {
-    let service = |name: String, reach, dice: &mut Dice| ServicePlan {
-        name: name.into(),
-        reach,
-        instances: u32::try_from(dice.between(1, 2)).unwrap_or(1),
-        concurrency: u32::try_from(*dice.pick(&[1, 4, 64])).unwrap_or(4),
-    };
     let mut services = Vec::new();
     for number in 0..SHOPS {
-        services.push(service(format!("shop-{number}"), Reach::Attach, dice));
+        services.push(service(format!("shop-{number}"), false, dice));
     }
     for number in 0..ATTACHED {
-        services.push(service(format!("stock-{number}"), Reach::Attach, dice));
+        services.push(service(format!("stock-{number}"), false, dice));
     }
     for number in 0..DIRECT {
-        let concurrency = u32::try_from(*dice.pick(&[1, 4, 64])).unwrap_or(4);
-        let reach = Reach::Direct { concurrency };
-        services.push(service(format!("bank-{number}"), reach, dice));
+        services.push(service(format!("bank-{number}"), true, dice));
     }
     services
+}
+
+fn service(name: String, is_direct: bool, dice: &mut Dice) -> ServicePlan {
+    let concurrency = u32::try_from(*dice.pick(&[1, 4, 64])).unwrap_or(4);
+    let is_shop = name.starts_with("shop");
+    let is_deployed = dice.chance(300);
+    let mut instances = vec![abilities(&[HANDLER], is_shop); dice.place(2) + 1];
+    if is_deployed {
+        instances[0] = abilities(&[HANDLER, NEW_HANDLER], is_shop);
+    }
+    let moves = if !is_shop && dice.chance(200) {
+        let count = dice.between(1, 3);
+        (0..count)
+            .map(|_| dice.span(Duration::from_secs(1), RESTARTS))
+            .collect()
+    } else {
+        Vec::new()
+    };
+    let slowest = if dice.chance(150) { 400 } else { 15 };
+    ServicePlan {
+        name: name.into(),
+        reach: if is_direct {
+            Reach::Direct { concurrency }
+        } else {
+            Reach::Attach
+        },
+        concurrency,
+        instances,
+        away: dice.chance(120).then(|| away(dice)),
+        hangs: dice.chance(60),
+        flaps: dice.chance(60),
+        moves,
+        slowest: Duration::from_millis(slowest),
+    }
+}
+
+fn abilities(handlers: &[&str], check_backs: bool) -> Abilities {
+    let all_modes = |name: &&str| {
+        let name = Name::from(*name);
+        [Mode::Tcc, Mode::Compensate, Mode::Deliver].map(|mode| (name.clone(), Some(mode)))
+    };
+    let handlers: BTreeSet<_> = handlers.iter().flat_map(all_modes).collect();
+    Abilities {
+        handlers,
+        check_backs,
+    }
+}
+
+/// Makes the absence of a participant: from the beginning or later, for a while, until long after faults end, or for good.
+fn away(dice: &mut Dice) -> Away {
+    let from = if dice.chance(400) {
+        Duration::ZERO
+    } else {
+        dice.span(Duration::from_secs(1), FAULTS_END)
+    };
+    let until = match dice.below(4) {
+        0 => Some(from + dice.millis(3_000, 30_000)),
+        1 => Some(dice.span(FAULTS_END + Duration::from_secs(10), LATEST)),
+        _ => None,
+    };
+    Away { from, until }
+}
+
+impl ServicePlan {
+    fn has_new_handler(&self) -> bool {
+        let new = (Name::from(NEW_HANDLER), Some(Mode::Tcc));
+        self.instances.iter().any(|it| it.handlers.contains(&new))
+    }
 }
 
 /// Makes some actions the initiator's own, tried before they are registered.

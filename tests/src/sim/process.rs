@@ -15,6 +15,15 @@ use tercet_core::{
 
 use super::judge::RequestKind;
 
+/// A stream that the coordinator takes for open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenStream {
+    /// The participant's place in the plan.
+    pub service: usize,
+    /// The instance.
+    pub instance: usize,
+}
+
 /// The client behind a caller's number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiter {
@@ -37,8 +46,8 @@ pub struct Process {
     pub engine: Engine,
     /// The shipped lane.
     pub lane: Lane,
-    /// Streams that it takes for open, each with its participant's place in the plan.
-    pub streams: BTreeMap<StreamId, usize>,
+    /// Streams that it takes for open.
+    pub streams: BTreeMap<StreamId, OpenStream>,
     /// Calls under way to addresses.
     pub direct: BTreeMap<CallId, Call>,
     /// Callers that wait for a reply.
@@ -64,7 +73,7 @@ impl Process {
         };
         Self {
             engine: Engine::new(config, owner.clone(), seed, now),
-            lane: Lane::new(LaneConfig::default(), owner.clone()),
+            lane: Lane::new(LaneConfig::default()),
             owner,
             streams: BTreeMap::new(),
             direct: BTreeMap::new(),
@@ -102,10 +111,10 @@ impl Process {
     }
 
     /// Opens a stream of a participant and returns its number.
-    pub fn open_stream(&mut self, service: usize) -> StreamId {
+    pub fn open_stream(&mut self, stream: OpenStream) -> StreamId {
         self.next_stream += 1;
         let id = StreamId(self.next_stream);
-        self.streams.insert(id, service);
+        self.streams.insert(id, stream);
         id
     }
 

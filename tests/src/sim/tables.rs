@@ -1,17 +1,20 @@
 //! The tables of the coordinator's database, and the effect of a batch of writes on them: `tx_info`,
-//! `action_info`, `operator_log`. Sessions, locks and failures are in [`sessions`](super::sessions).
+//! `action_info`, `tx_due`, `operator_log`. Sessions, locks and failures are in [`sessions`](super::sessions).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tercet_core::{
     id::TxId,
-    model::{ActionSpec, ActionState, Name, Transaction, TxSpec},
+    model::{ActionSpec, ActionState, DueRow, Name, Queue, Transaction, TxSpec},
     port::Loaded,
-    row::{ActionRow, TxRow},
+    row::{ActionRow, IllegalRow, TxRow},
     time::Timestamp,
     write::{
-        ActionWrite, ApplyFailure, Due, DueQuery, Fence, Head, OperatorEntry, Standing,
-        StandingRow, Write,
+        ActionWrite, ApplyFailure, Due, DueQuery, Fence, Head, OperatorEntry, QueuesQuery,
+        Standing, StandingRow, Write,
     },
 };
 
@@ -23,10 +26,11 @@ pub const POISON: &str = "poison";
 pub struct Tables {
     rows: BTreeMap<TxId, Row>,
     unique: BTreeMap<(Name, Name), TxId>,
+    due: BTreeSet<(DueRow, TxId)>,
     log: Vec<(TxId, OperatorLine)>,
 }
 
-/// One row of `tx_info` with its rows of `action_info`.
+/// One row of `tx_info` with its rows of `action_info` and `tx_due`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The columns that never change.
@@ -35,6 +39,8 @@ pub struct Row {
     pub head: Head,
     /// Its actions, by position.
     pub actions: Vec<ActionLine>,
+    /// Its rows of `tx_due`.
+    pub due: BTreeSet<DueRow>,
 }
 
 /// One row of `action_info`.
@@ -58,11 +64,30 @@ pub struct OperatorLine {
 }
 
 impl Row {
-    /// Returns whether this participant takes part in the transaction.
-    pub fn involves(&self, participant: Option<&Name>) -> bool {
-        let initiator = self.spec.check_back.as_ref().map(|it| &it.participant);
-        let called = self.actions.iter().map(|line| &line.spec.participant);
-        participant.is_some_and(|name| called.chain(initiator).any(|other| other == name))
+    /// Returns the transaction that the row holds, as an incarnation that did not write it loads it.
+    ///
+    /// # Errors
+    /// A row that no write of Tercet can have left behind.
+    pub fn transaction(&self) -> Result<Transaction, IllegalRow> {
+        let phase = &self.head.phase;
+        let tx = TxRow {
+            spec: (*self.spec).clone(),
+            status: phase.status(),
+            biz_status: phase.biz_status(),
+            cause: phase.decision().map(|decision| decision.cause.clone()),
+            check_backs: self.head.check_backs,
+            version: self.head.version,
+            owner: self.head.owner.clone(),
+            rest: self.head.rest.clone(),
+            decided_at: phase.decided_at(),
+            finished_at: phase.finished_at(),
+        };
+        let actions = self.actions.iter().map(|line| ActionRow {
+            spec: (*line.spec).clone(),
+            create_time: line.create_time,
+            state: line.state.clone(),
+        });
+        Transaction::from_rows(tx, actions.collect())
     }
 
     /// Returns one line for people.
@@ -75,11 +100,19 @@ impl Row {
             .map(|line| format!("{} {}", line.spec.name, line.state.status))
             .collect();
         format!(
-            "DURABLE {}/{} version {} by {}{}; {}",
+            "DURABLE {}/{} version {} by {}{}{}; {}",
             head.phase.status(),
             head.phase.biz_status(),
             head.version,
             head.owner,
+            head.rest.as_ref().map_or_else(String::new, |rest| {
+                let wants: Vec<&str> = rest.wants.iter().map(|want| &*want.participant).collect();
+                format!(
+                    " at rest for [{}], unsent {:?}",
+                    wants.join(" "),
+                    rest.unsent
+                )
+            }),
             cause.map_or_else(String::new, |cause| format!(" because {cause:?}")),
             actions.join(", ")
         )
@@ -94,6 +127,7 @@ impl std::hash::Hash for Row {
             line.spec.name.hash(state);
             line.state.hash(state);
         }
+        self.due.hash(state);
     }
 }
 
@@ -113,8 +147,8 @@ pub struct Change {
 pub enum Obstacle {
     /// A failure of the store.
     Failure(ApplyFailure),
-    /// A row of `action_info` has not the version that its write expects, although the row of `tx_info` had:
-    /// another write went past the fence.
+    /// A row of `action_info` or `tx_due` is not as its write expects, although the row of `tx_info` was: another write
+    /// went past the fence, or this one does not know the rows.
     Corrupt(TxId, String),
 }
 
@@ -147,7 +181,30 @@ impl Tables {
         if !batch.iter().all(|write| self.fence_holds(write)) {
             return Err(Obstacle::Failure(ApplyFailure::Moved));
         }
-        batch.iter().try_for_each(|write| self.check_actions(write))
+        batch.iter().try_for_each(|write| {
+            self.check_actions(write)?;
+            self.check_due(write)
+        })
+    }
+
+    /// Checks that each row of `tx_due` to remove is there, and none of those to add.
+    fn check_due(&self, write: &Write) -> Result<(), Obstacle> {
+        let corrupt = |row: &DueRow, what: &str| {
+            let what = format!("{row:?} of tx_due {what}");
+            Err(Obstacle::Corrupt(write.id, what))
+        };
+        let there = |row: &DueRow| {
+            self.rows
+                .get(&write.id)
+                .is_some_and(|of| of.due.contains(row))
+        };
+        if let Some(row) = write.due.remove.iter().find(|row| !there(row)) {
+            return corrupt(row, "is to be removed and is not there");
+        }
+        match write.due.add.iter().find(|row| there(row)) {
+            Some(row) => corrupt(row, "is to be added and is there already"),
+            None => Ok(()),
+        }
     }
 
     fn fence_holds(&self, write: &Write) -> bool {
@@ -208,6 +265,7 @@ impl Tables {
                     spec: spec.clone(),
                     head: write.head.clone(),
                     actions: Vec::new(),
+                    due: BTreeSet::new(),
                 },
             );
         }
@@ -215,6 +273,14 @@ impl Tables {
             row.head = write.head.clone();
             for action in &write.actions {
                 put_action(&mut row.actions, action);
+            }
+            for due in &write.due.remove {
+                row.due.remove(due);
+                self.due.remove(&(due.clone(), write.id));
+            }
+            for due in &write.due.add {
+                row.due.insert(due.clone());
+                self.due.insert((due.clone(), write.id));
             }
         }
         if let Some(entry) = &write.operator {
@@ -237,7 +303,7 @@ impl Tables {
             self.rows.get(&id).map(|row| StandingRow {
                 id,
                 version: row.head.version,
-                owner: row.head.owner.clone(),
+                write_id: row.head.write_id,
             })
         };
         batch
@@ -261,7 +327,7 @@ impl Tables {
     pub fn load(&self, ids: &[TxId]) -> Vec<(TxId, Loaded)> {
         let load = |id: &TxId| match self.rows.get(id) {
             None => Loaded::Absent,
-            Some(row) => match transaction(row) {
+            Some(row) => match row.transaction() {
                 Ok(transaction) => Loaded::Found(Box::new(transaction)),
                 Err(illegal) => Loaded::Illegal(illegal),
             },
@@ -269,23 +335,47 @@ impl Tables {
         ids.iter().map(|id| (*id, load(id))).collect()
     }
 
-    /// Returns the unfinished rows that are due.
+    /// Returns the rows of one queue that are due, in the order of their time.
     pub fn due(&self, query: &DueQuery) -> Vec<Due> {
-        let mut due: Vec<Due> = self
-            .rows
-            .iter()
-            .filter(|(_, row)| row.head.waiting_for == query.waiting_for)
-            .filter_map(|(id, row)| {
-                Some(Due {
-                    at: row.head.next_attempt_at?,
-                    id: *id,
-                })
+        let first = DueRow {
+            queue: query.queue.clone(),
+            at: Timestamp::from_micros(i64::MIN),
+        };
+        self.due
+            .range((first, TxId(uuid::Uuid::nil()))..)
+            .take_while(|(row, _)| row.queue == query.queue && row.at <= query.until)
+            .map(|(row, id)| Due {
+                at: row.at,
+                id: *id,
             })
-            .filter(|due| due.at <= query.until && query.after.is_none_or(|after| *due > after))
-            .collect();
-        due.sort();
-        due.truncate(query.limit as usize);
-        due
+            .filter(|due| query.after.is_none_or(|after| *due > after))
+            .take(query.limit as usize)
+            .collect()
+    }
+
+    /// Returns the queues that have rows, each with its first one, but those of parked transactions.
+    pub fn queues(&self, query: &QueuesQuery) -> Vec<DueRow> {
+        let of_participant = |queue: &Queue| match (&query.of, queue) {
+            (None, _) => true,
+            (Some(name), Queue::Wait { participant, .. }) => name == participant,
+            (Some(_), _) => false,
+        };
+        let mut found: Vec<DueRow> = Vec::new();
+        for (row, _) in &self.due {
+            let is_next = query.after.as_ref().is_none_or(|after| row.queue > *after)
+                && found.last().is_none_or(|last| last.queue != row.queue);
+            if is_next && row.queue != Queue::Parked && of_participant(&row.queue) {
+                found.push(row.clone());
+            }
+        }
+        found.truncate(query.limit as usize);
+        found
+    }
+
+    /// Returns the transaction that has this business under a unique key.
+    pub fn holder(&self, business_type: &Name, business_id: &Name) -> Option<TxId> {
+        let key = (business_type.clone(), business_id.clone());
+        self.unique.get(&key).copied()
     }
 }
 
@@ -305,27 +395,4 @@ fn put_action(lines: &mut Vec<ActionLine>, write: &ActionWrite) {
 pub fn unique_key(spec: &TxSpec) -> Option<(Name, Name)> {
     spec.unique_business
         .then(|| (spec.business_type.clone(), spec.business_id.clone()))
-}
-
-fn transaction(row: &Row) -> Result<Transaction, tercet_core::row::IllegalRow> {
-    let phase = &row.head.phase;
-    let tx = TxRow {
-        spec: (*row.spec).clone(),
-        status: phase.status(),
-        biz_status: phase.biz_status(),
-        cause: phase.decision().map(|decision| decision.cause.clone()),
-        check_backs: row.head.check_backs,
-        version: row.head.version,
-        owner: row.head.owner.clone(),
-        waiting_for: row.head.waiting_for.clone(),
-        next_attempt_at: row.head.next_attempt_at,
-        decided_at: phase.decided_at(),
-        finished_at: phase.finished_at(),
-    };
-    let actions = row.actions.iter().map(|line| ActionRow {
-        spec: (*line.spec).clone(),
-        create_time: line.create_time,
-        state: line.state.clone(),
-    });
-    Transaction::from_rows(tx, actions.collect())
 }

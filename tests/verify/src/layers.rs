@@ -64,14 +64,16 @@ const LAYERED: &[Layered] = &[
         source: "coordinator/server/src",
         layers: &[
             &["bounds", "clock", "observe"],
-            &["config", "directory", "error"],
+            &["config", "directory", "error", "backlog"],
             &["wire", "driver"],
             &["calls", "requests"],
             &["grpc"],
+            &["listen"],
             &["serve"],
         ],
         strangers: &[(
             &[
+                "backlog",
                 "bounds",
                 "clock",
                 "config",

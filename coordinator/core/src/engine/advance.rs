@@ -1,8 +1,11 @@
 //! Brings the calls under way in line with those that the durable state requires, and with the ways there are.
 
-use super::{Engine, entry::Job};
+use super::{
+    Engine,
+    entry::{Entry, Job},
+};
 use crate::{
-    gate::{Admission, Need, Ticket},
+    gate::{Admission, Claim, Need, Prospect, Ticket},
     id::{CallId, StreamId, TxId},
     model::{Name, Phase, Transaction},
     port::{CallAnswer, Route},
@@ -68,20 +71,15 @@ impl Engine {
         if entry.open_call(Some(call.action)).is_some() {
             return Sought::UnderWay;
         }
-        let (participant, need) = called(tx, call.action);
+        let (participant, claim) = claim_of(tx, Some(call.action), entry);
         if !call.authorised {
-            let prospect = self.gate.prospect(&participant, &need, entry.origin);
-            if prospect == crate::gate::Prospect::Room {
+            if self.gate.prospect(&participant, &claim) == Prospect::Room {
                 return Sought::Authorise;
             }
             self.set_aside(id, participant);
             return Sought::UnderWay;
         }
-        let ticket = Ticket {
-            tx: id,
-            action: Some(call.action),
-        };
-        if let Some(route) = self.admit(&participant, ticket, need) {
+        if let Some(route) = self.admit(&participant, claim) {
             self.send(id, call.action, call.operation, route);
         }
         Sought::UnderWay
@@ -92,27 +90,20 @@ impl Engine {
         let Some((entry, tx)) = self.in_hand(id) else {
             return;
         };
-        let Some(check_back) = &tx.spec.check_back else {
-            return;
-        };
         if entry.open_call(None).is_some() {
             return;
         }
-        let participant = check_back.participant.clone();
-        let ticket = Ticket {
-            tx: id,
-            action: None,
-        };
-        if let Some(route) = self.admit(&participant, ticket, Need::CheckBack) {
+        let (participant, claim) = claim_of(tx, None, entry);
+        if let Some(route) = self.admit(&participant, claim) {
             self.ask_back(id, &participant, route);
         }
     }
 
     /// Takes a place for a ticket, queues it, or sets its transaction aside until there is room.
-    fn admit(&mut self, participant: &Name, ticket: Ticket, need: Need) -> Option<Route> {
-        let origin = self.entries.get(&ticket.tx)?.origin;
+    fn admit(&mut self, participant: &Name, claim: Claim) -> Option<Route> {
+        let ticket = claim.ticket;
         let dice = self.roll();
-        match self.gate.admit(participant, ticket, need, origin, dice) {
+        match self.gate.admit(participant, claim, dice) {
             Admission::Now(route) => return Some(route),
             Admission::Queued => {
                 let entry = self.entries.get_mut(&ticket.tx)?;
@@ -205,7 +196,7 @@ impl Engine {
                 break;
             };
             if !self.redeem(ticket, route) {
-                self.gate.release(participant, route);
+                self.gate.release(participant, ticket, route);
             }
         }
         for id in self.gate.take_aside(participant) {
@@ -296,11 +287,29 @@ impl Engine {
     }
 }
 
-/// Returns the participant of the action at this place, and the ability that its calls need.
-pub(super) fn called(tx: &Transaction, place: usize) -> (Name, Need) {
-    let spec = &tx.actions[place].spec;
-    let need = Need::Handler(spec.handler.clone(), spec.mode);
-    (spec.participant.clone(), need)
+/// Returns the claim of a call of the action at this place, or without one of the question to the initiator; and the
+/// participant to call.
+pub(super) fn claim_of(tx: &Transaction, place: Option<usize>, entry: &Entry) -> (Name, Claim) {
+    let (participant, need) = match (place, &tx.spec.check_back) {
+        (Some(place), _) => {
+            let spec = &tx.actions[place].spec;
+            let need = Need::Handler(spec.handler.clone(), spec.mode);
+            (spec.participant.clone(), need)
+        }
+        (None, Some(check_back)) => (check_back.participant.clone(), Need::CheckBack),
+        // Without an initiator to ask no question is required.
+        (None, None) => (Name::default(), Need::CheckBack),
+    };
+    let claim = Claim {
+        ticket: Ticket {
+            tx: tx.id(),
+            action: place,
+        },
+        need,
+        origin: entry.origin,
+        weight: tx.weight(),
+    };
+    (participant, claim)
 }
 
 /// Returns whether the transaction is in phase one and its initiator makes the Tries.

@@ -7,6 +7,7 @@ use tercet_mutation::broken;
 
 use super::{Engine, Timer};
 use crate::{
+    gate::Ticket,
     id::{CallId, TxId},
     limits,
     model::{Name, Operation, Sent, Transaction},
@@ -155,7 +156,11 @@ impl Engine {
         if let Some(entry) = self.entries.get_mut(&open.tx) {
             entry.open.retain(|(_, other)| *other != call);
         }
-        self.gate.release(&open.participant, open.route);
+        let ticket = Ticket {
+            tx: open.tx,
+            action: open.place(),
+        };
+        self.gate.release(&open.participant, ticket, open.route);
         self.pump(&open.participant);
         Some(open)
     }
@@ -217,12 +222,15 @@ impl Engine {
         self.gate.note_answer(&open.participant, answered);
         let Some(called) = open.action else {
             let error = match answer {
-                CallAnswer::Unknown(error) | CallAnswer::Rejected(error) => error,
+                CallAnswer::Unknown(error)
+                | CallAnswer::Rejected(error)
+                | CallAnswer::Unsent(error) => error,
                 CallAnswer::Ok(_) => String::new(),
             };
             self.happened(open.tx, Event::AskedBack(Err(error)));
             return;
         };
+        // By the way on which the call left, not by the one on which the next would.
         let rejections_to_believe = match open.route {
             Route::Direct => limits::REJECTIONS_TO_BELIEVE,
             Route::Stream(_) => 1,

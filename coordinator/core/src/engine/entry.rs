@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub aside: BTreeSet<Name>,
     /// The origin: a request, or the table.
     pub origin: Origin,
+    /// The bytes that its transaction takes up, about.
+    pub weight: usize,
     /// When a request last brought something new: an initiator is likely to make another one soon.
     pub asked_at: Timestamp,
     /// The time of the timer that is set.
@@ -84,6 +86,7 @@ impl Entry {
             state,
             aside: BTreeSet::new(),
             origin,
+            weight: 0,
             asked_at: now,
             jobs: VecDeque::new(),
             waiters: Vec::new(),
@@ -117,6 +120,30 @@ impl Entry {
             .map(|(_, call)| *call)
     }
 
+    /// Removes the waiting job of a caller that left, if nothing is lost with it.
+    pub(super) fn drop_idle_job(&mut self, caller: CallerId) {
+        let of_caller = |job: &Job| match job {
+            Job::Request(asking, _) | Job::Joined(asking, _) => *asking == caller,
+            Job::Event(_) => false,
+        };
+        let Some(place) = self.jobs.iter().position(of_caller) else {
+            return;
+        };
+        let loading = matches!(self.state, State::Loading);
+        let idle = match &self.jobs[place] {
+            // While it is read whether there is a row, this may yet begin it.
+            Job::Request(_, Request::Begin(..)) if !loading => true,
+            Job::Request(_, request) => self.jobs.iter().enumerate().any(|(other, job)| {
+                other != place && matches!(job, Job::Request(_, same) if same == request)
+            }),
+            Job::Joined(..) => true,
+            Job::Event(_) => false,
+        };
+        if idle {
+            self.jobs.remove(place);
+        }
+    }
+
     /// Takes out every caller that waits for an answer.
     pub(super) fn take_callers(&mut self) -> Vec<CallerId> {
         let mut callers: Vec<CallerId> = self.waiters.drain(..).map(|w| w.caller).collect();
@@ -131,15 +158,21 @@ impl Entry {
             ..
         } = &mut self.state
         {
-            let Effects {
-                requests,
-                waiters,
-                refusals,
-            } = std::mem::take(writing);
-            callers.extend(requests.into_iter().map(|(caller, _)| caller));
-            callers.extend(waiters.into_iter().map(|waiter| waiter.caller));
-            callers.extend(refusals.into_iter().map(|(caller, _)| caller));
+            callers.extend(std::mem::take(writing).callers());
         }
+        callers.sort_unstable();
+        callers.dedup();
+        callers
+    }
+}
+
+impl Effects {
+    /// Returns every caller that waits for the write, once.
+    pub(super) fn callers(self) -> Vec<CallerId> {
+        let requests = self.requests.into_iter().map(|(caller, _)| caller);
+        let waiters = self.waiters.into_iter().map(|waiter| waiter.caller);
+        let refusals = self.refusals.into_iter().map(|(caller, _)| caller);
+        let mut callers: Vec<CallerId> = requests.chain(waiters).chain(refusals).collect();
         callers.sort_unstable();
         callers.dedup();
         callers

@@ -1,14 +1,17 @@
 //! Folds the jobs of a transaction since its last write into the next one.
 
+use std::mem;
+
 #[cfg(feature = "mutations")]
 use tercet_mutation::broken;
 
 use super::{
-    Engine, ILLEGAL_REST,
+    Engine,
     entry::{Effects, Entry, Job, State, Waiter},
 };
 use crate::{
     id::TxId,
+    limits,
     model::{Action, DueRow, Transaction},
     port::{Output, Request},
     refusal::Refusal,
@@ -185,7 +188,9 @@ impl Engine {
                 .chain(&fold.effects.waiters)
                 .any(|w| w.is_satisfied(&next))
         };
-        let urgent = fold.urgent || self.entries.get(&id).is_some_and(waited_for);
+        let urgent = fold.urgent
+            || !fold.effects.requests.is_empty()
+            || self.entries.get(&id).is_some_and(waited_for);
         let fence = fence(&next);
         let due_before = if next.version == 0 {
             Vec::new()
@@ -225,6 +230,7 @@ impl Engine {
                 writing: Some(fold.effects),
             };
         }
+        self.weigh(id);
         #[cfg(feature = "mutations")]
         if broken("effects_released_before_write_held") {
             self.release_undurably(id);
@@ -261,6 +267,40 @@ impl Engine {
                 *writing = Some(effects);
                 self.refuse_all(id, &Refusal::OutcomeUnknown { id });
             }
+            WriteResult::NotApplied => {
+                self.refuse_unwritten(id, effects);
+                self.forget(id);
+            }
+            WriteResult::Unanswered => {
+                *writing = Some(Effects::default());
+                for caller in effects.callers() {
+                    self.refuse(caller, Refusal::OutcomeUnknown { id });
+                }
+                self.refuse_unwritten(id, Effects::default());
+            }
+        }
+    }
+
+    /// Refuses every caller of a transaction while the database takes no writes: these effects, and the requests behind
+    /// them, changed nothing; of requests before them it is not known what becomes of them.
+    pub(super) fn refuse_unwritten(&mut self, id: TxId, effects: Effects) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let before = mem::take(&mut entry.waiters);
+        let mut unwritten = effects.callers();
+        entry.jobs.retain(|job| match job {
+            Job::Event(_) => true,
+            Job::Request(caller, _) | Job::Joined(caller, _) => {
+                unwritten.push(*caller);
+                false
+            }
+        });
+        for caller in unwritten {
+            self.refuse(caller, Refusal::StoreUnavailable);
+        }
+        for waiter in before {
+            self.refuse(waiter.caller, Refusal::OutcomeUnknown { id });
         }
     }
 
@@ -277,7 +317,7 @@ impl Engine {
             entry.jobs.push_front(Job::Request(caller, request));
         }
         entry.state = State::Loading;
-        self.to_load.push(id);
+        self.to_load.push_back(id);
     }
 
     /// Answers every caller of a begin with the transaction that has its business already.
@@ -311,7 +351,7 @@ impl Engine {
         }
         if is_event {
             self.refuse_all(id, &Refusal::Content { id });
-            self.pass_over(id, ILLEGAL_REST);
+            self.pass_over(id, limits::ILLEGAL_PAUSE);
         } else {
             // Other jobs are judged by the row; without a row they are refused as not found.
             self.reload(id, Effects::default());

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    Engine, IDLE_REST, ILLEGAL_REST, PASSED_OVER,
-    entry::{Entry, Job, State},
+    Engine,
+    entry::{Effects, Entry, Job, State},
 };
 use crate::{
     gate::Origin,
     id::TxId,
+    limits,
     model::DueRow,
     port::{Loaded, Output, Read, Request},
     refusal::Refusal,
@@ -26,7 +27,7 @@ impl Engine {
                 continue;
             }
             self.add_entry(row.id, Entry::new(State::Loading, Origin::Table, self.now));
-            self.to_load.push(row.id);
+            self.to_load.push_back(row.id);
             room -= 1;
         }
         self.loader
@@ -41,7 +42,7 @@ impl Engine {
 
     /// Passes over the row of a transaction until some time has passed.
     pub(super) fn pass_over(&mut self, id: TxId, pause: Duration) {
-        if self.passed_over.len() >= PASSED_OVER {
+        if self.passed_over.len() >= limits::ROWS_PASSED_OVER {
             self.passed_over.pop_first();
         }
         self.passed_over.insert(id, self.now + pause);
@@ -58,8 +59,26 @@ impl Engine {
         }
     }
 
+    /// Reads the next transactions, as many as are not too heavy together by the weight of those before.
+    pub(super) fn load_next(&mut self) {
+        let at_once =
+            (limits::LOAD_BYTES / self.loaded_weight.max(1)).clamp(1, limits::LOAD_TRANSACTIONS);
+        let number = at_once.saturating_sub(self.loading).min(self.to_load.len());
+        if number > 0 {
+            self.loading += number;
+            let ids = self.to_load.drain(..number).collect();
+            self.outputs.push(Output::Read(Read::Transactions(ids)));
+        }
+    }
+
     /// Takes in the result of a read.
     pub(super) fn loaded(&mut self, id: TxId, loaded: Loaded) {
+        self.loading = self.loading.saturating_sub(1);
+        if let Loaded::Found(tx) = &loaded {
+            // A moving average that follows heavy ones at once and light ones slowly.
+            let weight = tx.weight();
+            self.loaded_weight = weight.max(self.loaded_weight - self.loaded_weight / 64);
+        }
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -71,9 +90,10 @@ impl Engine {
                 let rests = tx.rest.is_some();
                 entry.state = State::InHand { tx, writing: None };
                 entry.jobs.push_front(Job::Event(Event::TimePassed));
+                self.weigh(id);
                 self.process(id);
                 if rests && !self.entries.contains_key(&id) {
-                    self.pass_over(id, IDLE_REST);
+                    self.pass_over(id, limits::IDLE_PAUSE);
                 }
             }
             Loaded::Absent => self.found_absent(id),
@@ -117,16 +137,18 @@ impl Engine {
                 what: illegal.to_string(),
             },
         );
-        self.pass_over(id, ILLEGAL_REST);
+        self.pass_over(id, limits::ILLEGAL_PAUSE);
         self.outputs.push(Output::Illegal(illegal));
     }
 
-    /// Repeats a failed read a little later.
+    /// Repeats a failed read a little later. Callers do not wait for it.
     pub(super) fn read_failed(&mut self, read: Read) {
         self.loader.failed(&self.config, self.now, &read);
         if let Read::Transactions(ids) = read {
+            self.loading = self.loading.saturating_sub(ids.len());
             let again = self.now + self.config.poll;
             for id in ids {
+                self.refuse_unwritten(id, Effects::default());
                 self.set_wake(id, Some(again));
             }
         }

@@ -13,10 +13,7 @@ mod resting;
 #[cfg(feature = "mutations")]
 mod undurable;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::{
     calls::OpenCall,
@@ -27,25 +24,13 @@ use crate::{
     context::Context,
     gate::Gate,
     id::{CallId, CallerId, TxId},
+    limits,
     loader::Loader,
     model::Owner,
-    port::{Input, Output, Read},
+    port::{Input, Output},
     time::{Timestamp, earliest},
     transition::Event,
 };
-
-/// Transactions that are passed over for a while: their rows are not legal, a write of theirs was refused, or nothing can
-/// be done for them now.
-const PASSED_OVER: usize = 10_000;
-
-/// The time for which a row is passed over that is not legal, or of which the database refuses a write.
-const ILLEGAL_REST: Duration = Duration::from_mins(1);
-
-/// The time for which a row is passed over for which nothing could be done.
-const IDLE_REST: Duration = Duration::from_secs(1);
-
-/// The part of the capacity, one in this many, that is kept for requests of transactions that have been begun.
-const RESERVE: usize = 8;
 
 /// Many transactions.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +53,12 @@ pub struct Engine {
     passed_over: BTreeMap<TxId, Timestamp>,
     /// Transactions for which there may be room now.
     to_advance: BTreeSet<TxId>,
-    to_load: Vec<TxId>,
+    to_load: VecDeque<TxId>,
+    /// Transactions that are being read.
+    loading: usize,
+    /// The bytes of all transactions in memory, and those of one as it is loaded lately; about.
+    weight: usize,
+    loaded_weight: usize,
     outputs: Vec<Output>,
 }
 
@@ -89,11 +79,14 @@ pub struct Stats {
     pub calls_waiting: usize,
     /// Timers that are set.
     pub timers: usize,
+    /// Bytes of transactions in memory, about.
+    pub bytes: usize,
 }
 
 impl Engine {
     /// Makes an engine of this incarnation, with nothing in memory. `seed` is the source of its jitter.
     pub fn new(config: EngineConfig, owner: Owner, seed: u64, now: Timestamp) -> Self {
+        let gate = Gate::new(config.memory / limits::MEMORY_SHARES);
         let loader = Loader::new(&config, owner.clone(), now);
         Self {
             config,
@@ -101,7 +94,7 @@ impl Engine {
             dice: seed,
             now,
             entries: BTreeMap::new(),
-            gate: Gate::default(),
+            gate,
             loader,
             open: BTreeMap::new(),
             last_call: 0,
@@ -110,7 +103,10 @@ impl Engine {
             waits: BTreeMap::new(),
             passed_over: BTreeMap::new(),
             to_advance: BTreeSet::new(),
-            to_load: Vec::new(),
+            to_load: VecDeque::new(),
+            loading: 0,
+            weight: 0,
+            loaded_weight: limits::LOAD_BYTES / 64,
             outputs: Vec::new(),
         }
     }
@@ -165,13 +161,14 @@ impl Engine {
 
     /// Returns the outputs since the last call, in order, and queries for due rows if it is time.
     pub fn drain(&mut self) -> Vec<Output> {
-        let room = self.config.capacity.saturating_sub(self.entries.len());
+        let room = if self.weight < self.config.memory {
+            self.config.capacity.saturating_sub(self.entries.len())
+        } else {
+            0
+        };
         let reads = self.loader.poll(&self.config, self.now, &self.gate, room);
         self.outputs.extend(reads.into_iter().map(Output::Read));
-        if !self.to_load.is_empty() {
-            let read = Read::Transactions(std::mem::take(&mut self.to_load));
-            self.outputs.push(Output::Read(read));
-        }
+        self.load_next();
         std::mem::take(&mut self.outputs)
     }
 
@@ -188,6 +185,7 @@ impl Engine {
             calls: self.open.len(),
             calls_waiting: self.gate.waiting(),
             timers: self.timers.len(),
+            bytes: self.weight,
         }
     }
 
@@ -217,7 +215,7 @@ impl Engine {
         };
         entry.wake = None;
         if entry.state == entry::State::Loading {
-            self.to_load.push(id);
+            self.to_load.push_back(id);
         } else {
             self.happened(id, Event::TimePassed);
         }
@@ -240,6 +238,17 @@ impl Engine {
         }
     }
 
+    /// Weighs a transaction again that is in hand.
+    fn weigh(&mut self, id: TxId) {
+        if let Some(entry) = self.entries.get_mut(&id)
+            && let entry::State::InHand { tx, .. } = &entry.state
+        {
+            let weight = tx.weight();
+            self.weight = self.weight + weight - entry.weight;
+            entry.weight = weight;
+        }
+    }
+
     /// Adds a transaction to memory, with the callers that wait for it.
     fn add_entry(&mut self, id: TxId, mut entry: Entry) {
         if let Some(waiters) = self.waits.remove(&id) {
@@ -255,6 +264,7 @@ impl Engine {
         let Some(entry) = self.entries.remove(&id) else {
             return;
         };
+        self.weight -= entry.weight;
         for participant in &entry.aside {
             self.gate.forget_aside(participant, id);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Engine, RESERVE,
+    Engine,
     entry::{Effects, Entry, Job, State, Waiter},
     folding::Fold,
 };
@@ -49,13 +49,14 @@ impl Engine {
     /// Returns whether there is room for the request's transaction. A part of memory is kept for those that have been
     /// begun: to refuse a new one costs its caller less than to hold up an old one.
     fn has_room(&self, request: &Request) -> bool {
-        let capacity = self.config.capacity;
-        let room = match request {
-            Request::Begin(..) => capacity,
-            _ => capacity + capacity.div_ceil(RESERVE),
+        let with_reserve = |limit: usize| match request {
+            Request::Begin(..) => limit,
+            _ => limit + limit.div_ceil(limits::RESERVE_SHARES),
         };
         let waiting = self.waits.get(&request.id()).map_or(0, Vec::len);
-        self.entries.len() < room && waiting < self.config.waiting_events
+        self.entries.len() < with_reserve(self.config.capacity)
+            && self.weight < with_reserve(self.config.memory)
+            && waiting < self.config.waiting_events
     }
 
     /// Begins as if the id had no row; if it has one, the insert changes nothing.
@@ -88,7 +89,7 @@ impl Engine {
         let mut entry = Entry::new(State::Loading, Origin::Request, self.now);
         entry.jobs.push_back(job);
         self.add_entry(id, entry);
-        self.to_load.push(id);
+        self.to_load.push_back(id);
     }
 
     /// Judges a request by the state of the fold.
@@ -135,7 +136,8 @@ impl Engine {
         }
     }
 
-    /// Withdraws a caller; its request goes on.
+    /// Withdraws a caller; its request goes on, unless it asks for nothing but an answer, or is under way for another
+    /// caller too.
     pub(super) fn caller_left(&mut self, caller: CallerId, id: TxId) {
         let id = self.joined.remove(&caller).unwrap_or(id);
         if let Some(waiters) = self.waits.get_mut(&id) {
@@ -148,6 +150,7 @@ impl Engine {
             return;
         };
         entry.waiters.retain(|waiter| waiter.caller != caller);
+        entry.drop_idle_job(caller);
         if let State::InHand {
             writing: Some(writing),
             ..

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use super::{
     Engine,
-    advance::{awaits_initiator, called},
+    advance::{awaits_initiator, claim_of},
     entry::Entry,
     folding::Fold,
 };
 use crate::{
-    gate::{Need, Prospect},
+    gate::Prospect,
     id::TxId,
     model::{Name, Transaction},
     pursuit::pursue,
@@ -23,7 +23,9 @@ use crate::{
 impl Engine {
     /// Returns the longest wait that is spent in memory: none while memory is short.
     pub(super) fn hold(&self) -> Duration {
-        if self.entries.len() > self.config.capacity / 2 {
+        let is_short =
+            self.entries.len() > self.config.capacity / 2 || self.weight > self.config.memory / 2;
+        if is_short {
             Duration::ZERO
         } else {
             self.config.hold
@@ -44,20 +46,14 @@ impl Engine {
         let pursuit = pursue(tx, self.now);
         let mut calls = pursuit.calls.iter();
         calls.any(|call| {
-            let (participant, need) = called(tx, call.action);
-            self.gate.prospect(&participant, &need, entry.origin) == Prospect::Room
+            let (participant, claim) = claim_of(tx, Some(call.action), entry);
+            self.gate.prospect(&participant, &claim) == Prospect::Room
         }) || pursuit.ask_back && self.can_ask_back(tx, entry) == Prospect::Room
     }
 
     fn can_ask_back(&self, tx: &Transaction, entry: &Entry) -> Prospect {
-        match &tx.spec.check_back {
-            Some(check_back) => {
-                let initiator = &check_back.participant;
-                self.gate
-                    .prospect(initiator, &Need::CheckBack, entry.origin)
-            }
-            None => Prospect::Unreachable,
-        }
+        let (initiator, claim) = claim_of(tx, None, entry);
+        self.gate.prospect(&initiator, &claim)
     }
 
     /// Returns the actions for which a call can be made as soon as a write authorises it.
@@ -66,8 +62,8 @@ impl Engine {
             return Vec::new();
         };
         let has_room = |place: &usize| {
-            let (participant, need) = called(tx, *place);
-            self.gate.prospect(&participant, &need, entry.origin) == Prospect::Room
+            let (participant, claim) = claim_of(tx, Some(*place), entry);
+            self.gate.prospect(&participant, &claim) == Prospect::Room
         };
         let calls = pursue(tx, self.now).calls.into_iter();
         calls
@@ -102,8 +98,8 @@ impl Engine {
         let mut unreachable = Vec::new();
         for call in &pursuit.calls {
             let is_queued = |ticket: &crate::gate::Ticket| ticket.action == Some(call.action);
-            let (participant, need) = called(tx, call.action);
-            match self.gate.prospect(&participant, &need, entry.origin) {
+            let (participant, claim) = claim_of(tx, Some(call.action), entry);
+            match self.gate.prospect(&participant, &claim) {
                 Prospect::Unreachable => unreachable.push(participant),
                 Prospect::Full if !entry.tickets.iter().any(is_queued) => {}
                 Prospect::Full | Prospect::Room => return None,

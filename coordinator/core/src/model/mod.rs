@@ -31,7 +31,10 @@ pub use self::{
     rest::{DueRow, Queue, Rest, Want},
     spec::{ActionSpec, Begun, TxSpec},
     transaction::{Owner, Transaction},
-    words::{ActionStatus, AttemptOutcome, BizStatus, Decider, Mode, Operation, Outcome, TxStatus},
+    words::{
+        ActionStatus, AttemptOutcome, BizStatus, Decider, Mode, Operation, Outcome, TxStatus,
+        standing,
+    },
 };
 
 /// A name: 1 to [`limits::NAME_BYTES`](crate::limits::NAME_BYTES) bytes without NUL, compared byte by byte.

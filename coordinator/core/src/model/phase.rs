@@ -19,7 +19,15 @@ pub enum Cause {
         reason: String,
     },
     /// Phase one ran out of time.
-    Deadline,
+    Deadline {
+        /// The action whose Try had no answer of OK; `None` where the initiator decides, and in rows of
+        /// versions that did not keep it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        action: Option<Name>,
+        /// The number of its attempts and the last error.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// The initiator decided FAILURE.
     Aborted {
         /// The initiator's reason.

@@ -56,9 +56,7 @@ impl Transaction {
         };
         let required = action.state.status == ActionStatus::Init
             && action.spec.mode != Mode::Deliver
-            && self
-                .actions_before(place, Operation::Try)
-                .all(|before| is_tried(before));
+            && self.actions_before(place, Operation::Try).all(is_tried);
         required.then_some(Operation::Try)
     }
 

@@ -103,3 +103,17 @@ words! {
         Initiator = "INITIATOR",
     }
 }
+
+/// Returns both statuses in one word or two, as people see them.
+pub fn standing(status: TxStatus, biz_status: BizStatus) -> &'static str {
+    match (status, biz_status) {
+        (TxStatus::ProcessWaiting, BizStatus::Unknown) => "asking back",
+        (TxStatus::ProcessWaiting, _) => "trying",
+        (TxStatus::Processing, BizStatus::Success) => "confirming",
+        (TxStatus::Processing, _) => "cancelling",
+        (TxStatus::Success, BizStatus::Success) => "committed",
+        (TxStatus::Success, _) => "rolled back",
+        (TxStatus::Failure, BizStatus::Success) => "parked (confirming)",
+        (TxStatus::Failure, _) => "parked (cancelling)",
+    }
+}

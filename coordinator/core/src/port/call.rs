@@ -25,8 +25,8 @@ pub enum Reach {
 /// The calls that one instance of a participant can answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Abilities {
-    /// Its handlers, by name and mode.
-    pub handlers: BTreeSet<(Name, Mode)>,
+    /// Its handlers, by name and mode; without a mode: one for every mode.
+    pub handlers: BTreeSet<(Name, Option<Mode>)>,
     /// Whether it answers check-backs.
     pub check_backs: bool,
 }
@@ -121,6 +121,9 @@ pub enum CallAnswer {
     Rejected(String),
     /// Perhaps done, with the error.
     Unknown(String),
+    /// Certainly not done, because the call never reached the participant: there was no connection, or it closed before
+    /// the participant took the call. That is no attempt.
+    Unsent(String),
 }
 
 /// An initiator's answer with the question that it names; it counts under the same conditions as a

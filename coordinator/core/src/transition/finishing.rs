@@ -1,6 +1,10 @@
 //! Phase two: every action that needs it is called until it is confirmed or cancelled, as the decision requires.
 
-use super::{CallEnd, Context, Step, back_off, note, trying::duration_micros};
+use super::{
+    CallEnd, Context, Step, back_off, note,
+    trying::{duration_micros, note_try},
+    unsent_in_a_row,
+};
 use crate::{
     model::{
         Action, ActionStatus, Attempt, AttemptOutcome, Operation, Outcome, Phase, Transaction,
@@ -32,14 +36,34 @@ pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step 
             ..Step::in_memory(next)
         };
     }
-    note_failed_call(&mut next, end, operation, cx);
+    if let CallAnswer::Unsent(error) = &end.answer {
+        note_unsent_call(&mut next, end, operation, error, cx);
+    } else {
+        note_failed_call(&mut next, end, operation, cx);
+    }
     conclude(&mut next, cx.now);
     Step::durable_in_company(next)
 }
 
+/// Notes the end of a Try that was under way when the decision was made. It changes nothing but what is kept for
+/// people, and goes with the next write.
+pub(super) fn try_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step {
+    let mut next = tx.clone();
+    let (outcome, error) = match &end.answer {
+        CallAnswer::Rejected(reason) => (AttemptOutcome::Rejected, reason),
+        CallAnswer::Unknown(error) => (AttemptOutcome::Unknown, error),
+        CallAnswer::Ok(_) | CallAnswer::Unsent(_) => return Step::unchanged(tx),
+    };
+    if !tx.spec.is_executed() || tx.needs(end.action).is_none() {
+        return Step::unchanged(tx);
+    }
+    note_try(&mut next.actions[end.action], end, outcome, error, None, cx);
+    Step::in_memory(next)
+}
+
 /// Notes a call that was not answered with OK, and sets the time of the next one or gives the action up.
 fn note_failed_call(tx: &mut Transaction, end: &CallEnd, operation: Operation, cx: &Context) {
-    let age = tx.phase.decided_at().map(|decided| cx.now.since(decided));
+    let too_old = is_too_old(tx, end.action, cx);
     let action = &mut tx.actions[end.action];
     let policy = action.spec.retry;
     let number = action.state.retry_count + 1;
@@ -52,13 +76,11 @@ fn note_failed_call(tx: &mut Transaction, end: &CallEnd, operation: Operation, c
             action.live.rejections = 0;
             (AttemptOutcome::Unknown, error.clone())
         }
-        CallAnswer::Ok(_) => return,
+        CallAnswer::Ok(_) | CallAnswer::Unsent(_) => return,
     };
     let given_up = action.live.rejections >= end.rejections_to_believe.max(1)
         || number >= policy.max_attempts
-        || policy
-            .max_age
-            .is_some_and(|max| age.is_some_and(|age| age >= max));
+        || too_old;
     let again = (!given_up).then(|| {
         cx.now
             + back_off(
@@ -80,12 +102,54 @@ fn note_failed_call(tx: &mut Transaction, end: &CallEnd, operation: Operation, c
             next: again.map(Timestamp::as_micros),
         },
     );
+    call_again(action, again, cx);
+}
+
+/// Notes a call that the participant never took. That is no attempt: its permit is there for the next call.
+fn note_unsent_call(
+    tx: &mut Transaction,
+    end: &CallEnd,
+    operation: Operation,
+    error: &str,
+    cx: &Context,
+) {
+    let too_old = is_too_old(tx, end.action, cx);
+    let action = &mut tx.actions[end.action];
+    let policy = action.spec.retry;
+    let failures = unsent_in_a_row(action, operation);
+    let again = (!too_old)
+        .then(|| cx.now + back_off(policy.first_delay, policy.max_delay, failures, cx.dice));
+    action.live.permit = true;
+    note(
+        action,
+        Attempt {
+            operation,
+            at: end.sent_at.as_micros(),
+            took: duration_micros(cx, end),
+            number: 0,
+            outcome: AttemptOutcome::Unreachable,
+            error: error.to_owned(),
+            next: again.map(Timestamp::as_micros),
+        },
+    );
+    call_again(action, again, cx);
+}
+
+/// Returns whether the decision is so old that the action is given up when a call of it does not succeed.
+fn is_too_old(tx: &Transaction, place: usize, cx: &Context) -> bool {
+    let max = tx.actions[place].spec.retry.max_age;
+    let age = tx.phase.decided_at().map(|decided| cx.now.since(decided));
+    max.is_some_and(|max| age.is_some_and(|age| age >= max))
+}
+
+/// Sets the time of the next call, or gives the action up.
+fn call_again(action: &mut Action, again: Option<Timestamp>, cx: &Context) {
     match again {
         None => action.state.status = ActionStatus::Failed,
         Some(at) => {
             action.live.not_before = at;
             // A long wait is spent in the table: the incarnation that loads the row authorises the call.
-            if at.since(cx.now) <= cx.hold {
+            if at.since(cx.now) <= cx.hold && !action.live.permit {
                 authorise(action);
             }
         }

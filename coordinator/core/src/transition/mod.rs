@@ -13,8 +13,8 @@ use crate::{
     context::Context,
     limits,
     model::{
-        Action, ActionSpec, ActionStatus, Attempt, Cause, Decision, Mode, Name, Outcome, Phase,
-        Sent, Transaction,
+        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, Decision, Mode, Name,
+        Operation, Outcome, Phase, Sent, Transaction,
     },
     port::{CallAnswer, Command},
     refusal::Refusal,
@@ -135,6 +135,7 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
         // The initiator's own Tries are not the coordinator's calls.
         (Phase::Trying, Event::TryEnded(_)) if !tx.spec.is_executed() => Ok(Step::unchanged(tx)),
         (Phase::Trying, Event::TryEnded(end)) => Ok(trying::call_ended(tx, end, cx)),
+        (Phase::Finishing { .. }, Event::TryEnded(end)) => Ok(finishing::try_ended(tx, end, cx)),
         (Phase::AskingBack { .. }, Event::AskedBack(answer)) => {
             Ok(trying::asked_back(tx, answer, cx))
         }
@@ -155,12 +156,10 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
         (_, Event::Operator(command)) => operator::carry_out(tx, command, cx),
         // Outlived: the answer or the wake-up is for a state that has been left.
         (
-            Phase::AskingBack { .. }
-            | Phase::Finishing { .. }
-            | Phase::Finished { .. }
-            | Phase::Parked { .. },
+            Phase::AskingBack { .. } | Phase::Finished { .. } | Phase::Parked { .. },
             Event::TimePassed | Event::TryEnded(_),
         )
+        | (Phase::Finishing { .. }, Event::TimePassed)
         | (
             Phase::Trying | Phase::Finishing { .. } | Phase::Finished { .. } | Phase::Parked { .. },
             Event::AskedBack(_),
@@ -208,6 +207,15 @@ fn certainly_not_tried(action: &Action) -> bool {
     never || (in_flight && broken("in_flight_action_not_cancelled"))
 }
 
+/// Returns the number of calls of this operation in a row, up to the last one, that found no way.
+fn unsent_in_a_row(action: &Action, operation: Operation) -> u32 {
+    let unsent = |attempt: &&Attempt| {
+        attempt.outcome == AttemptOutcome::Unreachable && attempt.operation == operation
+    };
+    let kept = action.state.attempts.iter().rev().take_while(unsent);
+    u32::try_from(kept.count()).unwrap_or(u32::MAX)
+}
+
 /// Adds an attempt to those that are kept for people; the oldest makes room.
 fn note(action: &mut Action, mut attempt: Attempt) {
     attempt.error = cut(&attempt.error);
@@ -236,8 +244,9 @@ fn cut(text: &str) -> String {
 
 fn cut_cause(mut cause: Cause) -> Cause {
     match &mut cause {
-        Cause::AllTried | Cause::Deadline => {}
+        Cause::AllTried => {}
         Cause::Rejected { reason, .. }
+        | Cause::Deadline { reason, .. }
         | Cause::Aborted { reason }
         | Cause::Initiator { reason }
         | Cause::CheckBack { reason }

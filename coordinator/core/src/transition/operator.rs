@@ -74,6 +74,7 @@ fn parked(tx: &Transaction) -> Result<(&Decision, Timestamp), Refusal> {
         phase => Err(Refusal::NotParked {
             id: tx.id(),
             status: phase.status(),
+            biz_status: phase.biz_status(),
         }),
     }
 }

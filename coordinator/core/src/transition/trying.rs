@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use tercet_mutation::broken;
 
-use super::{CallEnd, Context, Step, back_off, cut, decide, note, standing_decision};
+use super::{
+    CallEnd, Context, Step, back_off, cut, decide, note, standing_decision, unsent_in_a_row,
+};
 use crate::{
     check,
     model::{
-        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, CheckBack, Decider,
+        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, CheckBack, Decider, Mode,
         Operation, Outcome, Phase, Sent, Transaction,
     },
     port::CallAnswer,
     refusal::Refusal,
+    time::Timestamp,
 };
 
 /// Ends a call of Try.
@@ -47,8 +50,35 @@ pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step 
             try_again_later(action, end, error, cx);
             return Step::durable_in_company(next);
         }
+        CallAnswer::Unsent(error) => {
+            try_once_more(action, end, error, cx);
+            return Step::durable_in_company(next);
+        }
     }
     Step::durable(next)
+}
+
+/// Notes a Try that the participant never took: it is no attempt, and where it was the only one, none was sent.
+fn try_once_more(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) {
+    if action.live.sent == Sent::Once || broken("unsent_forgets_earlier_tries") {
+        action.live.sent = Sent::Never;
+    }
+    let number = action.live.tries;
+    action.live.tries = number.saturating_sub(1);
+    let policy = action.spec.retry;
+    let failures = unsent_in_a_row(action, Operation::Try);
+    let again = cx.now + back_off(policy.first_delay, policy.max_delay, failures, cx.dice);
+    action.live.not_before = again;
+    let attempt = Attempt {
+        operation: Operation::Try,
+        at: end.sent_at.as_micros(),
+        took: duration_micros(cx, end),
+        number,
+        outcome: AttemptOutcome::Unreachable,
+        error: error.to_owned(),
+        next: Some(again.as_micros()),
+    };
+    note(action, attempt);
 }
 
 fn try_again_later(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) {
@@ -56,16 +86,37 @@ fn try_again_later(action: &mut Action, end: &CallEnd, error: &str, cx: &Context
     let failures = action.live.tries.saturating_sub(1);
     let again = cx.now + back_off(policy.first_delay, policy.max_delay, failures, cx.dice);
     action.live.not_before = again;
+    note_try(action, end, AttemptOutcome::Unknown, error, Some(again), cx);
+}
+
+/// Notes a Try that was not answered with OK.
+pub(super) fn note_try(
+    action: &mut Action,
+    end: &CallEnd,
+    outcome: AttemptOutcome,
+    error: &str,
+    next: Option<Timestamp>,
+    cx: &Context,
+) {
     let attempt = Attempt {
         operation: Operation::Try,
         at: end.sent_at.as_micros(),
         took: duration_micros(cx, end),
-        number: action.live.tries,
-        outcome: AttemptOutcome::Unknown,
+        // The incarnations before this one made those that are noted.
+        number: action.live.tries.max(tries_noted(action) + 1),
+        outcome,
         error: error.to_owned(),
-        next: Some(again.as_micros()),
+        next: next.map(Timestamp::as_micros),
     };
     note(action, attempt);
+}
+
+/// Returns the number of the last Try that is noted; 0: none is.
+fn tries_noted(action: &Action) -> u32 {
+    let mut tries = action.state.attempts.iter().filter(|attempt| {
+        attempt.operation == Operation::Try && attempt.outcome != AttemptOutcome::Unreachable
+    });
+    tries.next_back().map_or(0, |attempt| attempt.number)
 }
 
 pub(super) fn duration_micros(cx: &Context, end: &CallEnd) -> u64 {
@@ -79,7 +130,7 @@ pub(super) fn time_passed(tx: &Transaction, cx: &Context) -> Step {
     }
     let mut next = tx.clone();
     match &tx.spec.check_back {
-        None => decide(&mut next, Outcome::Failure, Cause::Deadline, cx.now),
+        None => decide(&mut next, Outcome::Failure, out_of_time(tx), cx.now),
         Some(check_back) => {
             next.phase = Phase::AskingBack {
                 next: tx.spec.deadline + check_back.first_delay,
@@ -88,6 +139,51 @@ pub(super) fn time_passed(tx: &Transaction, cx: &Context) -> Step {
         }
     }
     Step::durable(next)
+}
+
+/// Returns the cause of a decision at the deadline: an action whose Try had no answer of OK, and what became of its
+/// calls. Of several it is one that failed, before one that was not reached, not answered or not called.
+fn out_of_time(tx: &Transaction) -> Cause {
+    if !tx.spec.is_executed() {
+        return Cause::Deadline {
+            action: None,
+            reason: "the initiator did not decide".to_owned(),
+        };
+    }
+    let untried = tx.actions.iter().filter(|action| {
+        action.spec.mode != Mode::Deliver && action.state.status == ActionStatus::Init
+    });
+    let named = untried.min_by_key(|action| {
+        let noted = tries_noted(action);
+        (
+            noted == 0,
+            action.state.attempts.is_empty(),
+            action.live.sent == Sent::Never,
+        )
+    });
+    Cause::Deadline {
+        action: named.map(|action| action.spec.name.clone()),
+        reason: named.map(calls_made).unwrap_or_default(),
+    }
+}
+
+/// Returns the number of Tries of an action without an answer of OK, and the last error.
+fn calls_made(action: &Action) -> String {
+    let noted = tries_noted(action);
+    let (made, error) = (action.live.tries.max(noted), &action.state.last_error);
+    let unanswered = made > noted;
+    match made {
+        0 if !error.is_empty() => format!("no attempt could be made: {error}"),
+        0 if action.live.sent == Sent::Never => "its turn did not come".to_owned(),
+        0 => "no answer is known".to_owned(),
+        1 if unanswered => "1 attempt, not answered".to_owned(),
+        _ if unanswered && error.is_empty() => format!("{made} attempts, not answered"),
+        _ if unanswered => {
+            format!("{made} attempts, the last not answered; the last error: {error}")
+        }
+        1 => format!("1 attempt: {error}"),
+        _ => format!("{made} attempts, the last error: {error}"),
+    }
 }
 
 pub(super) fn asked_back(tx: &Transaction, answer: &Result<Outcome, String>, cx: &Context) -> Step {

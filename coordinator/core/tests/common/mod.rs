@@ -128,6 +128,10 @@ pub fn unknown() -> CallAnswer {
     CallAnswer::Unknown("lost".into())
 }
 
+pub fn unsent() -> CallAnswer {
+    CallAnswer::Unsent("connection refused".into())
+}
+
 pub fn rejected() -> CallAnswer {
     CallAnswer::Rejected("short of points".into())
 }
@@ -211,10 +215,7 @@ impl World {
         concurrency: u32,
         handlers: &[&str],
     ) {
-        let modes = [Mode::Tcc, Mode::Compensate, Mode::Deliver];
-        let handlers = handlers
-            .iter()
-            .flat_map(|name| modes.map(|mode| (Name::from(*name), mode)));
+        let handlers = handlers.iter().map(|name| (Name::from(*name), None));
         let abilities = Abilities {
             handlers: handlers.collect(),
             check_backs: true,

@@ -16,7 +16,7 @@ use tercet_core::{
 
 #[derive(Default)]
 pub struct Rows {
-    rows: BTreeMap<TxId, (Arc<TxSpec>, Head, Vec<ActionRow>)>,
+    transactions: BTreeMap<TxId, (Arc<TxSpec>, Head, Vec<ActionRow>)>,
     pub due: BTreeSet<(DueRow, TxId)>,
     /// Rows that were edited by hand, so that they are not legal.
     broken: BTreeSet<TxId>,
@@ -27,21 +27,20 @@ impl Rows {
     pub fn apply(&mut self, write: &Write) {
         if let Fence::Absent(spec) = &write.fence {
             let row = (spec.clone(), write.head.clone(), Vec::new());
-            assert!(self.rows.insert(write.id, row).is_none());
+            assert!(self.transactions.insert(write.id, row).is_none());
         }
-        let (_, head, actions) = self.rows.get_mut(&write.id).unwrap();
+        let (_, head, actions) = self.transactions.get_mut(&write.id).unwrap();
         *head = write.head.clone();
         for action in &write.actions {
-            match &action.insert {
-                Some(new) => actions.push(ActionRow {
+            if let Some(new) = &action.insert {
+                actions.push(ActionRow {
                     spec: (*new.spec).clone(),
                     create_time: new.create_time,
                     state: action.state.clone(),
-                }),
-                None => {
-                    let row = actions.iter_mut().find(|row| row.spec.name == action.name);
-                    row.unwrap().state = action.state.clone();
-                }
+                });
+            } else {
+                let row = actions.iter_mut().find(|row| row.spec.name == action.name);
+                row.unwrap().state = action.state.clone();
             }
         }
         for row in &write.due.remove {
@@ -75,7 +74,7 @@ impl Rows {
             state: action.state.clone(),
         });
         let actions = actions.collect();
-        self.rows.insert(id, (tx.spec, head, actions));
+        self.transactions.insert(id, (tx.spec, head, actions));
     }
 
     pub fn due_of(&self, id: TxId) -> Vec<DueRow> {
@@ -85,7 +84,7 @@ impl Rows {
 
     /// Returns a transaction as it stands in the table.
     pub fn transaction(&self, id: TxId) -> Transaction {
-        let (spec, head, actions) = &self.rows[&id];
+        let (spec, head, actions) = &self.transactions[&id];
         let phase = &head.phase;
         let row = TxRow {
             spec: (**spec).clone(),
@@ -111,7 +110,7 @@ impl Rows {
     }
 
     pub fn load(&self, ids: Vec<TxId>) -> Vec<(TxId, Loaded)> {
-        let load = |id| match self.rows.contains_key(&id) {
+        let load = |id| match self.transactions.contains_key(&id) {
             true if self.broken.contains(&id) => Loaded::Illegal(IllegalRow {
                 id,
                 what: "edited by hand".into(),
@@ -140,10 +139,8 @@ impl Rows {
             first.entry(&row.queue).or_insert(row.at);
         }
         let wanted = |queue: &Queue| match (queue, &query.of) {
-            (Queue::Parked, _) => false,
             (Queue::Wait { participant, .. }, Some(of)) => participant == of,
-            (_, Some(_)) => false,
-            (_, None) => true,
+            (queue, of) => of.is_none() && *queue != Queue::Parked,
         };
         first
             .into_iter()

@@ -21,7 +21,10 @@ fn client(channel: Channel) -> ParticipantClient<Channel> {
 
 /// Invokes the participant; returns its answer.
 pub(super) async fn call(channel: Channel, call: &Call, epoch: u64) -> CallAnswer {
-    let message = calls::call(call, epoch, true);
+    let message = match calls::call_that_fits(call, epoch) {
+        Ok(message) => message,
+        Err(error) => return CallAnswer::Unknown(error),
+    };
     let same = |result: &v1::Result| {
         result.epoch == message.epoch
             && result.call_id == message.call_id

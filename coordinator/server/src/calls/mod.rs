@@ -6,8 +6,9 @@ mod generic;
 mod http_post;
 mod invoke;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use tercet_core::{
     model::{Operation, Outcome},
     port::{AskBack, Call, CallAnswer, CallResult, CheckBackResult, Input, Route},
@@ -158,9 +159,13 @@ impl DirectCalls {
 }
 
 async fn within<T>(limit: Duration, answer: impl Future<Output = T>) -> Result<T, String> {
-    timeout(limit, answer)
-        .await
-        .map_err(|_| format!("no answer came within {} ms", limit.as_millis()))
+    match timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => {
+            Err("the coordinator failed to make the call; its log has the reason".to_owned())
+        }
+        Err(_) => Err(format!("no answer came within {} ms", limit.as_millis())),
+    }
 }
 
 /// Returns the method or path of a call at the participant.

@@ -132,6 +132,16 @@ pub const KEYS: &[Key] = &[
         show: |config| config.engine.capacity.to_string(),
     },
     Key {
+        name: "memory_bytes",
+        help: "Bytes of unfinished transactions held in memory, about",
+        accepts: "8388608 to 1099511627776",
+        switch: false,
+        set: |config, value| {
+            number(value, 8_388_608..=1_099_511_627_776).map(|it| config.engine.memory = it)
+        },
+        show: |config| config.engine.memory.to_string(),
+    },
+    Key {
         name: "waiting_events",
         help: "Requests and answers of one transaction that may wait for its write",
         accepts: "8 to 4096",
@@ -187,6 +197,17 @@ pub const KEYS: &[Key] = &[
                 .map(|it| config.lane.linger = it)
         },
         show: |config| duration_text(config.lane.linger),
+    },
+    Key {
+        name: "write_patience",
+        help: "The longest wait of callers for a database that takes no writes",
+        accepts: "100ms to 5m",
+        switch: false,
+        set: |config, value| {
+            duration(value, Duration::from_millis(100)..=Duration::from_mins(5))
+                .map(|it| config.lane.patience = it)
+        },
+        show: |config| duration_text(config.lane.patience),
     },
 ];
 

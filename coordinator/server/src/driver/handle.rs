@@ -18,7 +18,7 @@ use tercet_core::{
 use tercet_store::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{CallerReplies, Queue, ToParticipant};
+use super::{Calls, Queue, Replies};
 use crate::bounds;
 
 /// One session, unique within a run.
@@ -40,9 +40,11 @@ pub(super) enum Message {
     /// A caller no longer waits.
     CallerLeft { caller: CallerId, id: TxId },
     /// A session opened.
-    SessionOpened(SessionId, mpsc::UnboundedSender<CallerReplies>),
+    SessionOpened(SessionId, Replies),
     /// Requests of a session.
     SessionRequests(SessionId, Vec<(CallerId, Request)>),
+    /// Callers of a session no longer wait.
+    SessionForgot(SessionId, Vec<(CallerId, TxId)>),
     /// A session is gone, with the callers that still wait.
     SessionClosed(SessionId, Vec<(CallerId, TxId)>),
     /// A participant attached.
@@ -50,14 +52,18 @@ pub(super) enum Message {
         stream: StreamId,
         participant: Name,
         concurrency: u32,
-        sender: mpsc::UnboundedSender<ToParticipant>,
+        calls: Calls,
     },
     /// A participant's stream is gone.
     Detached(StreamId),
+    /// A write outside of the lane was applied.
+    DatabaseWrites,
     /// Report the gauges.
     Gauges(oneshot::Sender<Box<Gauges>>),
     /// Refuse new requests from now on.
     Drain,
+    /// Make no more calls: participants attach elsewhere.
+    EndCalls,
     /// End, whatever is under way.
     Stop,
 }
@@ -83,7 +89,12 @@ impl Gauges {
 
     /// Returns whether no caller waits and nothing is under way.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.callers == 0 && self.engine.calls == 0 && self.writes == 0
+        self.callers == 0 && self.is_answered() && self.writes == 0
+    }
+
+    /// Returns whether no call waits for its answer.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.engine.calls == 0
     }
 }
 
@@ -165,23 +176,20 @@ impl Driver {
     }
 
     /// Opens a session whose replies go to `replies`.
-    pub(crate) async fn open_session(
-        &self,
-        replies: mpsc::UnboundedSender<CallerReplies>,
-    ) -> SessionId {
+    pub(crate) async fn open_session(&self, replies: Replies) -> SessionId {
         let id = SessionId(self.next_id());
         self.send(Message::SessionOpened(id, replies)).await;
         id
     }
 
-    /// Makes requests of a session; their replies go to the session's channel.
+    /// Makes requests of a session; their replies go to its outbox.
     pub(crate) async fn request_for(&self, session: SessionId, requests: Vec<(CallerId, Request)>) {
         self.send(Message::SessionRequests(session, requests)).await;
     }
 
-    /// Withdraws a caller; its request goes on.
-    pub(crate) async fn withdraw(&self, caller: CallerId, id: TxId) {
-        self.send(Message::CallerLeft { caller, id }).await;
+    /// Withdraws callers of a session; their requests go on. A reply that waits already is dropped.
+    pub(crate) async fn forget(&self, session: SessionId, callers: Vec<(CallerId, TxId)>) {
+        self.send(Message::SessionForgot(session, callers)).await;
     }
 
     /// Closes a session with the callers that still wait.
@@ -189,26 +197,26 @@ impl Driver {
         self.post(Message::SessionClosed(session, waiting));
     }
 
-    /// Adds a participant's stream; its calls go to `sender`.
+    /// Adds a participant's stream; its calls go to `calls`.
     pub(crate) async fn attach(
         &self,
         stream: StreamId,
         participant: Name,
         concurrency: u32,
-        sender: mpsc::UnboundedSender<ToParticipant>,
+        calls: Calls,
     ) {
         self.send(Message::Attached {
             stream,
             participant,
             concurrency,
-            sender,
+            calls,
         })
         .await;
     }
 
     /// Removes a participant's stream.
-    pub(crate) async fn detach(&self, stream: StreamId) {
-        self.send(Message::Detached(stream)).await;
+    pub(crate) fn detach(&self, stream: StreamId) {
+        self.post(Message::Detached(stream));
     }
 
     /// Returns the gauges; `None` when the thread has ended.
@@ -218,9 +226,19 @@ impl Driver {
         reported.await.ok()
     }
 
+    /// Notes that a write outside of the lane was applied.
+    pub(crate) async fn database_writes(&self) {
+        self.send(Message::DatabaseWrites).await;
+    }
+
     /// Refuses new requests from now on.
     pub(crate) async fn drain(&self) {
         self.send(Message::Drain).await;
+    }
+
+    /// Makes no more calls from now on, and asks participants to attach elsewhere. Results of open calls still count.
+    pub(crate) async fn end_calls(&self) {
+        self.send(Message::EndCalls).await;
     }
 
     /// Ends the thread, whatever is under way.

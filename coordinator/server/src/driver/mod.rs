@@ -9,9 +9,11 @@
 //! | `handle` | the queue, and the handle by which the other parts use the thread |
 //! | `run` | the loop: take messages in, carry outputs out |
 //! | `outgoing` | replies and calls on their way out, gathered per session and stream |
+//! | `health` | whether the database takes writes, made known once |
 //! | `storing` | commands and reads of the store |
 
 mod handle;
+mod health;
 mod outgoing;
 mod run;
 mod storing;
@@ -29,16 +31,16 @@ use tercet_core::{
 };
 use tercet_store::{Store, StoreError};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::handle::Message;
-pub(crate) use self::handle::{Driver, SessionId};
-use crate::{clock::Clock, observe::Observer};
+pub(crate) use self::handle::{Driver, Gauges, SessionId};
+use crate::{backlog::Outbox, clock::Clock, observe::Observer};
 
 /// The reason why the thread ended before it was stopped.
 #[derive(Debug, Error)]
 pub enum DriverError {
-    /// The database will never take a write again.
+    /// Every write failed for good, for [`FATAL_AFTER`](tercet_core::limits::FATAL_AFTER).
     #[error("the database no longer takes writes; repair it and start again")]
     Fatal(#[source] StoreError),
     /// The thread could not be started.
@@ -46,16 +48,26 @@ pub enum DriverError {
     Thread(#[source] std::io::Error),
 }
 
-/// Replies to requests of one session, each with its caller.
-pub(crate) type CallerReplies = Vec<(CallerId, Result<Reply, Refusal>)>;
+/// The reply to a request of a session, with its caller.
+pub(crate) type CallerReply = (CallerId, Result<Reply, Refusal>);
 
-/// Work for a participant: on the stream that it attached, or at its address.
+/// Work for a participant on a stream that it attached.
+#[derive(Debug)]
 pub(crate) enum ToParticipant {
-    Calls(CallBatch),
+    /// Carry out an operation.
+    Call(Box<Call>),
+    /// Say what became of a local transaction.
+    Question(Box<AskBack>),
+    /// No new calls come: open a stream elsewhere.
     Drain,
 }
 
-/// Calls and questions that leave together.
+/// The replies that wait for a session, by their callers.
+pub(crate) type Replies = Arc<Outbox<CallerReply>>;
+/// The calls that wait for a participant's stream, by their ids.
+pub(crate) type Calls = Arc<Outbox<ToParticipant>>;
+
+/// Calls and questions to registered addresses that leave together.
 #[derive(Default)]
 pub(crate) struct CallBatch {
     pub(crate) calls: Vec<Call>,
@@ -80,6 +92,8 @@ pub(crate) struct Setup {
     /// Takes the calls to registered addresses.
     pub(crate) direct: mpsc::UnboundedSender<CallBatch>,
     pub(crate) observer: Box<dyn Observer>,
+    /// Takes whether the database takes writes.
+    pub(crate) ready: watch::Sender<bool>,
     /// Runs the reads.
     pub(crate) runtime: tokio::runtime::Handle,
 }
@@ -103,7 +117,8 @@ impl Driver {
             runtime: setup.runtime,
         };
         let outgoing = outgoing::Outgoing::new(setup.direct);
-        let state = run::State::new(engine, lane, setup.clock, reads, outgoing, setup.observer);
+        let health = health::Health::new(setup.ready, setup.observer);
+        let state = run::State::new(engine, lane, setup.clock, reads, outgoing, health);
         let (end, ended) = oneshot::channel();
         thread::Builder::new()
             .name("engine".to_owned())

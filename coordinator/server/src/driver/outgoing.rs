@@ -1,20 +1,25 @@
 //! Replies and calls on their way out, gathered per session and stream until the next flush.
 //!
-//! The channels have no bound of their own. As long as a peer reads, their content is bounded by the open requests of
-//! a session, and by the concurrency of a stream or an address; a peer that does not read leaves in them also the
-//! replies to requests that it forgot and calls that have timed out.
+//! A flush puts them into the outbox of the session or stream. What waits there is bounded by the open requests of a
+//! session, and by the calls of a stream that have not timed out; a peer that does not read is cut off (`backlog`).
 
-use std::{collections::HashMap, mem};
+use std::{collections::HashMap, mem, time::Duration};
 
 use tercet_core::{
     id::{CallerId, StreamId},
+    model::Ext,
     port::{AskBack, Call, Reply, Route},
     refusal::Refusal,
 };
 use tercet_failpoint::reach;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{CallBatch, CallerReplies, SessionId, ToParticipant};
+use super::{CallBatch, CallerReply, Calls, Replies, SessionId, ToParticipant};
+
+/// The bytes that anything in an outbox is taken to have besides its texts and payloads.
+const OVERHEAD: usize = 256;
+/// The key of a stream's Drain, which is taken after every call.
+const LAST: u64 = u64::MAX;
 
 /// The destination of a caller's reply.
 enum Destination {
@@ -24,13 +29,13 @@ enum Destination {
 
 /// A session, and the replies that leave next.
 struct OpenSession {
-    sender: mpsc::UnboundedSender<CallerReplies>,
-    ready: CallerReplies,
+    replies: Replies,
+    ready: Vec<CallerReply>,
 }
 
 /// A participant's stream, and the calls that leave next.
 struct OpenStream {
-    sender: mpsc::UnboundedSender<ToParticipant>,
+    calls: Calls,
     ready: CallBatch,
 }
 
@@ -43,6 +48,8 @@ pub(super) struct Outgoing {
     direct_ready: CallBatch,
     ready_sessions: Vec<SessionId>,
     ready_streams: Vec<StreamId>,
+    /// Whether no call leaves any more.
+    calls_ended: bool,
 }
 
 impl Outgoing {
@@ -55,6 +62,7 @@ impl Outgoing {
             direct_ready: CallBatch::default(),
             ready_sessions: Vec::new(),
             ready_streams: Vec::new(),
+            calls_ended: false,
         }
     }
 
@@ -85,43 +93,43 @@ impl Outgoing {
         self.callers.remove(&caller).is_some()
     }
 
-    pub(super) fn open_session(
-        &mut self,
-        session: SessionId,
-        sender: mpsc::UnboundedSender<CallerReplies>,
-    ) {
-        let ready = CallerReplies::new();
-        self.sessions.insert(session, OpenSession { sender, ready });
+    pub(super) fn open_session(&mut self, session: SessionId, replies: Replies) {
+        let ready = Vec::new();
+        self.sessions
+            .insert(session, OpenSession { replies, ready });
+    }
+
+    /// Drops the reply to a caller of a session, if it waits to be read.
+    pub(super) fn forget(&mut self, session: SessionId, caller: CallerId) {
+        if let Some(open) = self.sessions.get_mut(&session) {
+            open.ready.retain(|(other, _)| *other != caller);
+            open.replies.remove(caller.0);
+        }
     }
 
     pub(super) fn close_session(&mut self, session: SessionId) {
         self.sessions.remove(&session);
     }
 
-    pub(super) fn add_stream(
-        &mut self,
-        stream: StreamId,
-        sender: mpsc::UnboundedSender<ToParticipant>,
-    ) {
+    pub(super) fn add_stream(&mut self, stream: StreamId, calls: Calls) {
+        if self.calls_ended {
+            calls.put([drain()]);
+        }
         let ready = CallBatch::default();
-        self.streams.insert(stream, OpenStream { sender, ready });
+        self.streams.insert(stream, OpenStream { calls, ready });
     }
 
     pub(super) fn remove_stream(&mut self, stream: StreamId) {
-        self.streams.remove(&stream);
-    }
-
-    /// Asks the participants on all streams to open others elsewhere.
-    pub(super) fn drain(&self) {
-        for stream in self.streams.keys() {
-            self.drain_stream(*stream);
+        if let Some(stream) = self.streams.remove(&stream) {
+            stream.calls.finish();
         }
     }
 
-    /// Asks the participant on a stream to open another one elsewhere.
-    pub(super) fn drain_stream(&self, stream: StreamId) {
-        if let Some(stream) = self.streams.get(&stream) {
-            let _ = stream.sender.send(ToParticipant::Drain);
+    /// Lets no call leave any more, and asks the participants on all streams to open others elsewhere.
+    pub(super) fn end_calls(&mut self) {
+        self.calls_ended = true;
+        for stream in self.streams.values() {
+            stream.calls.put([drain()]);
         }
     }
 
@@ -154,8 +162,11 @@ impl Outgoing {
     }
 
     /// Returns the batch that leaves next on this route; `None` where the stream is gone, and with it the calls in the
-    /// engine.
+    /// engine, and where no call leaves any more.
     fn ready(&mut self, route: Route) -> Option<&mut CallBatch> {
+        if self.calls_ended {
+            return None;
+        }
         match route {
             Route::Direct => Some(&mut self.direct_ready),
             Route::Stream(id) => {
@@ -173,7 +184,11 @@ impl Outgoing {
         for id in self.ready_sessions.drain(..) {
             if let Some(session) = self.sessions.get_mut(&id) {
                 reach("coordinator.reply.before");
-                let _ = session.sender.send(mem::take(&mut session.ready));
+                let ready = mem::take(&mut session.ready).into_iter();
+                session.replies.put(ready.map(|(caller, reply)| {
+                    let bytes = bytes_of_reply(&reply);
+                    (caller.0, (caller, reply), bytes, None)
+                }));
                 reach("coordinator.reply.after");
             }
         }
@@ -184,7 +199,9 @@ impl Outgoing {
                     reach("coordinator.check_back.before");
                 }
                 reach("coordinator.call.before");
-                let _ = stream.sender.send(ToParticipant::Calls(ready));
+                let calls = ready.calls.into_iter().map(call_to_put);
+                let questions = ready.questions.into_iter().map(question_to_put);
+                stream.calls.put(calls.chain(questions));
                 reach("coordinator.call.after");
             }
         }
@@ -192,4 +209,54 @@ impl Outgoing {
             let _ = self.direct.send(mem::take(&mut self.direct_ready));
         }
     }
+}
+
+impl Drop for Outgoing {
+    /// Ends every session and stream: the engine's thread has ended.
+    fn drop(&mut self) {
+        for session in self.sessions.values() {
+            session.replies.finish();
+        }
+        for stream in self.streams.values() {
+            stream.calls.finish();
+        }
+    }
+}
+
+/// An item of an outbox: its key, itself, its bytes, and the time for which it is of use.
+type ToPut = (u64, ToParticipant, usize, Option<Duration>);
+
+fn call_to_put(call: Call) -> ToPut {
+    let results = call.results.iter().map(|(_, result)| result.len());
+    let results: usize = results.sum();
+    let bytes = call.action.payload.len() + results + bytes_of(&call.tx_ext) + OVERHEAD;
+    let (key, timeout) = (call.id.0, call.timeout);
+    let item = ToParticipant::Call(Box::new(call));
+    (key, item, bytes, Some(timeout))
+}
+
+fn question_to_put(ask: AskBack) -> ToPut {
+    let bytes = bytes_of(&ask.ext) + OVERHEAD;
+    let (key, timeout) = (ask.id.0, ask.timeout);
+    let item = ToParticipant::Question(Box::new(ask));
+    (key, item, bytes, Some(timeout))
+}
+
+fn drain() -> ToPut {
+    (LAST, ToParticipant::Drain, 0, None)
+}
+
+fn bytes_of(ext: &Ext) -> usize {
+    ext.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
+
+/// Returns the bytes that a reply keeps in memory: payloads are part of its transaction.
+fn bytes_of_reply(reply: &Result<Reply, Refusal>) -> usize {
+    let Ok(reply) = reply else {
+        return OVERHEAD;
+    };
+    let actions = reply.transaction.actions.iter();
+    let actions =
+        actions.map(|action| action.spec.payload.len() + action.state.result.len() + OVERHEAD);
+    OVERHEAD + actions.sum::<usize>()
 }

@@ -9,7 +9,7 @@ use tercet_core::{
     port::{Input, Output, Request},
     refusal::Refusal,
     time::Timestamp,
-    write::{ApplyFailure, WriteResult},
+    write::WriteResult,
 };
 use tercet_failpoint::reach;
 use tercet_store::StoreError;
@@ -18,10 +18,11 @@ use tokio::{sync::mpsc, time::sleep};
 use super::{
     DriverError, SessionId,
     handle::{Gauges, Message},
+    health::Health,
     outgoing::Outgoing,
     storing::{Committed, Committing, Reads, commit, committed},
 };
-use crate::{bounds, clock::Clock, observe::Observer};
+use crate::{bounds, clock::Clock};
 
 /// Everything that the thread owns.
 pub(super) struct State {
@@ -30,7 +31,7 @@ pub(super) struct State {
     clock: Arc<Clock>,
     reads: Reads,
     outgoing: Outgoing,
-    observer: Box<dyn Observer>,
+    health: Health,
     outputs: Vec<Output>,
     committing: Option<Committing>,
     draining: bool,
@@ -52,7 +53,7 @@ impl State {
         clock: Arc<Clock>,
         reads: Reads,
         outgoing: Outgoing,
-        observer: Box<dyn Observer>,
+        health: Health,
     ) -> Self {
         Self {
             engine,
@@ -60,7 +61,7 @@ impl State {
             clock,
             reads,
             outgoing,
-            observer,
+            health,
             outputs: Vec::new(),
             committing: None,
             draining: false,
@@ -72,10 +73,8 @@ impl State {
         loop {
             let committed = self.receive(&mut messages, &mut batch).await;
             let now = self.clock.now();
-            if let Some((result, error)) = committed
-                && let ControlFlow::Break(end) = self.committed(now, result, error)
-            {
-                return end;
+            if let Some((result, error)) = committed {
+                self.committed(now, result, error);
             }
             for message in batch.drain(..) {
                 if let ControlFlow::Break(end) = self.take_in(now, message) {
@@ -86,7 +85,20 @@ impl State {
                 self.engine.handle(now, Input::Tick);
             }
             self.carry_out(now);
+            self.give_up(now);
             self.outgoing.flush();
+            if let ControlFlow::Break(end) = self.health.check(now, &self.lane) {
+                return end;
+            }
+        }
+    }
+
+    /// Answers the callers of writes while the database takes none.
+    fn give_up(&mut self, now: Timestamp) {
+        let given_up = self.lane.give_up(now);
+        if !given_up.is_empty() {
+            self.health.observer.written(&given_up);
+            self.finish_writes(now, given_up);
         }
     }
 
@@ -121,7 +133,7 @@ impl State {
             }
             Message::Read(input, error) => {
                 if let Some(error) = error {
-                    self.observer.read_failed(&error);
+                    self.health.observer.read_failed(&error);
                 }
                 self.engine.handle(now, input);
             }
@@ -134,9 +146,15 @@ impl State {
                 self.request(now, caller, request);
             }
             Message::CallerLeft { caller, id } => self.withdraw(now, caller, id),
-            Message::SessionOpened(id, sender) => self.outgoing.open_session(id, sender),
+            Message::SessionOpened(id, replies) => self.outgoing.open_session(id, replies),
             Message::SessionRequests(session, requests) => {
                 self.session_requests(now, session, requests);
+            }
+            Message::SessionForgot(session, callers) => {
+                for (caller, id) in callers {
+                    self.outgoing.forget(session, caller);
+                    self.withdraw(now, caller, id);
+                }
             }
             Message::SessionClosed(session, waiting) => {
                 self.outgoing.close_session(session);
@@ -148,12 +166,9 @@ impl State {
                 stream,
                 participant,
                 concurrency,
-                sender,
+                calls,
             } => {
-                self.outgoing.add_stream(stream, sender);
-                if self.draining {
-                    self.outgoing.drain_stream(stream);
-                }
+                self.outgoing.add_stream(stream, calls);
                 let attached = Input::Attached {
                     stream,
                     participant,
@@ -165,13 +180,12 @@ impl State {
                 self.outgoing.remove_stream(stream);
                 self.engine.handle(now, Input::Detached(stream));
             }
+            Message::DatabaseWrites => self.lane.database_writes(now),
             Message::Gauges(report) => {
                 let _ = report.send(Box::new(self.gauges()));
             }
-            Message::Drain => {
-                self.draining = true;
-                self.outgoing.drain();
-            }
+            Message::Drain => self.draining = true,
+            Message::EndCalls => self.outgoing.end_calls(),
             Message::Stop => return ControlFlow::Break(Ok(())),
         }
         ControlFlow::Continue(())
@@ -180,6 +194,8 @@ impl State {
     fn request(&mut self, now: Timestamp, caller: CallerId, request: Request) {
         if self.draining {
             self.outgoing.reply(caller, Err(Refusal::Draining));
+        } else if self.lane.is_stalled(now) {
+            self.outgoing.reply(caller, Err(Refusal::StoreUnavailable));
         } else {
             self.engine.handle(now, Input::Request { caller, request });
         }
@@ -224,24 +240,13 @@ impl State {
     }
 
     /// Continues after a command of the lane, by its result.
-    fn committed(
-        &mut self,
-        now: Timestamp,
-        result: LaneResult,
-        error: Option<StoreError>,
-    ) -> ControlFlow<Result<(), DriverError>> {
-        if let Some(error) = error {
-            if error.kind == ApplyFailure::Fatal {
-                return ControlFlow::Break(Err(DriverError::Fatal(error)));
-            }
-            self.observer.commit_failed(&error);
-        }
+    fn committed(&mut self, now: Timestamp, result: LaneResult, error: Option<StoreError>) {
+        self.health.note(error);
         let results = self.lane.done(now, result);
         // The writes that gathered meanwhile are committed while the engine goes on with these.
         self.start_commit(now);
-        self.observer.written(&results);
+        self.health.observer.written(&results);
         self.finish_writes(now, results);
-        ControlFlow::Continue(())
     }
 
     /// Gives the engine the results of writes, a few at a time: the first calls and replies are on their way while the
@@ -261,7 +266,7 @@ impl State {
         let mut outputs = mem::take(&mut self.outputs);
         outputs.extend(self.engine.drain());
         for output in outputs.drain(..) {
-            self.observer.output(&output);
+            self.health.observer.output(&output);
             self.carry_out_one(now, output);
         }
         self.outputs = outputs;

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     future::{Future, poll_fn, ready},
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::Poll,
@@ -80,42 +81,84 @@ pub(super) struct Reads {
 impl Reads {
     /// Reads transactions; an error is the engine's to repeat.
     pub(super) fn load(&self, ids: Vec<TxId>) {
-        let (store, driver) = (Arc::clone(&self.store), self.driver.clone());
-        self.runtime.spawn(async move {
-            match store.load(&ids).await {
-                Err(error) => {
-                    let failed = Input::ReadFailed(ids, None);
-                    driver.finish_read(failed, Some(error)).await;
-                }
-                Ok(found) => {
-                    let mut loaded: HashMap<TxId, Loaded> = found
-                        .into_iter()
-                        .map(|found| match found {
-                            Ok(tx) => (tx.id(), Loaded::Found(Box::new(tx))),
-                            Err(row) => (row.id, Loaded::Illegal(row)),
-                        })
-                        .collect();
-                    let all = ids
-                        .into_iter()
-                        .map(|id| (id, loaded.remove(&id).unwrap_or(Loaded::Absent)))
-                        .collect();
-                    driver.finish_read(Input::Loaded(all), None).await;
-                }
-            }
+        let store = Arc::clone(&self.store);
+        let failed = Input::ReadFailed(ids.clone(), None);
+        self.read(failed, async move {
+            let found = store.load(&ids).await?;
+            let mut loaded: HashMap<TxId, Loaded> = found
+                .into_iter()
+                .map(|found| match found {
+                    Ok(tx) => (tx.id(), Loaded::Found(Box::new(tx))),
+                    Err(row) => (row.id, Loaded::Illegal(row)),
+                })
+                .collect();
+            let all = ids
+                .into_iter()
+                .map(|id| (id, loaded.remove(&id).unwrap_or(Loaded::Absent)));
+            Ok(Input::Loaded(all.collect()))
         });
     }
 
     /// Reads the due rows; an error is the engine's to repeat.
     pub(super) fn due(&self, query: DueQuery) {
-        let (store, driver) = (Arc::clone(&self.store), self.driver.clone());
-        self.runtime.spawn(async move {
-            match store.due(&query).await {
-                Ok(due) => driver.finish_read(Input::Due(query, due), None).await,
-                Err(error) => {
-                    let failed = Input::ReadFailed(Vec::new(), Some(query));
-                    driver.finish_read(failed, Some(error)).await;
-                }
-            }
+        let store = Arc::clone(&self.store);
+        let failed = Input::ReadFailed(Vec::new(), Some(query.clone()));
+        self.read(failed, async move {
+            let due = store.due(&query).await?;
+            Ok(Input::Due(query, due))
         });
+    }
+
+    /// Reads in a task of its own.
+    fn read(
+        &self,
+        failed: Input,
+        reading: impl Future<Output = Result<Input, StoreError>> + Send + 'static,
+    ) {
+        let driver = self.driver.clone();
+        self.runtime.spawn(finish(driver, failed, reading));
+    }
+}
+
+/// Gives the engine the result of a read, or `failed` after an error and after a panic: its question never stays open.
+async fn finish(
+    driver: Driver,
+    failed: Input,
+    reading: impl Future<Output = Result<Input, StoreError>>,
+) {
+    let (input, error) = match AssertUnwindSafe(reading).catch_unwind().await {
+        Ok(Ok(read)) => (read, None),
+        Ok(Err(error)) => (failed, Some(error)),
+        // The panic is in the log.
+        Err(_) => (failed, None),
+    };
+    driver.finish_read(input, error).await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tercet_core::{id::TxId, port::Input};
+    use uuid::Uuid;
+
+    use super::{Driver, finish};
+    use crate::driver::{Queue, handle::Message};
+
+    #[tokio::test]
+    async fn the_question_of_a_read_that_panics_is_answered() {
+        let (driver, Queue(mut messages)) = Driver::queue();
+        let id = TxId(Uuid::now_v7());
+        let failed = Input::ReadFailed(vec![id], None);
+        let panics = async {
+            let nothing: Option<Input> = None;
+            Ok(nothing.expect("this panic belongs to the test"))
+        };
+        finish(driver, failed, panics).await;
+        let message = messages.try_recv().unwrap();
+        let Message::Read(Input::ReadFailed(ids, None), None) = message else {
+            panic!("not what the read failed with");
+        };
+        assert_eq!(ids, [id]);
     }
 }

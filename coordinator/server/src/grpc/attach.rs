@@ -1,13 +1,14 @@
 //! `Attach`: a participant's stream. Calls go out in batches as the engine's thread hands them over; results go to the
 //! engine as they come, and the engine decides which count.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use futures::{Stream, stream};
+use prost::Message as _;
 use tercet_core::{
     id::StreamId,
     model::Name,
-    port::{Call, Input, Route},
+    port::{Call, CallAnswer, CallResult, Input, Route},
 };
 use tercet_failpoint::reach;
 use tercet_proto::v1::{self, attach_reply, attach_request};
@@ -15,8 +16,15 @@ use tokio::{sync::mpsc, time::timeout};
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
-use super::{Api, draining, translate};
-use crate::{bounds, driver::ToParticipant, error::RequestError, requests::Hello, wire};
+use super::{Api, draining, room_after, sized, translate};
+use crate::{
+    backlog::{Peer, Unread},
+    bounds,
+    driver::{Calls, Driver, ToParticipant},
+    error::RequestError,
+    requests::Hello,
+    wire,
+};
 
 /// A turn of the stream of replies that the reading task gives, besides calls.
 enum Turn {
@@ -29,14 +37,24 @@ enum Turn {
 /// Opens the stream. It is attached once Hello came, and detached when either side ends.
 pub(super) fn open(
     api: Api,
+    peer: Peer,
     requests: Streaming<v1::AttachRequest>,
 ) -> impl Stream<Item = Result<v1::AttachReply, Status>> {
-    let (calls, to_send) = mpsc::unbounded_channel();
+    let calls = Calls::default();
     let (turn, turns) = mpsc::channel(2);
-    let welcome = welcome(&api);
-    let epoch = api.node.epoch;
-    tokio::spawn(read(api, requests, calls, turn));
-    replies(turns, to_send, welcome, epoch)
+    let replying = Replying {
+        peer: peer.clone(),
+        driver: api.requests.driver.clone(),
+        turns,
+        calls: Arc::clone(&calls),
+        welcome: Some(welcome(&api)),
+        epoch: api.node.epoch,
+        ready: VecDeque::new(),
+        ended: None,
+        over: false,
+    };
+    tokio::spawn(read(api, peer, requests, calls, turn));
+    replying.stream()
 }
 
 fn welcome(api: &Api) -> v1::Welcome {
@@ -51,8 +69,9 @@ fn welcome(api: &Api) -> v1::Welcome {
 
 async fn read(
     api: Api,
+    peer: Peer,
     mut requests: Streaming<v1::AttachRequest>,
-    calls: mpsc::UnboundedSender<ToParticipant>,
+    calls: Calls,
     turn: mpsc::Sender<Turn>,
 ) {
     let hello = match timeout(bounds::HELLO_TIMEOUT, requests.message()).await {
@@ -73,22 +92,76 @@ async fn read(
             return;
         }
     };
-    let participant = hello.participant;
-    let (driver, directory) = (&api.requests.driver, &api.requests.directory);
-    let stream = driver.new_stream();
     // The welcome goes before the first call can.
     let _ = turn.send(Turn::Welcome).await;
-    directory.attach(&participant);
+    let attached = Attached::new(&api, &hello);
+    let driver = &api.requests.driver;
+    let (participant, concurrency) = (Arc::clone(&hello.participant), hello.concurrency);
     driver
-        .attach(stream, Arc::clone(&participant), hello.concurrency, calls)
+        .attach(
+            attached.stream,
+            participant,
+            concurrency,
+            Arc::clone(&calls),
+        )
         .await;
-    info!(%participant, instance = hello.instance, concurrency = hello.concurrency, "attached");
-    let end = results(&api, stream, &participant, &mut requests, &turn).await;
-    directory.detach(&participant);
-    driver.detach(stream).await;
-    info!(%participant, instance = hello.instance, "detached");
+    info!(participant = %hello.participant, instance = hello.instance, concurrency, "attached");
+    // Twice its limit: calls that the engine has given up leave when they time out.
+    let most = usize::try_from(concurrency)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(2);
+    let end = tokio::select! {
+        end = results(&api, attached.stream, &hello.participant, &mut requests, &turn) => end,
+        unread = calls.unread(most.max(bounds::STREAM_BATCH)) => {
+            cut(&peer, &hello, unread);
+            Ok(())
+        }
+    };
+    drop(attached);
+    info!(participant = %hello.participant, instance = hello.instance, "detached");
     if let Err(status) = end {
         let _ = turn.send(Turn::End(status)).await;
+    }
+}
+
+/// Cuts off a participant that does not read its calls.
+fn cut(peer: &Peer, hello: &Hello, unread: Unread) {
+    let Unread {
+        number,
+        bytes,
+        time,
+    } = unread;
+    peer.cut(&format!(
+        "participant {} (instance {}) leaves {number} calls of {bytes} bytes unread since {} s",
+        hello.participant,
+        hello.instance,
+        time.as_secs()
+    ));
+}
+
+/// A stream that is attached until this is dropped, even by a panic.
+struct Attached<'a> {
+    api: &'a Api,
+    stream: StreamId,
+    participant: &'a Name,
+}
+
+impl<'a> Attached<'a> {
+    fn new(api: &'a Api, hello: &'a Hello) -> Self {
+        let participant = &hello.participant;
+        api.requests.directory.attach(participant);
+        Self {
+            api,
+            stream: api.requests.driver.new_stream(),
+            participant,
+        }
+    }
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        self.api.requests.directory.detach(self.participant);
+        self.api.requests.driver.detach(self.stream);
     }
 }
 
@@ -99,6 +172,9 @@ fn protocol(what: &'static str) -> Status {
 /// Checks a Hello and makes its sender known.
 async fn welcomed(api: &Api, hello: v1::Hello) -> Result<Hello, Status> {
     let hello = translate::hello(hello)?;
+    if api.calls_ended.is_cancelled() {
+        return Err(draining());
+    }
     api.requests.welcome(&hello).await?;
     Ok(hello)
 }
@@ -119,8 +195,8 @@ async fn results(
                 return Err(draining());
             }
         };
-        // A broken connection is an end like any other.
-        let Ok(Some(request)) = message else {
+        // The status says which message cannot be read; after a broken connection there is nothing to tell it to.
+        let Some(request) = message? else {
             return Ok(());
         };
         let inputs = match request.message {
@@ -169,47 +245,41 @@ pub(super) fn inputs(stream: StreamId, participant: &Name, results: v1::Results)
 }
 
 struct Replying {
+    peer: Peer,
+    driver: Driver,
     turns: mpsc::Receiver<Turn>,
-    calls: mpsc::UnboundedReceiver<ToParticipant>,
+    calls: Calls,
     welcome: Option<v1::Welcome>,
     epoch: u64,
-    ready: Vec<attach_reply::Message>,
+    ready: VecDeque<attach_reply::Message>,
+    /// The status with which the stream ends, after the messages that are ready.
+    ended: Option<Status>,
     over: bool,
 }
 
-fn replies(
-    turns: mpsc::Receiver<Turn>,
-    calls: mpsc::UnboundedReceiver<ToParticipant>,
-    welcome: v1::Welcome,
-    epoch: u64,
-) -> impl Stream<Item = Result<v1::AttachReply, Status>> {
-    let state = Replying {
-        turns,
-        calls,
-        welcome: Some(welcome),
-        epoch,
-        ready: Vec::new(),
-        over: false,
-    };
-    stream::unfold(state, |mut state| async move {
-        let next = state.next().await?;
-        let reply = next.map(|message| v1::AttachReply {
-            message: Some(message),
-        });
-        Some((reply, state))
-    })
-}
-
 impl Replying {
+    fn stream(self) -> impl Stream<Item = Result<v1::AttachReply, Status>> {
+        stream::unfold(self, |mut state| async move {
+            let next = state.next().await?;
+            let reply = next.map(|message| v1::AttachReply {
+                message: Some(message),
+            });
+            Some((reply, state))
+        })
+    }
+
     async fn next(&mut self) -> Option<Result<attach_reply::Message, Status>> {
         loop {
             if self.over {
                 return None;
             }
-            if let Some(message) = self.ready.pop() {
+            if let Some(message) = self.ready.pop_front() {
                 return Some(Ok(message));
             }
-            let mut batches = Vec::new();
+            if let Some(status) = self.ended.take() {
+                self.over = true;
+                return Some(Err(status));
+            }
             tokio::select! {
                 biased;
                 turn = self.turns.recv() => match turn {
@@ -217,69 +287,171 @@ impl Replying {
                         let welcome = self.welcome.take()?;
                         return Some(Ok(attach_reply::Message::Welcome(welcome)));
                     }
-                    Some(Turn::End(status)) => {
-                        self.over = true;
-                        return Some(Err(status));
-                    }
+                    Some(Turn::End(status)) => return Some(self.end(status)),
                     None => return None,
                 },
-                received = self.calls.recv_many(&mut batches, bounds::STREAM_BATCH),
-                    if self.welcome.is_none() =>
-                {
-                    if received == 0 {
+                () = room_after(&self.peer, self.calls.waits()), if self.welcome.is_none() => {
+                    let Some(taken) = self.calls.take(bounds::STREAM_BATCH, bounds::STREAM_BATCH_BYTES) else {
                         // The engine's thread removed the stream; its end follows.
-                        self.calls.close();
                         return match self.turns.recv().await {
-                            Some(Turn::End(status)) => {
-                                self.over = true;
-                                Some(Err(status))
-                            }
+                            Some(Turn::End(status)) => Some(self.end(status)),
                             _ => None,
                         };
+                    };
+                    let unsent = self.fill(taken);
+                    if !unsent.is_empty() {
+                        self.driver.inform(unsent).await;
                     }
                 }
             }
-            self.fill(batches);
         }
     }
 
-    /// Puts batches into messages of a bounded size; `ready` is taken from its end.
-    fn fill(&mut self, batches: Vec<ToParticipant>) {
-        let mut messages = Vec::new();
-        let mut calls = v1::Calls::default();
-        let mut bytes = 0;
+    /// Ends the stream, after a Drain if one waits.
+    fn end(&mut self, status: Status) -> Result<attach_reply::Message, Status> {
+        let waiting = self.calls.take(usize::MAX, usize::MAX).unwrap_or_default();
+        let drains = waiting
+            .iter()
+            .any(|item| matches!(item, ToParticipant::Drain));
+        if drains {
+            self.ended = Some(status);
+            return Ok(attach_reply::Message::Drain(v1::Drain {}));
+        }
+        self.over = true;
+        Err(status)
+    }
+
+    /// Puts calls into messages of a bounded size. Returns the answers to calls that are too long to be sent.
+    fn fill(&mut self, taken: Vec<ToParticipant>) -> Vec<Input> {
+        let mut batches = Batches::default();
         let mut drain = false;
-        for batch in batches {
-            let ToParticipant::Calls(batch) = batch else {
-                drain = true;
-                continue;
-            };
-            for call in batch.calls {
-                bytes += weight(&call);
-                calls.calls.push(wire::calls::call(&call, self.epoch, true));
-                if bytes >= bounds::STREAM_BATCH_BYTES || calls.calls.len() >= bounds::STREAM_BATCH
-                {
-                    messages.push(attach_reply::Message::Calls(std::mem::take(&mut calls)));
-                    bytes = 0;
+        let mut unsent = Vec::new();
+        for item in taken {
+            match item {
+                ToParticipant::Call(call) => match wire::calls::call_that_fits(&call, self.epoch) {
+                    Ok(converted) => batches.call(converted),
+                    Err(error) => unsent.push(unsent_call(*call, self.epoch, error)),
+                },
+                ToParticipant::Question(ask) => {
+                    batches.question(wire::calls::ask_back(&ask, self.epoch));
                 }
-            }
-            for ask in batch.questions {
-                let question = wire::calls::ask_back(&ask, self.epoch);
-                calls.check_backs.push(question);
+                ToParticipant::Drain => drain = true,
             }
         }
-        if !calls.calls.is_empty() || !calls.check_backs.is_empty() {
-            messages.push(attach_reply::Message::Calls(calls));
-        }
+        self.ready
+            .extend(batches.finish().map(attach_reply::Message::Calls));
         if drain {
-            messages.push(attach_reply::Message::Drain(v1::Drain {}));
+            self.ready
+                .push_back(attach_reply::Message::Drain(v1::Drain {}));
         }
-        messages.reverse();
-        self.ready = messages;
+        unsent
     }
 }
 
-fn weight(call: &Call) -> usize {
-    let results: usize = call.results.iter().map(|(_, result)| result.len()).sum();
-    call.action.payload.len() + results
+/// Makes the answer to a call that is not sent.
+fn unsent_call(call: Call, epoch: u64, error: String) -> Input {
+    Input::CallResult(CallResult {
+        route: call.route,
+        epoch,
+        call: call.id,
+        tx: call.tx,
+        action: Arc::clone(&call.action.name),
+        operation: call.operation,
+        answer: CallAnswer::Unknown(error),
+    })
+}
+
+/// Messages of calls and questions, none longer than a batch unless one call is.
+#[derive(Default)]
+struct Batches {
+    full: Vec<v1::Calls>,
+    open: v1::Calls,
+    bytes: usize,
+}
+
+impl Batches {
+    fn call(&mut self, call: v1::Call) {
+        self.make_room(call.encoded_len());
+        self.open.calls.push(call);
+    }
+
+    fn question(&mut self, question: v1::CheckBackCall) {
+        self.make_room(question.encoded_len());
+        self.open.check_backs.push(question);
+    }
+
+    /// Begins another message if the open one has no room for an item of these bytes.
+    fn make_room(&mut self, bytes: usize) {
+        let bytes = sized(bytes);
+        let number = self.open.calls.len() + self.open.check_backs.len();
+        let full =
+            number >= bounds::STREAM_BATCH || self.bytes + bytes > bounds::STREAM_BATCH_BYTES;
+        if full && number > 0 {
+            self.full.push(std::mem::take(&mut self.open));
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+    }
+
+    fn finish(mut self) -> impl Iterator<Item = v1::Calls> {
+        if !self.open.calls.is_empty() || !self.open.check_backs.is_empty() {
+            self.full.push(self.open);
+        }
+        self.full.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use prost::Message as _;
+    use tercet_proto::v1;
+
+    use super::Batches;
+    use crate::bounds;
+
+    /// Bytes count wherever they are: in payloads, results, properties and questions.
+    #[test]
+    fn no_message_is_longer_than_a_batch_unless_one_call_is() {
+        let text = |bytes: usize| "x".repeat(bytes);
+        let of_properties = |bytes| v1::Call {
+            ext_properties: [("key".to_owned(), text(bytes))].into(),
+            ..v1::Call::default()
+        };
+        let of_results = |bytes| v1::Call {
+            results: vec![v1::ActionState {
+                result: text(bytes).into(),
+                ..v1::ActionState::default()
+            }],
+            ..v1::Call::default()
+        };
+        let question = |bytes| v1::CheckBackCall {
+            ext_properties: [("key".to_owned(), text(bytes))].into(),
+            ..v1::CheckBackCall::default()
+        };
+        let mut batches = Batches::default();
+        batches.call(of_properties(600_000));
+        batches.question(question(600_000));
+        batches.call(of_results(400_000));
+        batches.call(of_results(2 * bounds::STREAM_BATCH_BYTES));
+        (0..300).for_each(|_| batches.question(question(4_000)));
+        (0..2_000).for_each(|_| batches.call(v1::Call::default()));
+
+        let messages: Vec<_> = batches.finish().collect();
+
+        let numbers: Vec<_> = messages
+            .iter()
+            .map(|message| (message.calls.len(), message.check_backs.len()))
+            .collect();
+        assert_eq!(
+            numbers,
+            [(1, 0), (1, 1), (1, 0), (0, 261), (985, 39), (1_015, 0)]
+        );
+        for message in messages {
+            let alone = message.calls.len() + message.check_backs.len() == 1;
+            let bytes = message.encoded_len();
+            assert!(alone || bytes <= bounds::STREAM_BATCH_BYTES, "{bytes}");
+        }
+    }
 }

@@ -3,8 +3,8 @@
 use tercet_proto::v1::{self, coordinator_server::Coordinator};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Api, Replies, session, translate, watch};
-use crate::{requests::Lookup, wire::views};
+use super::{Api, Replies, peer, session, translate, watch};
+use crate::{bounds, requests::Lookup, wire::views};
 
 #[tonic::async_trait]
 impl Coordinator for Api {
@@ -50,7 +50,10 @@ impl Coordinator for Api {
         &self,
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::Transaction>, Status> {
+        let peer = peer(&request);
         let lookup = translate::lookup(request.into_inner())?;
+        // Until the answer is made, and counted by its connection.
+        let _room = peer.room(bounds::ANSWER_BYTES).await;
         let seen = self.requests.get(lookup).await?;
         Ok(Response::new(views::transaction(seen.view, seen.obstacles)))
     }
@@ -59,7 +62,9 @@ impl Coordinator for Api {
         &self,
         request: Request<v1::ListRequest>,
     ) -> Result<Response<v1::ListReply>, Status> {
+        let peer = peer(&request);
         let query = translate::list(request.into_inner(), self.requests.clock.now())?;
+        let _room = peer.room(bounds::ANSWER_BYTES).await;
         let page = self.requests.list(&query).await?;
         let transactions = page.views.into_iter();
         Ok(Response::new(v1::ListReply {
@@ -76,9 +81,11 @@ impl Coordinator for Api {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        let peer = peer(&request);
         let id = translate::watched(request.get_ref())?;
+        let room = peer.room(bounds::ANSWER_BYTES).await;
         let first = self.requests.get(Lookup::Id(id)).await?;
-        let states = watch::states(self.clone(), id, first);
+        let states = watch::states(self.clone(), peer, id, (first, room));
         Ok(Response::new(Box::pin(states)))
     }
 
@@ -88,7 +95,8 @@ impl Coordinator for Api {
         &self,
         request: Request<Streaming<v1::SessionRequests>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let replies = session::open(self.clone(), request.into_inner()).await;
+        let peer = peer(&request);
+        let replies = session::open(self.clone(), peer, request.into_inner()).await;
         Ok(Response::new(Box::pin(replies)))
     }
 }

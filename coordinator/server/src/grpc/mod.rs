@@ -5,13 +5,14 @@ mod attach;
 mod coordinator;
 #[doc(hidden)]
 pub mod doors;
+mod front;
 mod operator;
 mod participants;
 mod session;
 mod translate;
 mod watch;
 
-use std::{pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use futures::Stream;
 use tercet_core::{port::Request, refusal::Refusal};
@@ -19,8 +20,8 @@ use tercet_proto::v1;
 use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status};
 
-pub(crate) use self::operator::OperatorApi;
-use crate::{error::RequestError, requests::Requests, wire::views};
+pub(crate) use self::{front::Front, operator::OperatorApi};
+use crate::{backlog::Peer, error::RequestError, requests::Requests, wire::views};
 
 /// The replies of a streaming method.
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -30,6 +31,8 @@ type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub(crate) struct Api {
     pub(crate) requests: Requests,
     pub(crate) node: Node,
+    /// Cancelled when no call leaves any more, and so no participant may attach.
+    pub(crate) calls_ended: CancellationToken,
     /// Cancelled when every stream has to end.
     pub(crate) closing: CancellationToken,
 }
@@ -47,6 +50,26 @@ impl Api {
         let reply = self.requests.carry_out(request).await?;
         Ok(Response::new(views::state(reply)))
     }
+}
+
+/// Returns the connection on which a request came.
+fn peer<T>(request: &tonic::Request<T>) -> Peer {
+    request
+        .extensions()
+        .get::<Peer>()
+        .cloned()
+        .unwrap_or_else(Peer::nowhere)
+}
+
+/// Waits for something to send, and then for room on the connection.
+async fn room_after(peer: &Peer, something: impl Future<Output = ()>) {
+    something.await;
+    drop(peer.room(0).await);
+}
+
+/// Returns the bytes of an item in a message, with its tag and its length.
+fn sized(bytes: usize) -> usize {
+    1 + prost::length_delimiter_len(bytes) + bytes
 }
 
 /// Returns the end of a stream that a stopping server cuts off.

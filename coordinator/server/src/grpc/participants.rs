@@ -3,7 +3,7 @@
 use tercet_proto::v1::{self, participants_server::Participants};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Api, Replies, attach, translate};
+use super::{Api, Replies, attach, peer, translate};
 use crate::directory::{Methods, Protocol};
 
 #[tonic::async_trait]
@@ -14,7 +14,8 @@ impl Participants for Api {
         &self,
         request: Request<Streaming<v1::AttachRequest>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let calls = attach::open(self.clone(), request.into_inner());
+        let peer = peer(&request);
+        let calls = attach::open(self.clone(), peer, request.into_inner());
         Ok(Response::new(Box::pin(calls)))
     }
 

@@ -3,15 +3,18 @@
 //! | file | holds |
 //! |---|---|
 //! | `read` | reads of transactions |
+//! | `watching` | transactions that are watched |
 //! | `obstacles` | the reasons why a transaction is not finished, in words |
 //! | `participants` | participants that attach or are registered |
 
 mod obstacles;
 mod participants;
 mod read;
+mod watching;
 
-use std::sync::Arc;
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
+use futures::FutureExt as _;
 use tercet_core::{
     id::TxId,
     model::Name,
@@ -24,6 +27,7 @@ use uuid::Builder;
 pub(crate) use self::{
     participants::{Hello, Registration},
     read::{Lookup, Seen, check_list},
+    watching::Watching,
 };
 use crate::{
     bounds,
@@ -45,6 +49,7 @@ pub(crate) struct Requests {
     store: Arc<dyn Store>,
     /// Reads for callers and people that may be under way.
     reads: Arc<Semaphore>,
+    watches: watching::Watches,
     /// One registration at a time.
     registering: Arc<Mutex<()>>,
 }
@@ -62,6 +67,7 @@ impl Requests {
             clock,
             store,
             reads: Arc::new(Semaphore::new(bounds::READS_AT_ONCE)),
+            watches: watching::Watches::default(),
             registering: Arc::default(),
         }
     }
@@ -83,7 +89,34 @@ impl Requests {
     }
 }
 
+/// Returns the result of a read, and an error where it panics: its caller never waits for ever.
+pub(crate) async fn contained<T>(
+    read: impl Future<Output = Result<T, RequestError>>,
+) -> Result<T, RequestError> {
+    let read = AssertUnwindSafe(read).catch_unwind().await;
+    // The panic is in the log.
+    read.unwrap_or(Err(RequestError::Internal))
+}
+
 /// Returns the author of a request.
 pub(crate) fn author() -> Name {
     LOCAL.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::contained;
+    use crate::error::RequestError;
+
+    #[tokio::test]
+    async fn a_read_that_panics_is_an_error() {
+        let fine = contained(async { Ok(1) }).await;
+        assert!(matches!(fine, Ok(1)), "{fine:?}");
+        let panics = contained(async {
+            let nothing: Option<u32> = None;
+            Ok(nothing.expect("this panic belongs to the test"))
+        });
+        let error = panics.await;
+        assert!(matches!(error, Err(RequestError::Internal)), "{error:?}");
+    }
 }

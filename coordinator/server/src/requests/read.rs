@@ -47,6 +47,7 @@ impl Lookup {
 }
 
 /// A transaction as it stands in the database, and the obstacles in its way.
+#[derive(Clone)]
 pub(crate) struct Seen {
     pub(crate) view: TxView,
     pub(crate) obstacles: Vec<String>,

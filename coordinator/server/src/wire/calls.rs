@@ -1,6 +1,7 @@
 //! Calls and check-backs, and their results.
 
 use bytes::Bytes;
+use prost::Message as _;
 use tercet_core::{
     id::{CallId, TxId},
     limits,
@@ -11,6 +12,7 @@ use tercet_proto::v1;
 use uuid::Uuid;
 
 use super::{compact, cut, millis, words};
+use crate::bounds;
 
 /// Converts a call, with or without its payload.
 pub(crate) fn call(call: &Call, epoch: u64, payload: bool) -> v1::Call {
@@ -42,9 +44,31 @@ pub(crate) fn call(call: &Call, epoch: u64, payload: bool) -> v1::Call {
             })
             .collect(),
         ext_properties: overlaid(&call.tx_ext, &action.ext),
-        time_left_ms: millis(call.time_left),
+        time_left_ms: Some(millis(call.time_left)),
         attempt: call.attempt,
     }
+}
+
+/// The bytes that a message may have around its only call.
+const AROUND: usize = 32;
+
+/// Converts a call with its payload, unless it is too long for a message of its own; the error says so.
+pub(crate) fn call_that_fits(call: &Call, epoch: u64) -> Result<v1::Call, String> {
+    let converted = self::call(call, epoch, true);
+    let bytes = converted.encoded_len();
+    if bytes + AROUND <= bounds::CALL_BYTES {
+        return Ok(converted);
+    }
+    let results = call.results.iter().map(|(_, result)| result.len());
+    Err(format!(
+        "the {} of action {} was not sent to {}: it has {bytes} bytes, {} of them results of earlier actions; at most \
+         {} are sent",
+        call.operation,
+        call.action.name,
+        call.action.participant,
+        results.sum::<usize>(),
+        bounds::CALL_BYTES - AROUND
+    ))
 }
 
 /// Returns the transaction's properties, overlaid with the action's.
@@ -69,7 +93,7 @@ pub(crate) fn ask_back(ask: &AskBack, epoch: u64) -> v1::CheckBackCall {
         business_id: ask.business_id.to_string(),
         ext_properties: ask.ext.clone(),
         attempt: ask.attempt,
-        time_left_ms: millis(ask.timeout),
+        time_left_ms: Some(millis(ask.timeout)),
     }
 }
 

@@ -44,6 +44,38 @@ impl From<RequestError> for v1::Error {
     }
 }
 
+/// Returns a status of the layers below the services, which know no reasons, with the one that it means.
+pub(crate) fn with_reason(status: &Status) -> Status {
+    let text = status.message();
+    let error = match status.code() {
+        Code::Internal if is_about_decoding(text) => RequestError::Malformed(text.to_owned()),
+        Code::OutOfRange if text.contains("decoded message length too large") => {
+            RequestError::TooLong
+        }
+        Code::Unimplemented if text.contains("is compressed") => {
+            RequestError::Compressed(text.to_owned())
+        }
+        Code::Unimplemented => RequestError::MethodUnknown,
+        Code::NotFound => RequestError::ServiceUnknown,
+        Code::DeadlineExceeded => RequestError::CallerDeadline,
+        _ => RequestError::Internal,
+    };
+    error.into()
+}
+
+/// Returns whether a text of tonic or prost is about a message that cannot be read.
+fn is_about_decoding(text: &str) -> bool {
+    let beginnings = [
+        "failed to decode Protobuf message",
+        "protocol error: received message",
+        "Unexpected EOF decoding stream",
+        "Missing request message",
+    ];
+    beginnings
+        .iter()
+        .any(|beginning| text.starts_with(beginning))
+}
+
 /// Returns the violations that travel. Their number and bytes are bounded: the details of a status are a header of
 /// HTTP/2, of which clients accept 8 KiB in all by default, after its bytes have grown by a third.
 fn reported(error: &RequestError) -> impl Iterator<Item = &Violation> {
@@ -78,6 +110,11 @@ fn code(error: &RequestError) -> Code {
         RequestError::BusinessNotFound { .. } => Code::NotFound,
         RequestError::RequestIdOpen(_) => Code::AlreadyExists,
         RequestError::SessionFull(_) => Code::ResourceExhausted,
+        RequestError::Malformed(_) | RequestError::TooLong => Code::InvalidArgument,
+        RequestError::Compressed(_) | RequestError::MethodUnknown => Code::Unimplemented,
+        RequestError::ServiceUnknown => Code::NotFound,
+        RequestError::CallerDeadline => Code::DeadlineExceeded,
+        RequestError::Internal => Code::Internal,
         RequestError::StoreUnavailable(_) => Code::Unavailable,
     }
 }
@@ -119,7 +156,8 @@ fn refusal_code(refusal: &Refusal) -> Code {
         // then begin a second transaction.
         Refusal::OutcomeUnknown { .. } => Code::Unknown,
         Refusal::Corrupt { .. } => Code::DataLoss,
-        Refusal::Draining => Code::Unavailable,
+        // Nothing was changed: what repeats it by itself begins no second transaction.
+        Refusal::StoreUnavailable | Refusal::Draining => Code::Unavailable,
     }
 }
 
@@ -148,13 +186,22 @@ fn particulars(refusal: &Refusal) -> Vec<(&'static str, String)> {
         Refusal::AlreadyDecided { id, stands } => {
             vec![("tx_id", id.to_string()), ("stands", stands.to_string())]
         }
-        Refusal::NotParked { id, status } => {
-            vec![("tx_id", id.to_string()), ("status", status.to_string())]
-        }
+        Refusal::NotParked {
+            id,
+            status,
+            biz_status,
+        } => vec![
+            ("tx_id", id.to_string()),
+            ("status", status.to_string()),
+            ("biz_status", biz_status.to_string()),
+        ],
         Refusal::NotFailed { id, action } => {
             vec![("tx_id", id.to_string()), ("action", action.clone())]
         }
-        Refusal::Overloaded | Refusal::Corrupt { .. } | Refusal::Draining => Vec::new(),
+        Refusal::Overloaded
+        | Refusal::StoreUnavailable
+        | Refusal::Corrupt { .. }
+        | Refusal::Draining => Vec::new(),
     }
 }
 

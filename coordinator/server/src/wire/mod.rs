@@ -18,6 +18,8 @@ pub(crate) mod words;
 use bytes::Bytes;
 use tercet_core::limits;
 
+pub(crate) use self::errors::with_reason;
+
 /// Returns the milliseconds of a duration, as the wire carries them.
 pub(crate) fn millis(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)

@@ -40,7 +40,11 @@ pub(crate) fn cause(cause: &Cause) -> v1::Cause {
     let (kind, action, reason) = match cause {
         Cause::AllTried => (v1::CauseKind::AllTried, "", ""),
         Cause::Rejected { action, reason } => (v1::CauseKind::Rejected, &**action, reason.as_str()),
-        Cause::Deadline => (v1::CauseKind::Deadline, "", ""),
+        Cause::Deadline { action, reason } => (
+            v1::CauseKind::Deadline,
+            action.as_deref().unwrap_or_default(),
+            reason.as_str(),
+        ),
         Cause::Aborted { reason } => (v1::CauseKind::Aborted, "", reason.as_str()),
         Cause::Initiator { reason } => (v1::CauseKind::Initiator, "", reason.as_str()),
         Cause::CheckBack { reason } => (v1::CauseKind::CheckBack, "", reason.as_str()),

@@ -6,8 +6,8 @@ use tercet_proto::v1::{self, attach_reply, attach_request::Message, result::Outc
 use tokio::time::{sleep, timeout};
 
 use crate::harness::{
-    Attached, PATIENCE, Server, asking_back, done, hello, message, open, quick, refusal, rejected,
-    result, tcc,
+    Attached, PATIENCE, Server, action, asking_back, done, execute, hello, message, open, quick,
+    refusal, rejected, result, tcc,
 };
 
 #[tokio::test]
@@ -193,6 +193,38 @@ async fn an_initiator_on_a_stream_is_asked_back() {
     }
     let tx = server.until_status(&tx_id, v1::TxStatus::Success).await;
     assert_eq!(tx.cause.unwrap().kind(), v1::CauseKind::CheckBack);
+}
+
+/// Each result and payload is within its limit; together they are more than one message may have.
+#[tokio::test]
+async fn a_call_that_is_too_long_fails_alone_with_words() {
+    const RESULT: &[u8] = &[b'r'; 65_536];
+    let server = Server::start().await;
+    server.attach_answering("points", |_| done(RESULT)).await;
+    let mut coupons = server.attach("coupons").await;
+    let first: Vec<_> = (0..63)
+        .map(|place| action(&format!("a{place}"), "points"))
+        .collect();
+    let last = v1::Action {
+        after: first.iter().map(|action| action.name.clone()).collect(),
+        wants_results: true,
+        payload: vec![b'p'; 65_536].into(),
+        ..action("sum", "coupons")
+    };
+    let mut request = execute([], v1::Wait::Accepted);
+    request.begin.as_mut().unwrap().actions = [first, vec![last]].concat();
+    let tx_id = server.carry_out(request).await.tx_id;
+    let is_unsent = |tx: &v1::Transaction| !tx.actions[63].last_error.is_empty();
+    let tx = server.until(&tx_id, is_unsent).await;
+    let error = &tx.actions[63].last_error;
+    assert!(
+        error.contains("the TRY of action sum was not sent to coupons: it has 41"),
+        "{error}"
+    );
+    // The stream is as it was.
+    server.hand_over([tcc("coupons")]).await;
+    let call = coupons.agree_to(v1::Operation::Try).await;
+    assert_eq!(call.action, "coupons");
 }
 
 /// Asserts that no message comes to a participant within this time.

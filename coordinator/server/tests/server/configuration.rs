@@ -114,6 +114,7 @@ fn every_key_refuses_a_wrong_value_and_names_the_accepted_ones() {
         ("poll_rows", "many"),
         ("commit_writes", "0"),
         ("commit_linger", "1m"),
+        ("write_patience", "1h"),
     ];
     let sources = Sources {
         flags: flags(&wrong),

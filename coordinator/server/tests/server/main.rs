@@ -6,6 +6,7 @@ mod harness;
 
 mod attach;
 mod configuration;
+mod database;
 mod direct;
 mod documentation;
 mod drain;

@@ -9,14 +9,18 @@ use tercet_core::{
     model::{DueRow, Owner, Transaction},
     row::IllegalRow,
     time::Timestamp,
-    write::{Due, DueQuery, QueuesQuery, Standing, Write},
+    write::{ApplyFailure, Due, DueQuery, QueuesQuery, Standing, Write},
 };
+use tokio::time::timeout;
 
 use super::{Dialect, due, registry, transactions, views};
 use crate::{
     Incarnation, ListQuery, Nodes, ParticipantRow, Registry, Renewal, Store, StoreError,
     Transactions, TxView, Views, cells::Value,
 };
+
+/// The longest wait for a database to close: one whose disk hangs never does.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
 /// The operations of a SQL database that cannot be written once for all of them.
 #[async_trait]
@@ -136,7 +140,14 @@ impl<S: SqlStore> Registry for S {
 #[async_trait]
 impl<S: SqlStore> Store for S {
     async fn close(&self) -> Result<(), StoreError> {
-        self.readers().close().await;
-        self.close_writers().await
+        let closing = async {
+            self.readers().close().await;
+            self.close_writers().await
+        };
+        let doing = "closing the database";
+        timeout(CLOSE_WAIT, closing).await.unwrap_or_else(|_| {
+            let what = format!("it was not closed within {} s", CLOSE_WAIT.as_secs());
+            Err(StoreError::new(ApplyFailure::Unknown, doing, what))
+        })
     }
 }

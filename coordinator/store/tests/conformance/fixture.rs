@@ -122,7 +122,10 @@ pub fn success() -> Decision {
 pub fn failure() -> Decision {
     Decision {
         outcome: Outcome::Failure,
-        cause: Cause::Deadline,
+        cause: Cause::Deadline {
+            action: None,
+            reason: String::new(),
+        },
     }
 }
 

@@ -125,7 +125,8 @@ fn cause() -> impl Strategy<Value = Cause> {
     let reason = || text(limits::REASON_BYTES);
     prop_oneof![
         Just(Cause::AllTried),
-        Just(Cause::Deadline),
+        (option::of(name()), reason())
+            .prop_map(|(action, reason)| Cause::Deadline { action, reason }),
         (name(), reason()).prop_map(|(action, reason)| Cause::Rejected { action, reason }),
         reason().prop_map(|reason| Cause::Aborted { reason }),
         reason().prop_map(|reason| Cause::Initiator { reason }),

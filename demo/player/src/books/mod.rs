@@ -241,7 +241,8 @@ fn cause(tx: &Transaction) -> String {
     let cause = tx.cause.clone().unwrap_or_default();
     match cause.kind() {
         CauseKind::Rejected => format!("{}: {}", cause.action, cause.reason),
-        CauseKind::Deadline => "out of time".to_owned(),
+        CauseKind::Deadline if cause.action.is_empty() => "out of time".to_owned(),
+        CauseKind::Deadline => format!("out of time: {}: {}", cause.action, cause.reason),
         other => {
             let name = other.as_str_name();
             name.strip_prefix("CAUSE_KIND_")

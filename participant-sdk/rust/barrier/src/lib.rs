@@ -15,6 +15,10 @@
 //! An action with an effect outside the database leaves a row TRYING before its code runs for the
 //! first time. On such a row TRY and CANCEL run the code, which must be idempotent.
 //!
+//! While the code runs the row is RUNNING, in the local transaction that is still open. No other
+//! operation sees that, unless the code itself committed: then its effect is there in part, and every
+//! operation is UNKNOWN until a person has put row and effect right.
+//!
 //! The same table as calls and answers, for SDKs in every language, is
 //! `participant-sdk/conformance/barrier.json`.
 
@@ -50,6 +54,17 @@ pub enum Operation {
     Cancel,
 }
 
+impl Operation {
+    /// Returns the word of the wire and of the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Try => "TRY",
+            Self::Confirm => "CONFIRM",
+            Self::Cancel => "CANCEL",
+        }
+    }
+}
+
 /// The progress of an action, as stored in its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RowState {
@@ -63,16 +78,20 @@ pub enum RowState {
     Cancelled,
     /// The Try was refused for a business reason and has no effect.
     Rejected,
+    /// The code of an operation runs in a local transaction that is still open. Committed, it shows
+    /// that the code ended that transaction itself, at an unknown point.
+    Running,
 }
 
 impl RowState {
     /// Every state, in the order of an action's life.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Trying,
         Self::Tried,
         Self::Confirmed,
         Self::Cancelled,
         Self::Rejected,
+        Self::Running,
     ];
 
     /// Returns the stored word, which a person can read at a SQL prompt.
@@ -83,6 +102,7 @@ impl RowState {
             Self::Confirmed => "CONFIRMED",
             Self::Cancelled => "CANCELLED",
             Self::Rejected => "REJECTED",
+            Self::Running => "RUNNING",
         }
     }
 
@@ -99,7 +119,8 @@ pub struct Row {
     pub state: RowState,
     /// The bytes that its Try returned.
     pub result: Vec<u8>,
-    /// The reason for which its Try was refused; empty unless the state is REJECTED.
+    /// The reason for which its Try was refused; while the state is RUNNING, the word of the operation;
+    /// otherwise empty.
     pub rejection: String,
 }
 
@@ -180,8 +201,8 @@ pub fn decide(arrival: Arrival, row: Option<&Row>) -> Verdict {
         None => decide_absent(arrival),
         Some(row) => match arrival.operation {
             Operation::Try => decide_try(row),
-            Operation::Confirm => decide_confirm(row.state),
-            Operation::Cancel => decide_cancel(row.state),
+            Operation::Confirm => decide_confirm(row),
+            Operation::Cancel => decide_cancel(row),
         },
     }
 }
@@ -226,6 +247,7 @@ fn decide_try(row: &Row) -> Verdict {
         RowState::Trying => Verdict::Run {
             then: RowState::Tried,
         },
+        RowState::Running => unfinished(row),
         RowState::Tried | RowState::Confirmed => {
             Verdict::Answer(CallAnswer::Done(row.result.clone()))
         }
@@ -237,8 +259,9 @@ fn decide_try(row: &Row) -> Verdict {
     }
 }
 
-fn decide_confirm(state: RowState) -> Verdict {
-    match state {
+fn decide_confirm(row: &Row) -> Verdict {
+    match row.state {
+        RowState::Running => unfinished(row),
         RowState::Trying => rejected("its Try has not ended"),
         RowState::Tried => Verdict::Run {
             then: RowState::Confirmed,
@@ -249,14 +272,24 @@ fn decide_confirm(state: RowState) -> Verdict {
     }
 }
 
-fn decide_cancel(state: RowState) -> Verdict {
-    match state {
+fn decide_cancel(row: &Row) -> Verdict {
+    match row.state {
+        RowState::Running => unfinished(row),
         RowState::Trying | RowState::Tried => Verdict::Run {
             then: RowState::Cancelled,
         },
         RowState::Confirmed => rejected("already confirmed"),
         RowState::Cancelled | RowState::Rejected => done(),
     }
+}
+
+/// Answers every operation on a row whose code ended the local transaction by itself.
+fn unfinished(row: &Row) -> Verdict {
+    let operation = &row.rejection;
+    Verdict::Answer(CallAnswer::Unknown(format!(
+        "the code of an earlier {operation} ended the local transaction itself, so its effect may be \
+         there in part: put it right by hand, then the row's state"
+    )))
 }
 
 fn done() -> Verdict {

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use sqlx::{Connection as _, Pool, Transaction};
+use sqlx::Pool;
 use tercet_barrier::{
     Arrival, CallAnswer, DEFAULT_RETENTION, Operation, Row, RowState, Stored, Verdict, after_run,
     decide, expired,
@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 
 use super::{
     Bind, Connection, Database,
+    local::{ENDED, Lease, Local},
     rows::{self, Key},
 };
 use crate::{
@@ -173,23 +174,30 @@ impl<D: Database> Barrier<D> {
             Some(turn) => Some(turn.lock().await),
             None => None,
         };
-        let mut local = self
-            .pool
-            .begin_with(D::STATEMENTS.begin)
-            .await
-            .map_err(broken::<D>)?;
-        let (verdict, found) = self.judge(&mut local, call, code.external()).await?;
+        let mut lease = Lease::take(&self.pool).await.map_err(broken::<D>)?;
+        self.attempt_on(&mut lease, call, code).await
+    }
+
+    async fn attempt_on(
+        &self,
+        lease: &mut Lease<D>,
+        call: &Arc<CallContext>,
+        code: &dyn Code<D>,
+    ) -> Result<ControlFlow<CallAnswer>, Broken> {
+        let mut local = lease.begin().await.map_err(broken::<D>)?;
+        let judged = self.judge(local.connection(), call, code.external());
+        let (verdict, found) = judged.await?;
         match verdict {
             Verdict::Answer(result) => {
                 local.rollback().await.map_err(broken::<D>)?;
                 Ok(ControlFlow::Break(result))
             }
             Verdict::Announce => {
-                commit(local).await?;
+                local.commit().await.map_err(broken::<D>)?;
                 Ok(ControlFlow::Continue(()))
             }
             Verdict::Empty { .. } => {
-                commit(local).await?;
+                local.commit().await.map_err(broken::<D>)?;
                 Ok(ControlFlow::Break(CallAnswer::done()))
             }
             Verdict::Run { then } => self
@@ -243,10 +251,11 @@ impl<D: Database> Barrier<D> {
         }
     }
 
-    /// Runs the participant's code behind a savepoint and ends the local transaction.
+    /// Runs the participant's code behind a savepoint and ends the local transaction. The row is
+    /// RUNNING meanwhile: should the code commit it, no later call runs the code again.
     async fn run(
         &self,
-        mut local: Transaction<'static, D>,
+        mut local: Local<'_, D>,
         call: &Arc<CallContext>,
         code: &dyn Code<D>,
         then: RowState,
@@ -255,38 +264,36 @@ impl<D: Database> Barrier<D> {
         let tried = (call.operation != Operation::Try)
             .then(|| found.map(|row| Bytes::from(row.result.clone())))
             .flatten();
-        let mut savepoint = (*local).begin().await.map_err(broken::<D>)?;
-        let result = run_code::<D>(&mut savepoint, call, code, tried).await?;
+        if let Some(row) = found {
+            let running = running(row, call.operation);
+            self.store(local.connection(), call, &running).await?;
+        }
+        local.open_for_code().await.map_err(broken::<D>)?;
+        let result = run_code::<D>(local.connection(), call, code, tried).await?;
         match after_run(call.operation, then, found, &result) {
             Stored::WithEffect(row) => {
-                // Fails if the code ended the transaction, or went on after the database had.
-                savepoint.commit().await.map_err(broken::<D>)?;
-                self.store(&mut local, call, found, then, &row).await?;
-                commit(local).await?;
+                local.keep().await.map_err(ended::<D>)?;
+                self.store(local.connection(), call, &row).await?;
+                local.commit().await.map_err(broken::<D>)?;
             }
             Stored::WithoutEffect(row) => {
-                savepoint.rollback().await.map_err(broken::<D>)?;
-                self.store(&mut local, call, found, then, &row).await?;
-                commit(local).await?;
+                local.undo().await.map_err(ended::<D>)?;
+                self.store(local.connection(), call, &row).await?;
+                local.commit().await.map_err(broken::<D>)?;
             }
-            Stored::Nothing => {
-                drop(savepoint);
-                local.rollback().await.map_err(broken::<D>)?;
-            }
+            Stored::Nothing => local.rollback().await.map_err(broken::<D>)?,
         }
         Ok(result)
     }
 
-    /// Changes the row to `row`, unless it was already inserted in that form.
+    /// Changes the row to `row`.
     async fn store(
         &self,
         local: &mut Connection<D>,
         call: &CallContext,
-        found: Option<&Row>,
-        inserted: RowState,
         row: &Row,
     ) -> Result<(), Broken> {
-        if !self.fenced || (found.is_none() && *row == Row::new(inserted)) {
+        if !self.fenced {
             return Ok(());
         }
         let key = Key::of(call.tx_id, &call.action);
@@ -348,12 +355,22 @@ fn answer_or_over(verdict: Option<Verdict>) -> Verdict {
     }
 }
 
+/// Returns the state of the row that is inserted before the verdict is carried out.
 fn left_by(verdict: &Verdict) -> Option<RowState> {
     match verdict {
-        Verdict::Run { then } => Some(*then),
+        Verdict::Run { .. } => Some(RowState::Running),
         Verdict::Announce => Some(RowState::Trying),
         Verdict::Empty { leave } => Some(*leave),
         Verdict::Answer(_) => None,
+    }
+}
+
+/// Returns the form of a row while the code of `operation` runs.
+fn running(found: &Row, operation: Operation) -> Row {
+    Row {
+        state: RowState::Running,
+        rejection: operation.as_str().to_owned(),
+        ..found.clone()
     }
 }
 
@@ -363,7 +380,11 @@ async fn insert<D: Database>(
     state: RowState,
 ) -> Result<bool, Broken> {
     let key = Key::of(call.tx_id, &call.action);
-    let inserted = rows::insert::<D>(local, &key, state.as_str()).await;
+    let operation = match state {
+        RowState::Running => call.operation.as_str(),
+        _ => "",
+    };
+    let inserted = rows::insert::<D>(local, &key, state.as_str(), operation).await;
     inserted.map_err(broken::<D>)
 }
 
@@ -388,20 +409,21 @@ async fn read<D: Database>(
     }))
 }
 
-/// Commits. A crash before this loses the effect, a crash afterwards does not.
-async fn commit<D: Database>(local: Transaction<'static, D>) -> Result<(), Broken> {
-    reach("barrier.commit.before");
-    local.commit().await.map_err(broken::<D>)?;
-    reach("barrier.commit.after");
-    Ok(())
-}
-
 #[allow(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn broken<D: Database>(error: sqlx::Error) -> Broken {
     let line = chain(&error);
     match error.as_database_error() {
         Some(inner) if D::is_transient(inner) => Broken::Transient(line),
         _ => Broken::Failed(line),
+    }
+}
+
+/// Describes the error by which a local transaction turned out to have ended while the code ran.
+#[allow(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn ended<D: Database>(error: sqlx::Error) -> Broken {
+    match error.as_database_error() {
+        Some(_) => Broken::Failed(format!("{ENDED}: {}", chain(&error))),
+        None => broken::<D>(error),
     }
 }
 

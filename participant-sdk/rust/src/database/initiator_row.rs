@@ -58,7 +58,7 @@ pub async fn insert_initiator_row<D: Database>(
     tx_id: Uuid,
 ) -> Result<(), InitiatorRowError> {
     let key = Key::of(tx_id, "");
-    if rows::insert::<D>(connection, &key, Truth::Success.as_str()).await? {
+    if rows::insert::<D>(connection, &key, Truth::Success.as_str(), "").await? {
         return Ok(());
     }
     match read_truth::<D>(connection, &key, tx_id).await? {
@@ -100,7 +100,7 @@ async fn judge<D: Database>(
     let is_expired = expired(begun_ms(tx_id), now_ms(), DEFAULT_RETENTION);
     let truth = match decide_check_back(None, is_expired) {
         CheckBack::InsertFailure => {
-            if rows::insert::<D>(&mut local, &key, Truth::Failure.as_str())
+            if rows::insert::<D>(&mut local, &key, Truth::Failure.as_str(), "")
                 .await
                 .map_err(|error| waited::<D>(tx_id, error))?
             {

@@ -5,13 +5,14 @@
 //! |---|---|
 //! | `tx_id` | the transaction, in its hyphenated form |
 //! | `action` | the action's name; empty: the initiator's own row |
-//! | `state` | `TRYING`, `TRIED`, `CONFIRMED`, `CANCELLED`, `REJECTED`; `SUCCESS` or `FAILURE` in the initiator's |
+//! | `state` | `TRYING`, `TRIED`, `CONFIRMED`, `CANCELLED`, `REJECTED`; `SUCCESS` or `FAILURE` in the initiator's; `RUNNING` while the code runs |
 //! | `result` | the bytes that its Try returned |
-//! | `rejection` | the reason for which its Try was refused |
+//! | `rejection` | the reason for which its Try was refused; with `RUNNING` the operation whose code runs |
 //! | `changed_at` | the time of the last change, by the database's clock, UTC |
 
 mod barrier;
 mod initiator_row;
+mod local;
 mod mysql;
 mod postgres;
 mod rows;
@@ -64,6 +65,19 @@ pub struct StoredRow {
 pub(crate) mod dialect {
     use super::{Bind, BoxFuture, Statements, StoredRow};
 
+    /// The moment at which a connection is sealed for the code of users, and the one at which it no
+    /// longer is.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Sealing {
+        /// By [`Statements::begin_for_code`], until [`Statements::keep`] or [`Statements::undo`] is
+        /// committed.
+        Begin,
+        /// By [`Statements::savepoint`], until [`Statements::unseal`] after the local transaction.
+        Savepoint,
+        /// By [`refuse_commits`](Dialect::refuse_commits), from the savepoint to its end.
+        Hook,
+    }
+
     /// The differences between databases.
     pub trait Dialect: sqlx::Database {
         /// The statements.
@@ -72,6 +86,24 @@ pub(crate) mod dialect {
         /// Set if only one local transaction can write at a time. The others then wait for their turn
         /// in this process, instead of requesting the lock again and again.
         const ONE_WRITER: bool = false;
+
+        /// The moment at which a connection is sealed for the code of users.
+        const SEALING: Sealing;
+
+        /// Runs statements without parameters, in one exchange with the server.
+        fn run_statements<'c>(
+            connection: &'c mut Self::Connection,
+            sql: &'static str,
+        ) -> BoxFuture<'c, Result<(), sqlx::Error>>;
+
+        /// Refuses every commit on this connection, or no longer does. Does nothing where statements
+        /// seal the connection.
+        fn refuse_commits(
+            _connection: &mut Self::Connection,
+            _refuse: bool,
+        ) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+            Box::pin(async { Ok(()) })
+        }
 
         /// Runs a statement; returns the number of rows that it changed, as the driver counts.
         fn execute<'c>(
@@ -102,9 +134,16 @@ pub(crate) mod dialect {
     }
 }
 
-/// The two functions of a dialect that have the same text for every driver but no common type.
+/// The three functions of a dialect that have the same text for every driver but no common type.
 macro_rules! driver {
     ($database:ty) => {
+        fn run_statements<'c>(
+            connection: &'c mut Self::Connection,
+            sql: &'static str,
+        ) -> futures::future::BoxFuture<'c, Result<(), sqlx::Error>> {
+            Box::pin(async move { sqlx::raw_sql(sql).execute(connection).await.map(drop) })
+        }
+
         fn execute<'c>(
             connection: &'c mut Self::Connection,
             sql: &'static str,

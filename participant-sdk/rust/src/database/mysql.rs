@@ -4,7 +4,7 @@ use sqlx::{MySql, error::DatabaseError, mysql::MySqlDatabaseError};
 
 use super::{
     Bind,
-    dialect::Dialect,
+    dialect::{Dialect, Sealing},
     driver,
     statements::{Statements, insert, read, removable, update},
 };
@@ -12,9 +12,24 @@ use super::{
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 const DEADLOCK: u16 = 1213;
 
+/// Begins a local transaction that may write, whatever the session's default is.
+const BEGIN: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION READ WRITE";
+
 impl Dialect for MySql {
     const STATEMENTS: Statements = Statements {
-        begin: "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION",
+        begin: BEGIN,
+        begin_for_code: BEGIN,
+        // After a deadlock the server keeps to the access mode of the transaction that it rolled back,
+        // so that READ ONLY alone does not do: without autocommit what follows is not committed.
+        savepoint: "SAVEPOINT tercet_code; SET SESSION TRANSACTION READ ONLY; \
+                    SET @tercet_autocommit = @@autocommit; SET autocommit = 0",
+        keep: "RELEASE SAVEPOINT tercet_code",
+        undo: "ROLLBACK TO SAVEPOINT tercet_code",
+        // Within a transaction this would commit.
+        unseal: Some(
+            "SET SESSION TRANSACTION READ WRITE; \
+             SET autocommit = COALESCE(@tercet_autocommit, @@autocommit)",
+        ),
         // Every text collation that both servers have pads with spaces, so the action's name is
         // bytes. `asked` turns a repeated insert into a change, which the driver counts differently
         // from a first insert. It also locks the row exclusively at once; a duplicate-key error would
@@ -48,6 +63,8 @@ impl Dialect for MySql {
         shorten_lock_wait: Some("SET SESSION innodb_lock_wait_timeout = 2"),
         restore_lock_wait: Some("SET SESSION innodb_lock_wait_timeout = DEFAULT"),
     };
+
+    const SEALING: Sealing = Sealing::Savepoint;
 
     driver!(MySql);
 

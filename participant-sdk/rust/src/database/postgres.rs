@@ -3,7 +3,7 @@
 use sqlx::{Postgres, error::DatabaseError};
 
 use super::{
-    dialect::Dialect,
+    dialect::{Dialect, Sealing},
     driver,
     statements::{Statements, insert, read, removable, update},
 };
@@ -15,6 +15,14 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 impl Dialect for Postgres {
     const STATEMENTS: Statements = Statements {
         begin: "BEGIN ISOLATION LEVEL READ COMMITTED",
+        // A setting that is changed within a transaction is undone with it, so it is changed before, in
+        // the same exchange. With a BEGIN of its own the server has nothing to warn about.
+        begin_for_code: "BEGIN; SET default_transaction_read_only = on; COMMIT; \
+                         BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+        savepoint: "SAVEPOINT tercet_code",
+        keep: "RELEASE SAVEPOINT tercet_code; RESET default_transaction_read_only",
+        undo: "ROLLBACK TO SAVEPOINT tercet_code; RESET default_transaction_read_only",
+        unseal: Some("RESET default_transaction_read_only"),
         create_table: "CREATE TABLE IF NOT EXISTS tercet_barrier (
             tx_id TEXT COLLATE \"C\" NOT NULL,
             action TEXT COLLATE \"C\" NOT NULL,
@@ -45,6 +53,8 @@ impl Dialect for Postgres {
         // SET LOCAL ends with the transaction.
         restore_lock_wait: None,
     };
+
+    const SEALING: Sealing = Sealing::Begin;
 
     driver!(Postgres);
 

@@ -21,19 +21,20 @@ impl<'a> Key<'a> {
     }
 }
 
-/// Inserts a row with neither result nor rejection; returns false if a committed row exists. Waits for
+/// Inserts a row without a result; returns false if a committed row exists. Waits for
 /// another session that has inserted it and not yet committed.
 pub(super) async fn insert<D: Database>(
     connection: &mut Connection<D>,
     key: &Key<'_>,
     state: &str,
+    rejection: &str,
 ) -> Result<bool, sqlx::Error> {
     let binds = [
         Bind::Text(&key.tx_id),
         D::name(key.action),
         Bind::Text(state),
         Bind::Bytes(&[]),
-        Bind::Text(""),
+        Bind::Text(rejection),
     ];
     Ok(D::execute(connection, D::STATEMENTS.insert, &binds).await? == 1)
 }

@@ -1,9 +1,10 @@
 //! The dialect of SQLite.
 
-use sqlx::{Sqlite, error::DatabaseError};
+use futures::future::BoxFuture;
+use sqlx::{Sqlite, SqliteConnection, error::DatabaseError};
 
 use super::{
-    dialect::Dialect,
+    dialect::{Dialect, Sealing},
     driver,
     statements::{Statements, insert, read, removable, update},
 };
@@ -17,6 +18,11 @@ impl Dialect for Sqlite {
     const STATEMENTS: Statements = Statements {
         // Takes the write lock at once: a read lock that has to become a write lock later deadlocks.
         begin: "BEGIN IMMEDIATE",
+        begin_for_code: "BEGIN IMMEDIATE",
+        savepoint: "SAVEPOINT tercet_code",
+        keep: "RELEASE SAVEPOINT tercet_code",
+        undo: "ROLLBACK TO SAVEPOINT tercet_code",
+        unseal: None,
         create_table: "CREATE TABLE IF NOT EXISTS tercet_barrier (
             tx_id TEXT NOT NULL,
             action TEXT NOT NULL,
@@ -59,7 +65,24 @@ impl Dialect for Sqlite {
 
     const ONE_WRITER: bool = true;
 
+    const SEALING: Sealing = Sealing::Hook;
+
     driver!(Sqlite);
+
+    fn refuse_commits(
+        connection: &mut SqliteConnection,
+        refuse: bool,
+    ) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            let mut handle = connection.lock_handle().await?;
+            if refuse {
+                handle.set_commit_hook(|| false);
+            } else {
+                handle.remove_commit_hook();
+            }
+            Ok(())
+        })
+    }
 
     fn is_transient(error: &dyn DatabaseError) -> bool {
         let code = error.code().and_then(|code| code.parse::<i32>().ok());

@@ -5,6 +5,17 @@
 pub struct Statements {
     /// Begins a local transaction, at READ COMMITTED or as the only writer.
     pub begin: &'static str,
+    /// The same for a local transaction in which the code of users runs; on PostgreSQL it seals the
+    /// connection.
+    pub begin_for_code: &'static str,
+    /// Sets the savepoint before the code; on MySQL it seals the connection.
+    pub savepoint: &'static str,
+    /// Releases the savepoint; on PostgreSQL it takes the seal off.
+    pub keep: &'static str,
+    /// Returns to the savepoint; on PostgreSQL it takes the seal off.
+    pub undo: &'static str,
+    /// Takes the seal off after the local transaction; `None` where it is no setting of the session.
+    pub unseal: Option<&'static str>,
     /// Creates the table if it is absent.
     pub create_table: &'static str,
     /// `tx_id, action, state, result, rejection`: inserts the row. The count of changed rows is

@@ -21,7 +21,7 @@ use tonic::{
 use tower::{Layer, Service};
 use uuid::Uuid;
 
-use crate::Participant;
+use crate::{Participant, context::time_left};
 
 /// The names of the metadata entries; HTTP headers are the same. Names and business ids are
 /// percent-encoded where they are not visible ASCII, `%` included.
@@ -38,7 +38,7 @@ pub mod key {
     pub const BUSINESS_TYPE: &str = "tercet-business-type";
     /// The transaction's business id.
     pub const BUSINESS_ID: &str = "tercet-business-id";
-    /// The time left of phase one, in milliseconds.
+    /// The time left of phase one, in milliseconds; 0: it is over.
     pub const TIME_LEFT_MS: &str = "tercet-time-left-ms";
     /// The number of this call among those of the operation, from 1.
     pub const ATTEMPT: &str = "tercet-attempt";
@@ -63,7 +63,7 @@ pub struct TransactionContext {
     pub business_type: String,
     /// The transaction's business id.
     pub business_id: String,
-    /// The time left of phase one.
+    /// The time left of phase one: zero once it is over, `None` where it has no limit.
     pub time_left: Option<Duration>,
     /// The number of this call among those of the operation, from 1.
     pub attempt: u32,
@@ -145,7 +145,7 @@ impl TransactionContext {
         let plain = [
             (key::TX_ID, self.tx_id.to_string()),
             (key::ACTION, encoded(&self.action)),
-            (key::OPERATION, operation_word(self.operation).to_owned()),
+            (key::OPERATION, self.operation.as_str().to_owned()),
             (key::MODE, mode_word(self.mode).to_owned()),
             (key::BUSINESS_TYPE, encoded(&self.business_type)),
             (key::BUSINESS_ID, encoded(&self.business_id)),
@@ -185,7 +185,13 @@ impl TransactionContext {
                 |text| Ok(text.into_owned()),
             )
         };
-        let number = |name: &str| text(name).map(|text| text.parse().unwrap_or_default());
+        let number = |name: &str| match text(name)?.as_str() {
+            "" => Ok(None),
+            digits => digits
+                .parse::<i64>()
+                .map(Some)
+                .map_err(|e| format!("{name} is {digits:?}: {e}")),
+        };
         Self::from_call(v1::Call {
             tx_id: text(key::TX_ID)?,
             action: text(key::ACTION)?,
@@ -194,7 +200,7 @@ impl TransactionContext {
             business_type: text(key::BUSINESS_TYPE)?,
             business_id: text(key::BUSINESS_ID)?,
             time_left_ms: number(key::TIME_LEFT_MS)?,
-            attempt: u32::try_from(number(key::ATTEMPT)?).unwrap_or(1),
+            attempt: number(key::ATTEMPT)?.map_or(0, |number| u32::try_from(number).unwrap_or(1)),
             ..v1::Call::default()
         })
         .map(Some)
@@ -219,7 +225,7 @@ impl TransactionContext {
             business_type: self.business_type.clone(),
             business_id: self.business_id.clone(),
             ext_properties: self.properties.clone(),
-            time_left_ms: self.time_left.map_or(0, super::action::millis),
+            time_left_ms: self.time_left.map(super::action::millis),
             attempt: self.attempt,
             ..v1::Call::default()
         }
@@ -230,7 +236,6 @@ impl TransactionContext {
         if call.action.is_empty() {
             return Err(format!("{} is missing", key::ACTION));
         }
-        let left = u64::try_from(call.time_left_ms).unwrap_or(0);
         Ok(Self {
             tx_id: Uuid::try_parse(&call.tx_id).map_err(|e| format!("{}: {e}", key::TX_ID))?,
             action: call.action,
@@ -248,7 +253,7 @@ impl TransactionContext {
             },
             business_type: call.business_type,
             business_id: call.business_id,
-            time_left: (left > 0).then(|| Duration::from_millis(left)),
+            time_left: time_left(call.time_left_ms),
             attempt: call.attempt,
             properties: call.ext_properties,
         })
@@ -269,14 +274,6 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 fn encoded(value: &str) -> String {
     utf8_percent_encode(value, ENCODED).to_string()
-}
-
-fn operation_word(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Try => "TRY",
-        Operation::Confirm => "CONFIRM",
-        Operation::Cancel => "CANCEL",
-    }
 }
 
 fn mode_word(mode: Mode) -> &'static str {

@@ -142,7 +142,12 @@ impl Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.reason, self.message)?;
-        for (field, problem) in &self.violations {
+        // The message repeats the first violations.
+        let more = self.violations.iter().filter(|(field, problem)| {
+            let said = |between| self.message.contains(&format!("{field}{between}{problem}"));
+            !said(": ") && !said(" ")
+        });
+        for (field, problem) in more {
             write!(f, "; {field}: {problem}")?;
         }
         Ok(())
@@ -192,4 +197,42 @@ mod reason {
     pub(super) const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
     pub(super) const OVERLOADED: &str = "OVERLOADED";
     pub(super) const DRAINING: &str = "DRAINING";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(message: &str, violations: &[(&str, &str)]) -> String {
+        let violations = violations
+            .iter()
+            .map(|(field, problem)| ((*field).to_owned(), (*problem).to_owned()));
+        let refused = Refused {
+            code: Code::InvalidArgument,
+            reason: "INVALID_ARGUMENT".to_owned(),
+            message: message.to_owned(),
+            violations: violations.collect(),
+            metadata: BTreeMap::new(),
+        };
+        Error::Refused(Box::new(refused)).to_string()
+    }
+
+    #[test]
+    fn a_refusal_says_each_violation_once() {
+        assert_eq!(
+            refused("a: is empty; b: is 9", &[("a", "is empty"), ("b", "is 9")]),
+            "INVALID_ARGUMENT: a: is empty; b: is 9"
+        );
+        assert_eq!(
+            refused("transaction 1: b is 9", &[("b", "is 9")]),
+            "INVALID_ARGUMENT: transaction 1: b is 9"
+        );
+        assert_eq!(
+            refused(
+                "a: is empty; and 1 more",
+                &[("a", "is empty"), ("b", "is 9")]
+            ),
+            "INVALID_ARGUMENT: a: is empty; and 1 more; b: is 9"
+        );
+    }
 }

@@ -105,8 +105,7 @@ impl LiveTransaction {
             mode,
             business_type: self.begun.business_type.clone(),
             business_id: self.begun.business_id.clone(),
-            // Zero would mean that no limit is given; a Try out of time must not be done.
-            time_left: Some(self.time_left().max(Duration::from_millis(1))),
+            time_left: Some(self.time_left()),
             attempt: 1,
             properties: self.begun.ext_properties.clone(),
         })

@@ -285,9 +285,11 @@ pub(super) fn parse_id(text: &str) -> Result<Uuid, Error> {
 pub struct Cause {
     /// The kind of cause.
     pub kind: CauseKind,
-    /// The action that was rejected; only with [`CauseKind::Rejected`].
+    /// The action that was rejected, with [`CauseKind::Rejected`]; one that was not tried in time, with
+    /// [`CauseKind::Deadline`].
     pub action: Option<String>,
-    /// The reason given by the participant, the initiator or the operator; may be empty.
+    /// The reason given by the participant, the initiator or the operator; with [`CauseKind::Deadline`] the number of
+    /// the action's attempts and the last error. May be empty.
     pub reason: String,
 }
 
@@ -315,7 +317,8 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.action, self.kind) {
             (Some(action), CauseKind::Rejected) => write!(f, "{action} was rejected")?,
-            (_, kind) => write!(f, "{kind:?}")?,
+            (Some(action), CauseKind::Deadline) => write!(f, "{action} was not tried in time")?,
+            (_, kind) => write!(f, "{kind}")?,
         }
         if !self.reason.is_empty() {
             write!(f, ": {}", self.reason)?;
@@ -344,6 +347,20 @@ pub enum CauseKind {
     Operator,
     /// A kind that this version of the SDK does not know.
     Other,
+}
+
+impl fmt::Display for CauseKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AllTried => "every Try was OK",
+            Self::Rejected => "a Try was rejected",
+            Self::Deadline => "phase one did not end in time",
+            Self::Aborted | Self::Initiator => "the initiator decided",
+            Self::CheckBack => "the initiator was asked back",
+            Self::Operator => "an operator decided",
+            Self::Other => "a cause that this version does not know",
+        })
+    }
 }
 
 /// The results of the Tries, by action, in the order of the transaction.

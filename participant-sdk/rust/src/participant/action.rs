@@ -2,8 +2,10 @@
 //!
 //! The code receives the open local transaction, in which the barrier's row is already written. Its
 //! changes through that connection are committed together with the row, or not at all. It must not
-//! commit or roll back itself; savepoints (`connection.begin()`) are allowed. It may run more than
-//! once per call, when the database requires a repetition (after a deadlock), but takes effect once.
+//! commit or roll back itself; savepoints (`connection.begin()`) are allowed. Whatever it sends after the
+//! local transaction has ended, by a statement of its own or by an error that it ignores, is not
+//! committed, and the call is UNKNOWN. It may run more than once per call, when the database requires a
+//! repetition (after a deadlock), but takes effect once.
 
 use std::future::Future;
 

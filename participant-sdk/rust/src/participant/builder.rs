@@ -120,7 +120,8 @@ impl<D: Database> ParticipantBuilder<Barrier<D>> {
 impl<B> ParticipantBuilder<B> {
     /// Adds a handler that gets the call itself, with neither database nor barrier: for load tests,
     /// and for systems with a fence of their own. **You must satisfy the barrier's table yourself**,
-    /// see [`tercet_barrier`]. It runs within the task of its stream, so it must not block.
+    /// see [`tercet_barrier`], and leave a Try whose `time_left_ms` is 0 undone. It runs within the
+    /// task of its stream, so it must not block.
     #[must_use]
     pub fn raw<F, R>(self, handler: impl Into<String>, mode: Mode, serve: F) -> Self
     where

@@ -81,7 +81,8 @@ impl Participant {
             operation: call.operation,
             outcome: None,
         };
-        result.outcome = Some(wire(self.intercepted(call).await));
+        let operation = call.operation();
+        result.outcome = Some(wire(operation, self.intercepted(call).await));
         result
     }
 
@@ -236,8 +237,12 @@ fn panicked(whose: &str, panic: &(dyn Any + Send)) -> CallAnswer {
     CallAnswer::Unknown(format!("{whose} panicked: {words}"))
 }
 
-fn wire(result: CallAnswer) -> v1::result::Outcome {
+fn wire(operation: v1::Operation, result: CallAnswer) -> v1::result::Outcome {
     match result {
+        // Only a Try has a result, and a size to keep.
+        CallAnswer::Done(_) if operation != v1::Operation::Try => {
+            v1::result::Outcome::Done(v1::Done::default())
+        }
         CallAnswer::Done(result) if result.len() > MAX_RESULT_BYTES => {
             let error = too_long(result.len());
             v1::result::Outcome::Unknown(v1::Unknown { error })

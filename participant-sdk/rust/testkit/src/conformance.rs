@@ -380,7 +380,7 @@ impl<S: Subject> Check<'_, S> {
             business_type: "conformance".to_owned(),
             business_id: tx_id.to_string(),
             payload: payload.clone(),
-            time_left_ms: self.table.time_left_ms,
+            time_left_ms: Some(self.table.time_left_ms),
             attempt: 1,
             ..proto::Call::default()
         }

@@ -105,3 +105,29 @@ fn a_participant_that_makes_no_sense_is_refused_by_name() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert_eq!(refused("shop", &many, 1).as_deref(), Some("handlers"));
 }
+
+/// Only a Try has a result, and so only a Try's answer can be too large.
+#[tokio::test]
+async fn a_confirm_is_done_whatever_the_size_of_what_it_returns() {
+    let large = Participant::builder("shop")
+        .raw("large", Mode::Tcc, |_| async {
+            CallAnswer::Done(vec![0; 70_000])
+        })
+        .build()
+        .unwrap();
+    let answer = async |operation: proto::Operation| {
+        let call = proto::Call {
+            operation: operation.into(),
+            participant: "shop".to_owned(),
+            ..call(1, "large")
+        };
+        large.call(call).await.outcome.unwrap()
+    };
+    let done = result::Outcome::Done(proto::Done::default());
+    assert_eq!(answer(proto::Operation::Confirm).await, done);
+    assert_eq!(answer(proto::Operation::Cancel).await, done);
+    let result::Outcome::Unknown(unknown) = answer(proto::Operation::Try).await else {
+        panic!("a Try returns 64 KiB at most");
+    };
+    assert!(unknown.error.contains("70000 bytes"), "{}", unknown.error);
+}

@@ -1,6 +1,7 @@
 //! The barrier through the SDK's real path: the same tests on SQLite, PostgreSQL and MariaDB.
 #![allow(clippy::unwrap_used)]
 
+mod abuse;
 mod check_back;
 mod code;
 mod external;

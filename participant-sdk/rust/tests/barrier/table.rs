@@ -195,19 +195,25 @@ async fn a_try_whose_time_is_over_only_reads_the_row<D: Dialect>() {
     let world = World::<D>::new().await;
     let tx = world.transaction();
     let mut late = tx.call(Try);
-    late.time_left_ms = -1;
-    assert_eq!(is(&tx.send(late.clone()).await), Is::Unknown);
-    tx.left(&[], &[]).await;
+    for over in [0, -1] {
+        late.time_left_ms = Some(over);
+        assert_eq!(is(&tx.send(late.clone()).await), Is::Unknown, "{over} ms");
+        tx.left(&[], &[]).await;
+    }
     let first = tx.does(Try).await;
     assert_eq!(tx.send(late).await, first);
 
     let mut late_cancel = tx.call(Cancel);
-    late_cancel.time_left_ms = -1;
+    late_cancel.time_left_ms = Some(0);
     assert_eq!(
         is(&tx.send(late_cancel).await),
         Is::Done,
         "phase two is never too late"
     );
+
+    let mut unlimited = world.transaction().call(Try);
+    unlimited.time_left_ms = None;
+    assert_eq!(is(&tx.send(unlimited).await), Is::Done, "no limit is given");
 }
 
 async fn names_are_compared_as_bytes<D: Dialect>() {

@@ -15,7 +15,8 @@ use sqlx::{
 use tempfile::TempDir;
 use tercet_harness::{MariaDbServer, PostgresServer};
 use tercet_sdk::{
-    ActionError, Barrier, Call, Connection, Database, Json, Operation, Participant, TccAction,
+    ActionError, Barrier, Call, CallContext, Connection, Database, Json, Operation, Participant,
+    TccAction,
     participant::ParticipantBuilder,
     proto::{self, result::Outcome},
 };
@@ -23,6 +24,8 @@ use uuid::Uuid;
 
 /// Enough connections that operations which race have one each.
 const CONNECTIONS: u32 = 8;
+/// The limit of a wait in a test.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// The time for which SQLite waits for another writer.
 const BUSY: Duration = Duration::from_millis(500);
 
@@ -121,13 +124,28 @@ pub(crate) enum Behave {
     Swallow,
     /// Returns a result with this number of bytes.
     Return(usize),
+    /// Runs these statements and ignores their errors; [`EFFECT`] is one more effect, [`LATE`].
+    Say(&'static [&'static str]),
 }
+
+/// The place of one more effect among the statements of [`Behave::Say`].
+pub(crate) const EFFECT: &str = "EFFECT";
+/// The operation that the effect of [`EFFECT`] records.
+pub(crate) const LATE: &str = "LATE";
 
 /// Returns the statement that records an effect.
 pub(crate) fn effect(tx_id: Uuid, action: &str, operation: &str) -> String {
     format!(
         "INSERT INTO effect (tx_id, action, operation) VALUES ('{tx_id}', '{action}', '{operation}')"
     )
+}
+
+/// Returns a statement of [`Behave::Say`] as it is sent.
+pub(crate) fn spelled(statement: &str, call: &CallContext) -> String {
+    match statement {
+        EFFECT => effect(call.tx_id, &call.action, LATE),
+        other => other.to_owned(),
+    }
 }
 
 /// An action that writes a row into `effect` for every operation that it carried out.
@@ -160,6 +178,12 @@ impl Ledger {
                 Ok(Json(String::new()))
             }
             Behave::Return(bytes) => Ok(Json("x".repeat(bytes - "\"\"".len()))),
+            Behave::Say(statements) => {
+                for &statement in statements {
+                    let _ = D::run(tx, spelled(statement, call)).await;
+                }
+                Ok(Json(String::new()))
+            }
         }
     }
 }

@@ -1,6 +1,11 @@
 //! The state of a small world, and the moves that are possible in it.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use tercet_barrier::{Arrival, CallAnswer};
 use tercet_core::{
@@ -8,8 +13,10 @@ use tercet_core::{
     engine::Engine,
     id::{CallerId, StreamId, TxId},
     lane::{Lane, LaneCommand, LaneConfig, LaneResult},
-    model::{Decider, Ext, Name, Operation, Owner},
-    port::{Call, CallResult, Input, NewTransaction, Output, Reach, Request, Wait},
+    model::{ActionSpec, Decider, Ext, Name, Operation, Owner},
+    port::{
+        Abilities, Call, CallResult, Input, NewTransaction, Output, Reach, Read, Request, Wait,
+    },
     time::Timestamp,
     write::{ApplyFailure, Write},
 };
@@ -18,7 +25,7 @@ use super::worlds::{Budget, SmallWorld};
 use crate::sim::{
     books::{Admission, Books, answer_to_core, mode, operation},
     history::DAWN,
-    judge::{Breach, Judge, RequestKind, Scene},
+    judge::{Breach, Judge, RequestKind, Scene, Way},
     tables::{Obstacle, Tables},
 };
 
@@ -112,6 +119,13 @@ impl fmt::Debug for Small {
     }
 }
 
+fn abilities(action: &ActionSpec) -> Abilities {
+    Abilities {
+        handlers: BTreeSet::from([(action.handler.clone(), Some(action.mode))]),
+        check_backs: false,
+    }
+}
+
 fn id() -> TxId {
     let millis = u64::try_from(DAWN.as_micros() / 1_000).unwrap_or(0);
     TxId(uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid())
@@ -132,10 +146,7 @@ fn start(epoch: u64, now: Timestamp) -> (Engine, Lane) {
         linger: Duration::ZERO,
         ..LaneConfig::default()
     };
-    (
-        Engine::new(config, owner.clone(), 1, now),
-        Lane::new(lane, owner),
-    )
+    (Engine::new(config, owner.clone(), 1, now), Lane::new(lane))
 }
 
 impl Small {
@@ -171,6 +182,7 @@ impl Small {
                 stream: StreamId(number),
                 participant: name,
                 concurrency: 4,
+                abilities: abilities(&action),
             });
         }
     }
@@ -187,7 +199,7 @@ impl Small {
             tables: &self.tables,
             books: &self.books,
         };
-        self.judge.at_the_end(&scene, None);
+        self.judge.at_the_end(&scene, &BTreeSet::new());
     }
 
     /// Returns every move that is possible.
@@ -375,7 +387,7 @@ impl Small {
             }
             Err(Obstacle::Failure(failure)) => Err(failure),
             Err(Obstacle::Corrupt(tx, what)) => {
-                let invariant = "I10 the fence: rows of action_info change with their tx_info row";
+                let invariant = "I10 the fence: other rows change with their tx_info row";
                 self.judge.record(invariant, Some(tx), what);
                 Err(ApplyFailure::Fatal)
             }
@@ -458,17 +470,27 @@ impl Small {
         match output {
             Output::Write(write) => self.lane.push(self.now, *write),
             Output::Call(call) => {
-                self.judge.called(self.epoch, &call, &scene);
+                let abilities = abilities(&call.action);
+                let way = Way {
+                    epoch: self.epoch,
+                    now: self.now,
+                    abilities: Some(&abilities),
+                };
+                self.judge.called(&way, &call, &scene);
                 self.pending.push(Pending::Call(self.epoch, Box::new(call)));
             }
             Output::Reply(_, result) => {
                 self.judge
                     .replied(id(), &RequestKind::Begin, &result, &scene);
             }
-            Output::Load(ids) => self.pending.push(Pending::Load(ids)),
-            Output::Due(query) => {
+            Output::Read(Read::Transactions(ids)) => self.pending.push(Pending::Load(ids)),
+            Output::Read(Read::Due(query)) => {
                 let due = self.tables.due(&query);
                 self.engine.handle(self.now, Input::Due(query, due));
+            }
+            Output::Read(Read::Queues(query)) => {
+                let queues = self.tables.queues(&query);
+                self.engine.handle(self.now, Input::Queues(query, queues));
             }
             Output::AskBack(_) => {}
             Output::Illegal(illegal) => {

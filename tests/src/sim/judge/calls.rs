@@ -1,18 +1,20 @@
 //! The invariants of every call that leaves the coordinator.
 
+use std::time::Duration;
+
 use tercet_barrier::RowState;
 use tercet_core::{
     model::{ActionStatus, Mode, Operation, Outcome},
-    port::Call,
+    port::{Call, Route},
 };
 
-use super::{Finding, Scene, Seen, is_executed};
+use super::{Finding, Scene, Seen, Way, is_executed};
 use crate::sim::tables::{ActionLine, Row};
 
 /// One call.
 pub struct Case<'a> {
-    /// The incarnation that sends it.
-    pub epoch: u64,
+    /// Its way.
+    pub way: Way<'a>,
     /// The call.
     pub call: &'a Call,
     /// The durable row.
@@ -32,6 +34,8 @@ pub const INVARIANTS: &[(&str, Check)] = &[
         "I2 no Confirm without a durable SUCCESS, no Cancel without a durable FAILURE",
         decided,
     ),
+    ("a call goes where its handler is", handler),
+    ("a Try has time left", time_left),
     ("a mode has only its operations", mode),
     (
         "only Execute makes Tries, and none after its decision",
@@ -43,6 +47,7 @@ pub const INVARIANTS: &[(&str, Check)] = &[
     ),
     ("results handed on are those that were returned", results),
     ("I13 attempts never exceed their limit", attempts),
+    ("I13 the row allows each call of phase two", allowed),
 ];
 
 impl Case<'_> {
@@ -87,6 +92,40 @@ fn decided(case: &Case<'_>) -> Finding {
     }
 }
 
+fn handler(case: &Case<'_>) -> Finding {
+    let spec = &case.call.action;
+    let able = match (case.call.route, case.way.abilities) {
+        (Route::Direct, _) => true,
+        (Route::Stream(_), Some(abilities)) => {
+            let wanted = (spec.handler.clone(), Some(spec.mode));
+            abilities.handlers.contains(&wanted)
+        }
+        (Route::Stream(_), None) => false,
+    };
+    if able {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} of {} leaves to {}, which has no handler {}",
+            case.call.operation, spec.name, spec.participant, spec.handler
+        ))
+    }
+}
+
+fn time_left(case: &Case<'_>) -> Finding {
+    let deadline = case.row.map(|row| row.spec.deadline);
+    let left = deadline.map(|deadline| deadline.since(case.way.now));
+    let on_time = case.call.time_left > Duration::ZERO && left >= Some(case.call.time_left);
+    if case.call.operation != Operation::Try || on_time {
+        Ok(())
+    } else {
+        Err(format!(
+            "the Try of {} says that {:?} are left; {left:?} are",
+            case.call.action.name, case.call.time_left
+        ))
+    }
+}
+
 fn mode(case: &Case<'_>) -> Finding {
     match (case.call.action.mode, case.call.operation) {
         (Mode::Deliver, Operation::Try | Operation::Cancel)
@@ -105,7 +144,7 @@ fn tries(case: &Case<'_>) -> Finding {
     if !case.row.is_some_and(is_executed) {
         return Err("a Try for an initiator that makes its own".into());
     }
-    if case.seen.decision_known_in == Some(case.epoch) {
+    if case.seen.decision_known_in == Some(case.way.epoch) {
         return Err(format!(
             "a Try of {} leaves after the decision",
             case.call.action.name
@@ -204,6 +243,22 @@ fn attempts(case: &Case<'_>) -> Finding {
         Err(format!(
             "{} of {} leaves for the {sent}th time, {max} are allowed",
             case.call.operation, case.call.action.name
+        ))
+    }
+}
+
+/// Checks that a durable write has allowed this call: the first one comes with the decision, each further one is counted
+/// in the row before it leaves.
+fn allowed(case: &Case<'_>) -> Finding {
+    let name = &case.call.action.name;
+    let counted = case.line(name).map_or(0, |line| line.state.retry_count);
+    let sent = case.seen.actions.get(name).map_or(0, |seen| seen.finishing);
+    if case.call.operation == Operation::Try || sent <= counted + 1 {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} of {name} leaves for the {sent}th time, the row counts {counted} before it",
+            case.call.operation
         ))
     }
 }

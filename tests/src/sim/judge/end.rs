@@ -1,9 +1,11 @@
 //! The invariants of every transaction once faults have ended and time has passed.
 
+use std::collections::BTreeSet;
+
 use tercet_barrier::RowState;
 use tercet_core::{
     id::TxId,
-    model::{ActionStatus, Cause, Mode, Outcome, TxStatus},
+    model::{ActionStatus, Cause, Mode, Name, Outcome, TxStatus},
 };
 
 use super::{Finding, Scene};
@@ -15,6 +17,8 @@ pub struct Case<'a> {
     pub id: TxId,
     /// Its row.
     pub row: &'a Row,
+    /// Participants that never came back.
+    pub gone: &'a BTreeSet<Name>,
     /// Whether an operator resolved actions of it.
     pub resolved: bool,
     /// The databases.
@@ -30,8 +34,18 @@ pub const INVARIANTS: &[(&str, Check)] = &[
     ("I5 every share has taken effect, or none", conserved),
 ];
 
+/// Returns whether a row is where it stays for as long as these participants are gone: over, or at rest for a call of
+/// them and nothing else.
+pub fn is_settled(row: &Row, gone: &BTreeSet<Name>) -> bool {
+    let Some(rest) = &row.head.rest else {
+        return row.head.phase.is_over();
+    };
+    let wanted = |name: &Name| gone.contains(name);
+    rest.until.is_none() && rest.wants.iter().all(|want| wanted(&want.participant))
+}
+
 fn finished(case: &Case<'_>) -> Finding {
-    if case.row.head.phase.is_over() {
+    if is_settled(case.row, case.gone) {
         return Ok(());
     }
     let head = &case.row.head;
@@ -39,15 +53,18 @@ fn finished(case: &Case<'_>) -> Finding {
         .row
         .actions
         .iter()
-        .map(|line| format!("{} {}", line.spec.name, line.state.status))
+        .map(|line| {
+            let participant = &line.spec.participant;
+            format!("{} of {participant} {}", line.spec.name, line.state.status)
+        })
         .collect();
     Err(format!(
-        "it is {}/{} at version {}, waits for {:?}, next attempt {:?} ago; {}",
+        "it is {}/{} at version {}, by {}, rest {:?}; {}",
         head.phase.status(),
         head.phase.biz_status(),
         head.version,
-        head.waiting_for,
-        head.next_attempt_at.map(|at| case.scene.now.since(at)),
+        head.owner,
+        head.rest,
         actions.join(", ")
     ))
 }

@@ -18,7 +18,7 @@ use std::{
 use tercet_core::{
     id::TxId,
     model::{ActionSpec, Decider, Name, Outcome, Phase},
-    port::{Call, Reply},
+    port::{Abilities, Call, Reply},
     refusal::Refusal,
     time::Timestamp,
     write::WriteResult,
@@ -73,6 +73,17 @@ impl Scene<'_> {
     }
 }
 
+/// The way on which a call leaves.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    /// The incarnation that calls.
+    pub epoch: u64,
+    /// Its time.
+    pub now: Timestamp,
+    /// The calls that the instance at the other end can answer; `None`: an address.
+    pub abilities: Option<&'a Abilities>,
+}
+
 /// The kind of a caller's request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RequestKind {
@@ -118,6 +129,9 @@ pub struct Seen {
     pub decision_known_in: Option<u64>,
     /// Whether an operator resolved actions of it.
     pub resolved: bool,
+    /// The number of times that its owner lost what it knew of it beyond the row, or may have: calls that it was allowed to
+    /// make count as made then.
+    pub losses: u32,
 }
 
 /// Records every effect, and checks the invariants.
@@ -169,6 +183,11 @@ impl Judge {
             return;
         };
         let seen = self.seen.entry(change.id).or_default();
+        if change.before.as_ref().is_some_and(|before| {
+            before.head.rest.is_none() && before.head.owner != after.head.owner
+        }) {
+            seen.losses += 1;
+        }
         if change
             .operator
             .as_ref()
@@ -208,13 +227,16 @@ impl Judge {
         let decided = tables
             .row(id)
             .is_some_and(|row| row.head.phase.decision().is_some());
+        if result != WriteResult::Durable {
+            self.seen.entry(id).or_default().losses += 1;
+        }
         if result == WriteResult::Durable && decided {
             self.seen.entry(id).or_default().decision_known_in = Some(epoch);
         }
     }
 
     /// Checks a call that leaves the coordinator.
-    pub fn called(&mut self, epoch: u64, call: &Call, scene: &Scene<'_>) {
+    pub fn called(&mut self, way: &Way<'_>, call: &Call, scene: &Scene<'_>) {
         let seen = self.seen.entry(call.tx).or_default();
         let action = seen.actions.entry(call.action.name.clone()).or_default();
         if call.operation == tercet_core::model::Operation::Try {
@@ -223,7 +245,7 @@ impl Judge {
             action.finishing += 1;
         }
         let case = calls::Case {
-            epoch,
+            way: *way,
             call,
             row: scene.tables.row(call.tx),
             seen,
@@ -231,6 +253,17 @@ impl Judge {
         };
         let broken = first_broken(calls::INVARIANTS, &case);
         self.record_first(call.tx, broken);
+    }
+
+    /// Notes that a call that left never reached its participant: it is no attempt.
+    pub fn not_taken(&mut self, call: &Call) {
+        let seen = self.seen.entry(call.tx).or_default();
+        let action = seen.actions.entry(call.action.name.clone()).or_default();
+        if call.operation == tercet_core::model::Operation::Try {
+            action.tries = action.tries.saturating_sub(1);
+        } else {
+            action.finishing = action.finishing.saturating_sub(1);
+        }
     }
 
     /// Checks a reply to a caller.
@@ -293,16 +326,14 @@ impl Judge {
         }
     }
 
-    /// Checks every transaction after faults have ended and time has passed. Transactions that involve `dead`,
-    /// a participant that never came back, may be unfinished.
-    pub fn at_the_end(&mut self, scene: &Scene<'_>, dead: Option<&Name>) {
+    /// Checks every transaction after faults have ended and time has passed. One that wants nothing but calls of
+    /// participants that are `gone` for good rests.
+    pub fn at_the_end(&mut self, scene: &Scene<'_>, gone: &BTreeSet<Name>) {
         for (id, row) in scene.tables.rows() {
-            if !row.head.phase.is_over() && row.involves(dead) {
-                continue;
-            }
             let case = end::Case {
                 id: *id,
                 row,
+                gone,
                 resolved: self.seen.get(id).is_some_and(|seen| seen.resolved),
                 scene: *scene,
             };

@@ -43,6 +43,7 @@ pub fn is_final(refusal: &Refusal) -> bool {
         Refusal::Overloaded
             | Refusal::OutcomeUnknown { .. }
             | Refusal::Draining
+            | Refusal::StoreUnavailable
             | Refusal::NotFound { .. }
             | Refusal::Corrupt { .. }
             | Refusal::DoesNotFit { .. }

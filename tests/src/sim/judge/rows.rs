@@ -1,9 +1,11 @@
 //! The invariants of every change of a row of `tx_info`.
 
+use std::collections::BTreeSet;
+
 use tercet_barrier::{RowState, initiator::Truth};
 use tercet_core::{
     id::TxId,
-    model::{ActionStatus, Cause, Mode, Outcome, Phase, TxStatus},
+    model::{ActionStatus, AttemptOutcome, Cause, DueRow, Mode, Name, Outcome, Phase, TxStatus},
 };
 
 use super::{Finding, Scene, Seen, is_executed};
@@ -33,7 +35,16 @@ pub const INVARIANTS: &[(&str, Check)] = &[
     ("I1 the decision never changes", decision),
     ("statuses change as the table says", statuses),
     ("actions are kept", actions_kept),
-    ("every unfinished row has a time", next_attempt),
+    ("tx_due has the rows that the state has", due),
+    ("a rest names every participant whose call is wanted", wants),
+    (
+        "an action is given up after its last call, not before",
+        given_up,
+    ),
+    (
+        "a transaction without any call ends at its deadline",
+        never_sent,
+    ),
     ("DEADLINE is never decided before the deadline", deadline),
     ("SUCCESS needs every Try OK", success),
     ("REJECTED means that a Try was rejected", rejected),
@@ -153,17 +164,142 @@ fn actions_kept(case: &Case<'_>) -> Finding {
     Ok(())
 }
 
-fn next_attempt(case: &Case<'_>) -> Finding {
-    let head = &case.after.head;
-    if head.next_attempt_at.is_none() == head.phase.is_over() {
+fn due(case: &Case<'_>) -> Finding {
+    let transaction = match case.after.transaction() {
+        Ok(transaction) => transaction,
+        Err(illegal) => return Err(illegal.to_string()),
+    };
+    let of_the_state: BTreeSet<DueRow> = transaction.due_rows().into_iter().collect();
+    if of_the_state == case.after.due {
         Ok(())
     } else {
         Err(format!(
-            "{} with next_attempt_at {:?}",
-            head.phase.status(),
-            head.next_attempt_at
+            "{:?} stand, the state has {of_the_state:?}",
+            case.after.due
         ))
     }
+}
+
+fn wants(case: &Case<'_>) -> Finding {
+    let row = case.after;
+    let Some(rest) = &row.head.rest else {
+        return Ok(());
+    };
+    let named: BTreeSet<&Name> = rest.wants.iter().map(|want| &want.participant).collect();
+    let certain = wanted(row, false);
+    let possible = wanted(row, true);
+    let until = (row.head.phase == Phase::Trying).then_some(row.spec.deadline);
+    if named.is_superset(&certain) && named.is_subset(&possible) && rest.until == until {
+        Ok(())
+    } else {
+        Err(format!(
+            "{rest:?} while calls of {certain:?} are wanted, at most of {possible:?}, and time until {until:?}"
+        ))
+    }
+}
+
+/// Returns the participants of which a call is wanted in the state of a row. An action that was rejected wants a Cancel
+/// only if its Try may have been sent more than once, which a row does not say: `with_rejected`.
+fn wanted(row: &Row, with_rejected: bool) -> BTreeSet<&Name> {
+    let by_status = |name: &Name| {
+        let line = row.actions.iter().find(|line| line.spec.name == *name);
+        line.map(|line| (line.spec.mode, line.state.status))
+    };
+    let is_wanted = |line: &&ActionLine| {
+        let status = line.state.status;
+        let mut before = line.spec.after.iter();
+        let mut behind = row.actions.iter();
+        match (&row.head.phase, row.head.phase.decision()) {
+            (Phase::Trying, _) => {
+                let tried = |name: &Name| {
+                    matches!(
+                        by_status(name),
+                        Some((Mode::Deliver, _) | (_, ActionStatus::Tried))
+                    )
+                };
+                let open = status == ActionStatus::Init && line.spec.mode != Mode::Deliver;
+                is_executed(row) && open && before.all(tried)
+            }
+            (Phase::Finishing { .. }, Some(decision)) if decision.outcome == Outcome::Success => {
+                let over =
+                    |name: &Name| by_status(name).is_some_and(|(_, status)| status.is_ended());
+                status.is_open() && before.all(over)
+            }
+            (Phase::Finishing { .. }, _) => {
+                let needs = status.is_open() || with_rejected && status == ActionStatus::Rejected;
+                let over = |other: &ActionLine| {
+                    let rejected = with_rejected && other.state.status == ActionStatus::Rejected;
+                    other.state.status.is_ended() || rejected
+                };
+                let name = &line.spec.name;
+                needs && behind.all(|other| !other.spec.after.contains(name) || over(other))
+            }
+            _ => false,
+        }
+    };
+    let called = row.actions.iter().filter(is_wanted);
+    let asked = row.spec.check_back.as_ref();
+    let asked = asked.filter(|_| matches!(row.head.phase, Phase::AskingBack { .. }));
+    called
+        .map(|line| &line.spec.participant)
+        .chain(asked.map(|check_back| &check_back.participant))
+        .collect()
+}
+
+/// The statuses of an action as the judge reads them.
+trait Reading {
+    /// Returns whether the action is to be confirmed or cancelled.
+    fn is_open(self) -> bool;
+    /// Returns whether it stays so.
+    fn is_ended(self) -> bool;
+}
+
+impl Reading for ActionStatus {
+    fn is_open(self) -> bool {
+        matches!(self, Self::Init | Self::Tried)
+    }
+
+    fn is_ended(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Cancelled)
+    }
+}
+
+/// Checks that an action whose calls were used up had as many, but for those that an incarnation was allowed to make
+/// before it lost the transaction.
+fn given_up(case: &Case<'_>) -> Finding {
+    for line in &case.after.actions {
+        let failed = line.state.status == ActionStatus::Failed;
+        let policy = &line.spec.retry;
+        let used_up = line
+            .state
+            .attempts
+            .last()
+            .is_some_and(|last| last.outcome != AttemptOutcome::Rejected);
+        if !failed || !used_up || case.was(line) == Some(ActionStatus::Failed) {
+            continue;
+        }
+        let name = &line.spec.name;
+        let calls = case.seen.actions.get(name).map_or(0, |seen| seen.finishing);
+        if policy.max_age.is_none() && calls + case.seen.losses < policy.max_attempts {
+            return Err(format!(
+                "{name} is given up after {calls} calls of {} and {} losses of memory",
+                policy.max_attempts, case.seen.losses
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn never_sent(case: &Case<'_>) -> Finding {
+    let calls = case.seen.actions.values().map(|seen| seen.tries);
+    let by_deadline = matches!(case.decided_now(), Some((_, Cause::Deadline { .. })));
+    let finished = matches!(case.after.head.phase, Phase::Finished { .. });
+    let is_known = is_executed(case.after) && case.seen.losses == 0;
+    if by_deadline && is_known && calls.sum::<u32>() == 0 && !finished {
+        let status = case.after.head.phase.status();
+        return Err(format!("no Try was ever sent, and it is {status}"));
+    }
+    Ok(())
 }
 
 fn deadline(case: &Case<'_>) -> Finding {
@@ -171,7 +307,7 @@ fn deadline(case: &Case<'_>) -> Finding {
     let asks_back = matches!(case.after.head.phase, Phase::AskingBack { .. });
     let judged = matches!(
         case.decided_now(),
-        Some((_, Cause::Deadline | Cause::CheckBack { .. }))
+        Some((_, Cause::Deadline { .. } | Cause::CheckBack { .. }))
     );
     if early && (asks_back || judged) {
         return Err(format!(

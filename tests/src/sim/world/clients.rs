@@ -1,7 +1,7 @@
 //! Initiators in a world: each takes its steps one after another, and repeats a step until it is
 //! answered; some die on the way.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tercet_barrier::{Arrival, Operation, initiator::Truth};
 use tercet_core::{
@@ -61,14 +61,14 @@ impl Client {
         !self.alive || self.step == Step::Done
     }
 
-    /// Returns whether this participant takes part in its transaction.
-    pub(super) fn involves(&self, participant: Option<&Name>) -> bool {
+    /// Returns whether one of these participants takes part in its transaction.
+    pub(super) fn involves(&self, gone: &BTreeSet<Name>) -> bool {
         let actions = self.plan.new.actions.iter().chain(self.added());
         let mut called = actions.map(|action| &action.participant);
         // The business may have an earlier transaction, which waits for the participant.
         let joins = self.plan.new.unique_business;
-        participant
-            .is_some_and(|name| joins || *name == self.plan.shop || called.any(|it| it == name))
+        !gone.is_empty()
+            && (joins || gone.contains(&self.plan.shop) || called.any(|it| gone.contains(it)))
     }
 
     pub(super) fn standing(&self) -> String {
@@ -317,7 +317,7 @@ impl World {
         let next = match answer {
             CallAnswer::Ok(_) => self.next_try(client, place + 1),
             CallAnswer::Rejected(_) => self.decide_failure(client),
-            CallAnswer::Unknown(_) => return,
+            CallAnswer::Unknown(_) | CallAnswer::Unsent(_) => return,
         };
         self.go(client, next);
     }

@@ -4,8 +4,8 @@
 use tercet_core::{
     id::{CallId, StreamId, TxId},
     port::{
-        AskBack, Call, CallAnswer, CallResult, CheckBackResult, Input, Output, Reply, Request,
-        Route,
+        AskBack, Call, CallAnswer, CallResult, CheckBackResult, Input, Output, Read, Reply,
+        Request, Route,
     },
     refusal::Refusal,
     time::Timestamp,
@@ -14,8 +14,8 @@ use tercet_core::{
 use super::{Event, FromStore, Letter, World};
 use crate::sim::{
     faults::Fault,
-    judge::{RequestKind, Scene},
-    process::{Process, Waiter},
+    judge::{RequestKind, Scene, Way},
+    process::{OpenStream, Process, Waiter},
 };
 
 const MEMORY: &str = "I9 memory is bounded by configuration";
@@ -29,15 +29,15 @@ impl World {
         let now = self.engine_time();
         self.process = Some(Process::start(self.config.clone(), epoch, seed, now));
         for place in 0..self.plan.services.len() {
-            let service = &self.plan.services[place];
-            let (name, reach) = (service.name.clone(), service.reach);
+            let name = self.plan.services[place].name.clone();
+            let reach = self.services[place].reach;
             self.feed(Input::Participant { name, reach });
         }
         self.pump();
     }
 
     pub(super) fn engine_time(&self) -> Timestamp {
-        self.now - self.lag
+        self.now + self.ahead - self.lag
     }
 
     /// Kills the coordinator: its memory is lost, every connection breaks.
@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    fn feed(&mut self, input: Input) {
+    pub(super) fn feed(&mut self, input: Input) {
         let now = self.engine_time();
         let Some(process) = &mut self.process else {
             return;
@@ -96,8 +96,9 @@ impl World {
         process.handle(input);
     }
 
-    fn pump(&mut self) {
+    pub(super) fn pump(&mut self) {
         loop {
+            self.give_up();
             let Some(process) = &mut self.process else {
                 return;
             };
@@ -125,6 +126,7 @@ impl World {
         match output {
             Output::Write(write) => {
                 let id = write.id;
+                self.given_up.remove(&(id, write.head.version, epoch));
                 process.lane.push(process.now, *write);
                 let lane = process.lane.len();
                 self.note(Some(id), || format!("write joins {lane} in the lane"));
@@ -143,20 +145,22 @@ impl World {
                     ),
                 }
             }
-            Output::Load(ids) => {
+            Output::Read(read) => {
                 let answer = if self.faults.strikes(Fault::ReadFailed) {
-                    FromStore::ReadFailed(ids, None)
+                    FromStore::ReadFailed(read)
                 } else {
-                    FromStore::Loaded(self.database.tables.load(&ids))
-                };
-                self.read_answers(epoch, answer);
-            }
-            Output::Due(query) => {
-                let answer = if self.faults.strikes(Fault::ReadFailed) {
-                    FromStore::ReadFailed(Vec::new(), Some(query))
-                } else {
-                    let due = self.database.tables.due(&query);
-                    FromStore::Due(query, due)
+                    let tables = &self.database.tables;
+                    match read {
+                        Read::Transactions(ids) => FromStore::Loaded(tables.load(&ids)),
+                        Read::Due(query) => {
+                            let due = tables.due(&query);
+                            FromStore::Due(query, due)
+                        }
+                        Read::Queues(query) => {
+                            let queues = tables.queues(&query);
+                            FromStore::Queues(query, queues)
+                        }
+                    }
                 };
                 self.read_answers(epoch, answer);
             }
@@ -178,11 +182,24 @@ impl World {
             )
         });
         let scene = Scene {
-            now: self.now,
+            now: self.shown,
             tables: &self.database.tables,
             books: &self.books,
         };
-        self.judge.called(epoch, &call, &scene);
+        let way = self.process.as_ref().map(|process| Way {
+            epoch,
+            now: process.now,
+            abilities: match call.route {
+                Route::Direct => None,
+                Route::Stream(stream) => process
+                    .streams
+                    .get(&stream)
+                    .map(|open| &self.plan.services[open.service].instances[open.instance]),
+            },
+        });
+        if let Some(way) = way {
+            self.judge.called(&way, &call, &scene);
+        }
         if call.route == Route::Direct {
             if let Some(process) = &mut self.process {
                 process.direct.insert(call.id, call.clone());
@@ -201,7 +218,7 @@ impl World {
             )
         });
         let scene = Scene {
-            now: self.now,
+            now: self.shown,
             tables: &self.database.tables,
             books: &self.books,
         };
@@ -222,7 +239,7 @@ impl World {
             Err(refusal) => format!("{:?} is refused: {refusal}", waiter.kind),
         });
         let scene = Scene {
-            now: self.now,
+            now: self.shown,
             tables: &self.database.tables,
             books: &self.books,
         };
@@ -250,7 +267,7 @@ impl World {
         process.wakes = Some(wanted);
         let epoch = process.owner.epoch;
         // The database's clock shows this time when the engine's shows `wanted`.
-        self.at(wanted + self.lag, Event::Wake(epoch));
+        self.at(wanted + self.lag - self.ahead, Event::Wake(epoch));
     }
 
     pub(super) fn wake(&mut self, epoch: u64) {
@@ -383,23 +400,28 @@ impl World {
             .process
             .as_mut()
             .and_then(|process| process.streams.remove(&stream));
-        if let Some(service) = end {
-            self.stream_ended(service, epoch, stream);
+        if let Some(open) = end {
+            self.stream_ended(open.service, epoch, stream);
         }
         self.note(None, || format!("stream {} is gone", stream.0));
         self.deliver(Input::Detached(stream));
     }
 
     /// Opens a stream of a participant; `None` if the coordinator does not answer.
-    pub(super) fn stream_opens(&mut self, service: usize) -> Option<(u64, StreamId)> {
+    pub(super) fn stream_opens(
+        &mut self,
+        service: usize,
+        instance: usize,
+    ) -> Option<(u64, StreamId)> {
         if self.is_paused() {
             return None;
         }
         let process = self.process.as_mut()?;
-        let stream = process.open_stream(service);
+        let stream = process.open_stream(OpenStream { service, instance });
         let epoch = process.owner.epoch;
         let plan = &self.plan.services[service];
         let (participant, concurrency) = (plan.name.clone(), plan.concurrency);
+        let abilities = plan.instances[instance].clone();
         self.note(None, || {
             format!("{participant} attaches stream {}", stream.0)
         });
@@ -408,6 +430,7 @@ impl World {
             stream,
             participant,
             concurrency,
+            abilities,
         });
         if self.faults.strikes(Fault::StreamDraining)
             && self.is_connected(epoch, Route::Stream(stream))
@@ -423,7 +446,8 @@ impl World {
     fn check_memory(&mut self) {
         let Some(process) = &self.process else { return };
         let held = process.engine.stats().transactions;
-        let allowed = self.config.capacity;
+        // A part is kept beside it for requests of transactions that have been begun.
+        let allowed = self.config.capacity + self.config.capacity.div_ceil(8);
         if held > allowed {
             let what = format!("{held} transactions in memory, {allowed} are allowed");
             self.judge.record(MEMORY, None, what);
@@ -434,7 +458,8 @@ impl World {
     pub(super) fn leftover(&self) -> Option<(&'static str, Option<TxId>, String)> {
         let process = self.process.as_ref()?;
         let stats = process.engine.stats();
-        if let Some(waiter) = process.callers.values().next() {
+        let waits_in_vain = |waiter: &&Waiter| !self.waits_for_an_absent_one(waiter);
+        if let Some(waiter) = process.callers.values().find(waits_in_vain) {
             let what = format!("{:?} is not answered", waiter.kind);
             return Some(("I7 every caller is answered", Some(waiter.tx), what));
         }
@@ -453,5 +478,18 @@ impl World {
             .find(|service| places(&service.name) > 0)?;
         let what = format!("everything is over, a place of {} is taken", taken.name);
         Some((MEMORY, None, what))
+    }
+
+    /// Returns whether a caller waits for a transaction that rests for the sake of participants that are gone for good.
+    fn waits_for_an_absent_one(&self, waiter: &Waiter) -> bool {
+        let tables = &self.database.tables;
+        let business = || {
+            let client = self.clients.iter().find(|it| it.plan.id() == waiter.tx)?;
+            let new = &client.plan.new;
+            tables.holder(&new.business_type, &new.business_id)
+        };
+        let held = tables.row(waiter.tx).map(|_| waiter.tx).or_else(business);
+        held.and_then(|id| tables.row(id))
+            .is_some_and(|row| !row.head.phase.is_over())
     }
 }

@@ -11,16 +11,20 @@ mod operators;
 mod services;
 mod storage;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tercet_core::{
     config::EngineConfig,
     id::{CallId, StreamId, TxId},
     lane::LaneResult,
-    model::Name,
-    port::Loaded,
+    model::{DueRow, Name},
+    port::{Loaded, Reach, Read},
     time::Timestamp,
-    write::{Due, DueQuery},
+    write::{Due, DueQuery, QueuesQuery},
 };
 
 pub use self::network::Letter;
@@ -31,7 +35,7 @@ use super::{
     dice::Dice,
     faults::{Fault, Faults},
     history::{DAWN, History},
-    judge::{Judge, Scene},
+    judge::{Judge, Scene, end},
     plan::{FAULTS_END, Plan},
     process::Process,
     sessions::{Database, SessionId},
@@ -87,6 +91,14 @@ pub enum Event {
     Client(usize, u64),
     /// An initiator aborts an Execute.
     Abort(usize),
+    /// A participant is gone.
+    Leaves(usize),
+    /// A participant changes from streams to an address, or back.
+    Moves(usize),
+    /// The coordinator is restarted.
+    Restart,
+    /// Time is ahead by this much, or no longer.
+    TimeAhead(Duration),
     /// An operator looks for stuck transactions.
     Operator,
     /// Faults end.
@@ -104,8 +116,10 @@ pub enum FromStore {
     Loaded(Vec<(TxId, Loaded)>),
     /// Due rows.
     Due(DueQuery, Vec<Due>),
+    /// Queues with rows.
+    Queues(QueuesQuery, Vec<DueRow>),
     /// A read failed.
-    ReadFailed(Vec<TxId>, Option<DueQuery>),
+    ReadFailed(Read),
 }
 
 /// The report on one seed.
@@ -143,6 +157,14 @@ pub struct World {
     epoch: u64,
     /// The time by which the coordinator's clock is behind the database's.
     lag: Duration,
+    /// The end of the time in which the database takes no writes.
+    outage_until: Timestamp,
+    /// Writes that were given up as not applied, by transaction, version and the epoch of the incarnation.
+    given_up: BTreeSet<(TxId, u32, u64)>,
+    /// The time by which every clock is ahead for a moment.
+    ahead: Duration,
+    /// The latest time that any clock has shown.
+    shown: Timestamp,
     services: Vec<Service>,
     places: BTreeMap<Name, usize>,
     books: BTreeMap<Name, Books>,
@@ -150,8 +172,6 @@ pub struct World {
     judge: Judge,
     history: History,
     coverage: Coverage,
-    /// The participant that never comes back, in some worlds.
-    dead: Option<Name>,
     /// The number of checks in a row that found everything over.
     calm: u32,
     over: bool,
@@ -177,6 +197,10 @@ impl World {
             config,
             epoch: 0,
             lag: Duration::ZERO,
+            outage_until: DAWN,
+            given_up: BTreeSet::new(),
+            ahead: Duration::ZERO,
+            shown: DAWN,
             services: plan.services.iter().map(Service::new).collect(),
             places: names.clone().zip(0..).collect(),
             books: names.map(|name| (name, Books::default())).collect(),
@@ -188,7 +212,6 @@ impl World {
             judge: Judge::default(),
             history: History::new(keep_history),
             coverage: Coverage::default(),
-            dead: None,
             calm: 0,
             over: false,
             plan,
@@ -203,6 +226,26 @@ impl World {
         for service in 0..self.services.len() {
             let wait = self.dice.millis(0, 500);
             self.after(wait, Event::ServiceUp(service));
+            let plan = self.plan.services[service].clone();
+            if let Some(away) = plan.away {
+                self.at(DAWN + away.from, Event::Leaves(service));
+                if let Some(until) = away.until {
+                    self.at(DAWN + until, Event::ServiceUp(service));
+                }
+            }
+            for time in plan.moves {
+                self.at(DAWN + time, Event::Moves(service));
+            }
+        }
+        for time in self.plan.restarts.clone() {
+            self.at(DAWN + time, Event::Restart);
+        }
+        if self.dice.chance(120) {
+            let begins = self.dice.span(Duration::from_secs(1), FAULTS_END);
+            let lasts = self.dice.millis(1, 2_000);
+            let ahead = self.dice.millis(30_000, 300_000);
+            self.at(DAWN + begins, Event::TimeAhead(ahead));
+            self.at(DAWN + begins + lasts, Event::TimeAhead(Duration::ZERO));
         }
         for client in 0..self.clients.len() {
             let starts = self.clients[client].plan.starts;
@@ -223,12 +266,13 @@ impl World {
             self.step();
         }
         if self.judge.breach().is_none() {
+            let gone = self.gone_for_good();
             let scene = Scene {
-                now: self.now,
+                now: self.shown,
                 tables: &self.database.tables,
                 books: &self.books,
             };
-            self.judge.at_the_end(&scene, self.dead.as_ref());
+            self.judge.at_the_end(&scene, &gone);
         }
         let breach = self.judge.breach().cloned();
         Report {
@@ -252,6 +296,7 @@ impl World {
         };
         self.steps += 1;
         self.now = self.now.max(at);
+        self.shown = self.shown.max(self.now + self.ahead);
         match event {
             Event::Start => self.start(),
             Event::Wake(epoch) => self.wake(epoch),
@@ -269,6 +314,13 @@ impl World {
             Event::JobEnds { service, life, job } => self.job_ends(service, life, job),
             Event::Client(client, ticket) => self.client_rings(client, ticket),
             Event::Abort(client) => self.client_aborts(client),
+            Event::Leaves(service) => self.service_leaves(service),
+            Event::Moves(service) => self.service_moves(service),
+            Event::Restart => {
+                self.faults.count(Fault::CoordinatorCrash);
+                self.crash();
+            }
+            Event::TimeAhead(ahead) => self.time_ahead(ahead),
             Event::Operator => self.operator_looks(),
             Event::Heal => self.heal(),
             Event::Census => self.census(),
@@ -293,26 +345,56 @@ impl World {
         self.history.note(self.now, tx, text);
     }
 
+    fn time_ahead(&mut self, ahead: Duration) {
+        if ahead > Duration::ZERO {
+            self.faults.count(Fault::TimeAhead);
+        }
+        self.ahead = ahead;
+        self.note(None, || format!("time is {ahead:?} ahead"));
+    }
+
     fn heal(&mut self) {
         self.faults.on = false;
         self.lag = Duration::ZERO;
         self.note(None, || "faults end".into());
-        if self.dice.chance(150) {
-            self.lose_participant();
-        }
         self.census();
     }
 
-    /// Checks whether everything is over: every row final or parked, every initiator done or dead, and
-    /// nothing on its way.
+    /// Returns the participants that attach and never come back.
+    fn gone_for_good(&self) -> BTreeSet<Name> {
+        let services = self.plan.services.iter().zip(&self.services);
+        services
+            .filter(|(plan, state)| {
+                let for_good = plan.away.is_some_and(|away| away.until.is_none());
+                for_good && state.reach == Reach::Attach
+            })
+            .map(|(plan, _)| plan.name.clone())
+            .collect()
+    }
+
+    /// Returns whether every participant that comes back late is back, every change of the way to one has been made, and
+    /// no restart is to come.
+    fn all_are_where_they_stay(&self) -> bool {
+        !self.queue.values().any(|event| {
+            matches!(
+                event,
+                Event::Start
+                    | Event::ServiceUp(_)
+                    | Event::Leaves(_)
+                    | Event::Moves(_)
+                    | Event::Restart
+                    | Event::Attach { .. }
+            )
+        })
+    }
+
+    /// Checks whether everything is over: every row final, parked or at rest for the sake of participants that never come
+    /// back alone, every initiator done or dead, and nothing on its way.
     fn census(&mut self) {
-        let dead = self.dead.as_ref();
-        let finished = self
-            .database
-            .tables
-            .rows()
-            .all(|(_, row)| row.head.phase.is_over() || row.involves(dead));
-        let waits = |client: &&Client| !client.is_done() && !client.involves(dead);
+        let gone = self.gone_for_good();
+        let tables = &self.database.tables;
+        let finished = tables.rows().all(|(_, row)| end::is_settled(row, &gone));
+        let waits = |client: &&Client| !client.is_done() && !client.involves(&gone);
         let done = !self.clients.iter().any(|client| waits(&client));
         let quiet = !self.queue.values().any(|event| {
             matches!(
@@ -324,10 +406,11 @@ impl World {
                     | Event::Abort(_)
             )
         });
-        if finished && done && (quiet || dead.is_some()) {
+        let settled = finished && done && self.all_are_where_they_stay();
+        if settled && (quiet || !gone.is_empty()) {
             self.calm += 1;
             let leftover = self.leftover();
-            self.over = self.dead.is_some() || leftover.is_none() || self.calm > CALM;
+            self.over = leftover.is_none() || self.calm > CALM;
             if let (true, Some((invariant, tx, what))) = (self.calm > CALM, leftover) {
                 self.judge.record(invariant, tx, what);
             }
@@ -348,7 +431,8 @@ impl World {
 /// Makes settings that are small in some seeds, so that memory is short and lists are paged.
 fn engine_config(dice: &mut Dice) -> EngineConfig {
     EngineConfig {
-        capacity: *dice.pick(&[20, 200, 1_000]),
+        capacity: *dice.pick(&[20, 40, 200, 1_000]),
+        memory: *dice.pick(&[64 * 1024, 256 * 1024 * 1024]),
         waiting_events: *dice.pick(&[3, 64]),
         lease: Duration::from_secs(dice.between(2, 6)),
         hold: dice.millis(200, 3_000),

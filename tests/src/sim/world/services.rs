@@ -7,7 +7,7 @@ use tercet_barrier::{Arrival, CallAnswer, RowState, initiator::Truth};
 use tercet_core::{
     id::{CallId, StreamId, TxId},
     model::{self, ActionSpec, Name, Operation},
-    port::{AskBack, Call, CallResult, CheckBackResult, Reach, Route},
+    port::{self, AskBack, Call, CallResult, CheckBackResult, Input, Reach, Route},
     time::Timestamp,
 };
 
@@ -15,7 +15,8 @@ use super::{Event, Letter, World};
 use crate::sim::{
     books::{Admission, Key, answer_to_core, mode, operation},
     faults::Fault,
-    plan::ServicePlan,
+    history::DAWN,
+    plan::{FAULTS_END, ServicePlan},
 };
 
 /// The limit of answers kept from broken streams.
@@ -26,6 +27,8 @@ const OLD_ANSWERS: usize = 8;
 pub(super) struct Service {
     up: bool,
     life: u32,
+    /// The way to it now.
+    pub(super) reach: Reach,
     /// The open stream of each instance, and the incarnation at its other end.
     streams: Vec<Option<(u64, StreamId)>>,
     hangs_until: Timestamp,
@@ -34,6 +37,8 @@ pub(super) struct Service {
     started: u64,
     /// Answers that found their stream broken.
     old: Vec<CallResult>,
+    /// Calls to its address by epoch and id, each with whether its connection was made.
+    connected: BTreeMap<(u64, CallId), bool>,
 }
 
 /// A local transaction whose code runs.
@@ -66,12 +71,18 @@ impl Service {
         Self {
             up: false,
             life: 0,
-            streams: vec![None; plan.instances as usize],
-            hangs_until: Timestamp::default(),
+            reach: plan.reach,
+            streams: vec![None; plan.instances.len()],
+            hangs_until: if plan.hangs {
+                DAWN + FAULTS_END
+            } else {
+                Timestamp::default()
+            },
             jobs: BTreeMap::new(),
             locked: BTreeSet::new(),
             started: 0,
             old: Vec::new(),
+            connected: BTreeMap::new(),
         }
     }
 }
@@ -79,7 +90,7 @@ impl Service {
 impl World {
     pub(super) fn service_up(&mut self, service: usize) {
         let name = self.plan.services[service].name.clone();
-        if self.dead.as_ref() == Some(&name) {
+        if self.is_away(service) {
             return;
         }
         self.services[service].up = true;
@@ -87,8 +98,42 @@ impl World {
         self.attach_all(service);
     }
 
+    fn is_away(&self, service: usize) -> bool {
+        let away = self.plan.services[service].away;
+        away.is_some_and(|away| away.covers(self.now))
+    }
+
+    /// Ends a participant for long, or for good.
+    pub(super) fn service_leaves(&mut self, service: usize) {
+        self.faults.count(Fault::ServiceAway);
+        self.service_dies(service);
+    }
+
+    /// Changes the way to a participant: from streams to an address, or back.
+    pub(super) fn service_moves(&mut self, service: usize) {
+        self.faults.count(Fault::ServiceMoves);
+        let plan = &self.plan.services[service];
+        let (name, concurrency) = (plan.name.clone(), plan.concurrency);
+        let reach = match self.services[service].reach {
+            Reach::Attach => Reach::Direct { concurrency },
+            Reach::Direct { .. } => Reach::Attach,
+        };
+        self.services[service].reach = reach;
+        self.note(None, || {
+            format!("{name} is called by {reach:?} from now on")
+        });
+        if reach == Reach::Attach {
+            if self.services[service].up {
+                self.attach_all(service);
+            }
+        } else if self.dice.chance(500) {
+            self.lose_streams(service);
+        }
+        self.deliver(Input::Participant { name, reach });
+    }
+
     fn attach_all(&mut self, service: usize) {
-        if self.plan.services[service].reach != Reach::Attach {
+        if self.services[service].reach != Reach::Attach {
             return;
         }
         let life = self.services[service].life;
@@ -109,10 +154,11 @@ impl World {
 
     pub(super) fn attach(&mut self, service: usize, instance: usize, life: u32) {
         let state = &self.services[service];
-        if !state.up || state.life != life || state.streams[instance].is_some() {
+        let attaches = state.up && state.reach == Reach::Attach;
+        if !attaches || state.life != life || state.streams[instance].is_some() {
             return;
         }
-        let Some((epoch, stream)) = self.stream_opens(service) else {
+        let Some((epoch, stream)) = self.stream_opens(service, instance) else {
             let wait = self.dice.millis(50, 600);
             self.after(
                 wait,
@@ -154,6 +200,19 @@ impl World {
         }
     }
 
+    /// Ends one stream of a participant; it opens a new one.
+    fn lose_stream(&mut self, service: usize, epoch: u64, stream: StreamId) {
+        let mut streams = self.services[service].streams.iter_mut();
+        if let Some(open) = streams.find(|open| **open == Some((epoch, stream))) {
+            *open = None;
+            let wait = self.dice.millis(0, 100);
+            self.after(wait, Event::StreamGone(epoch, stream));
+        }
+        if self.services[service].up {
+            self.attach_all(service);
+        }
+    }
+
     /// Notes that the coordinator has closed a stream; the participant opens a new one.
     pub(super) fn stream_ended(&mut self, service: usize, epoch: u64, stream: StreamId) {
         for open in &mut self.services[service].streams {
@@ -180,14 +239,6 @@ impl World {
         self.after(wait, Event::ServiceUp(service));
     }
 
-    /// Kills a participant for good.
-    pub(super) fn lose_participant(&mut self) {
-        let services = self.services.len() as u64;
-        let service = usize::try_from(self.dice.below(services)).unwrap_or(0);
-        self.service_dies(service);
-        self.dead = Some(self.plan.services[service].name.clone());
-    }
-
     fn place(&self, participant: &str) -> usize {
         self.places.get(participant).copied().unwrap_or(0)
     }
@@ -206,6 +257,9 @@ impl World {
         if self.faults.strikes(Fault::ServiceCrash) {
             self.service_dies(service);
         }
+        if call.route == Route::Direct && !self.is_taken(service, epoch, call) {
+            return;
+        }
         let source = Source::Coordinator {
             epoch,
             route: call.route,
@@ -214,13 +268,20 @@ impl World {
         };
         if !self.services[service].up {
             if call.route == Route::Direct {
-                let answer = CallAnswer::Unknown("connection refused".into());
+                let answer = CallAnswer::Unknown("connection reset".into());
                 self.respond(service, &source, call.tx, &call.action.name, answer);
             }
             return;
         }
         if self.faults.strikes(Fault::StreamBroken) {
             self.lose_streams(service);
+        }
+        if let Route::Stream(stream) = call.route
+            && self.faults.on
+            && self.plan.services[service].flaps
+        {
+            self.faults.count(Fault::StreamFlaps);
+            self.lose_stream(service, epoch, stream);
         }
         let phase_two = call.operation != Operation::Try;
         if phase_two && call.route == Route::Direct && self.faults.strikes(Fault::SpuriousAborted) {
@@ -240,6 +301,32 @@ impl World {
             call.operation,
             again,
         );
+    }
+
+    /// Returns whether a call to an address has a connection. A call without one is answered as unsent, and none of its
+    /// repetitions by the network arrives.
+    fn is_taken(&mut self, service: usize, epoch: u64, call: &Call) -> bool {
+        let state = &mut self.services[service];
+        let up = state.up;
+        let key = (epoch, call.id);
+        if let Some(connected) = state.connected.get(&key) {
+            return *connected;
+        }
+        state.connected.insert(key, up);
+        if !up {
+            self.judge.not_taken(call);
+            let result = CallResult {
+                route: call.route,
+                epoch,
+                call: call.id,
+                tx: call.tx,
+                action: call.action.name.clone(),
+                operation: call.operation,
+                answer: port::CallAnswer::Unsent("connection refused".into()),
+            };
+            self.send(Letter::CallResult { epoch, result });
+        }
+        up
     }
 
     pub(super) fn own_try_arrives(
@@ -267,7 +354,8 @@ impl World {
     fn waits(&mut self, service: usize, letter: Letter) -> bool {
         if self.faults.strikes(Fault::ServiceHangs) {
             let wait = self.dice.millis(200, 6_000);
-            self.services[service].hangs_until = self.now + wait;
+            let hangs_until = &mut self.services[service].hangs_until;
+            *hangs_until = (*hangs_until).max(self.now + wait);
         }
         let until = self.services[service].hangs_until;
         if until > self.now {
@@ -321,7 +409,8 @@ impl World {
                     let books = self.books.entry(action.participant.clone()).or_default();
                     books.outside(&key, arrival.operation);
                 }
-                let wait = self.dice.millis(0, 15);
+                let slowest = self.plan.services[service].slowest;
+                let wait = self.dice.span(std::time::Duration::ZERO, slowest);
                 let state = &mut self.services[service];
                 state.started += 1;
                 let (job, life) = (state.started, state.life);

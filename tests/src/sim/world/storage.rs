@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tercet_core::{
     lane::{LaneCommand, LaneResult},
     port::Input,
-    write::{ApplyFailure, Write},
+    write::{ApplyFailure, Write, WriteResult},
 };
 
 use super::{Event, FromStore, World};
@@ -41,7 +41,20 @@ impl World {
         let mut failure = None;
         let mut ending = Some(Ending::Applied);
         let mut word = "";
-        if strikes(Fault::CommitNotApplied, &mut self.faults) {
+        if strikes(Fault::DatabaseOutage, &mut self.faults) {
+            self.outage_until = self.now + self.dice.millis(1_000, 15_000);
+        }
+        if self.now < self.outage_until {
+            (ending, failure, word) = (None, Some(ApplyFailure::NotApplied), "meets an outage");
+            match self.dice.below(8) {
+                0 => failure = Some(ApplyFailure::Unknown),
+                1 => {
+                    starts = self.dice.millis(5, 20_000);
+                    (ending, failure) = (Some(Ending::AppliedUnheard), Some(ApplyFailure::Unknown));
+                }
+                _ => {}
+            }
+        } else if strikes(Fault::CommitNotApplied, &mut self.faults) {
             (ending, failure, word) = (None, Some(ApplyFailure::NotApplied), "is not applied");
         } else if strikes(Fault::CommitLostBefore, &mut self.faults) {
             (ending, failure, word) = (None, Some(ApplyFailure::Unknown), "is lost before");
@@ -83,7 +96,7 @@ impl World {
         match self.database.step(session, self.now) {
             Progress::After(wait) => self.after(wait, Event::Session(session, epoch)),
             Progress::Corrupt(tx, what) => {
-                let invariant = "I10 the fence: rows of action_info change with their tx_info row";
+                let invariant = "I10 the fence: other rows change with their tx_info row";
                 self.judge.record(invariant, Some(tx), what);
             }
             Progress::Over { result, changes } => {
@@ -99,9 +112,41 @@ impl World {
         }
     }
 
+    /// Answers the callers of writes while the database takes none.
+    pub(super) fn give_up(&mut self) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let results = process.lane.give_up(process.now);
+        if results.is_empty() {
+            return;
+        }
+        for (id, result) in &results {
+            self.history
+                .note(self.now, Some(*id), || format!("its write is {result:?}"));
+            if *result == WriteResult::NotApplied {
+                let row = self.database.tables.row(*id);
+                let version = row.map_or(0, |row| row.head.version);
+                self.given_up
+                    .insert((*id, version + 1, process.owner.epoch));
+            }
+        }
+        let input = Input::Written(results);
+        self.coverage.note(&self.database.tables, &input);
+        process.handle(input);
+    }
+
     fn committed(&mut self, change: &Change) {
+        if let Some(row) = self.database.tables.row(change.id) {
+            let (version, epoch) = (row.head.version, row.head.owner.epoch);
+            if self.given_up.contains(&(change.id, version, epoch)) {
+                let invariant = "I6 a write that was given up as not applied is never applied";
+                let what = format!("version {version} was given up");
+                self.judge.record(invariant, Some(change.id), what);
+            }
+        }
         let scene = Scene {
-            now: self.now,
+            now: self.shown,
             tables: &self.database.tables,
             books: &self.books,
         };
@@ -123,7 +168,8 @@ impl World {
         let input = match answer {
             FromStore::Loaded(loaded) => Input::Loaded(loaded),
             FromStore::Due(query, due) => Input::Due(query, due),
-            FromStore::ReadFailed(ids, query) => Input::ReadFailed(ids, query),
+            FromStore::Queues(query, queues) => Input::Queues(query, queues),
+            FromStore::ReadFailed(read) => Input::ReadFailed(read),
             FromStore::Lane(result) => {
                 let now = self.engine_time();
                 let Some(process) = &mut self.process else {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use prost::Message as _;
 use tercet_core::{id::CallerId, port::Request, violation::Violation};
 use tercet_proto::v1::{self, session_request};
 use tokio::sync::mpsc;
@@ -9,16 +10,17 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::{
-    End, OwnReply,
+    End, OwnContent, OwnReplies,
     open::{OpenRequests, Source},
 };
 use crate::{
+    backlog::{Peer, Unread},
     bounds,
     directory::Known,
-    driver::SessionId,
+    driver::{Replies, SessionId},
     error::RequestError,
     grpc::{Api, draining, translate},
-    requests::{Lookup, Requests},
+    requests::{Lookup, Requests, contained},
     wire::views,
 };
 
@@ -26,18 +28,37 @@ use crate::{
 pub(super) struct Reading {
     pub(super) api: Api,
     pub(super) id: SessionId,
+    pub(super) peer: Peer,
     pub(super) open: Arc<OpenRequests>,
-    pub(super) replies: mpsc::Sender<OwnReply>,
+    pub(super) replies: Replies,
+    pub(super) own: OwnReplies,
 }
 
 impl Reading {
-    /// Reads until the caller ends its side, breaks a rule or the server closes. A caller that only ends its side
-    /// still gets its replies: the session ends with the last of them.
+    /// Reads until the session ends; the caller is cut off if it does not read its replies.
     pub(super) async fn run(
         self,
-        mut requests: Streaming<v1::SessionRequests>,
+        requests: Streaming<v1::SessionRequests>,
         end: mpsc::Sender<End>,
     ) {
+        let Unread {
+            number,
+            bytes,
+            time,
+        } = tokio::select! {
+            () = self.read(requests, end) => return,
+            unread = self.replies.unread(bounds::SESSION_OPEN) => unread,
+            unread = self.own.outbox.unread(bounds::SESSION_REPLIES) => unread,
+        };
+        self.peer.cut(&format!(
+            "a session leaves {number} replies of {bytes} bytes unread since {} s",
+            time.as_secs()
+        ));
+    }
+
+    /// Reads until the caller ends its side, breaks a rule or the server closes. A caller that only ends its side
+    /// still gets its replies: the session ends with the last of them.
+    async fn read(&self, mut requests: Streaming<v1::SessionRequests>, end: mpsc::Sender<End>) {
         let closing = self.api.closing.clone();
         loop {
             let message = tokio::select! {
@@ -89,16 +110,18 @@ impl Reading {
                     .open_request(number, request, &known)
                     .map(|request| opened.push(request)),
             };
-            if let Err(error) = result {
-                // The stream of replies is gone only when the session is.
-                let _ = self.replies.send(OwnReply::Refused(number, error)).await;
+            if let Err(error) = result
+                && let Some(place) = self.own.place().await
+            {
+                let content = OwnContent::Refused(number, error);
+                self.own.put(driver.new_caller(), place, content);
             }
         }
         if !opened.is_empty() {
             driver.request_for(self.id, opened).await;
         }
-        for (caller, id) in forgotten {
-            driver.withdraw(caller, id).await;
+        if !forgotten.is_empty() {
+            driver.forget(self.id, forgotten).await;
         }
     }
 
@@ -123,14 +146,23 @@ impl Reading {
         let forgotten = CancellationToken::new();
         let source = Source::Database(forgotten.clone());
         self.open.open(number, caller, source)?;
-        let (requests, replies) = (self.api.requests.clone(), self.replies.clone());
+        let (requests, own, peer) = (
+            self.api.requests.clone(),
+            self.own.clone(),
+            self.peer.clone(),
+        );
         let reading = async move {
-            // The place first: a transaction that was read never waits for one.
-            let Ok(place) = replies.reserve().await else {
+            // A place and room first: a transaction that was read never waits for them.
+            let Some(place) = own.place().await else {
                 return;
             };
-            let read = read(&requests, lookup).await;
-            place.send(OwnReply::Read(caller, read));
+            let mut room = peer.room(bounds::ANSWER_BYTES).await;
+            let read = contained(read(&requests, lookup)).await;
+            room.set(
+                read.as_ref()
+                    .map_or(0, |transaction| transaction.encoded_len()),
+            );
+            own.put(caller, place, OwnContent::Read(caller, read, room));
         };
         tokio::spawn(forgotten.run_until_cancelled_owned(reading));
         Ok(())

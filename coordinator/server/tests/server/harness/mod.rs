@@ -2,12 +2,16 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `faulty` | a database that takes no writes, or does not answer |
 //! | `participant` | participants on raw streams, and their answers |
+//! | `raw` | bytes of any form over HTTP/2 |
 //! | `session` | sessions of a caller |
 //! | `messages` | requests |
 
+mod faulty;
 mod messages;
 mod participant;
+mod raw;
 mod session;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
@@ -17,14 +21,16 @@ use tercet_proto::v1::{
     participants_client::ParticipantsClient,
 };
 use tercet_server::{Config, ServeError, serve};
-use tercet_store::SqliteStore;
+use tercet_store::{SqliteStore, Store};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 use tonic::{Status, transport::Channel};
 use tonic_types::StatusExt;
 
 pub(crate) use self::{
+    faulty::{Fault, Faulty},
     messages::{action, asking_back, begin, execute, of_order, quick, tcc},
     participant::{Attached, done, hello, message, open, rejected, result},
+    raw::{framed, send},
     session::Session,
 };
 
@@ -46,13 +52,28 @@ impl Server {
 
     /// Starts a server with a changed configuration.
     pub(crate) async fn with(configure: impl FnOnce(&mut Config)) -> Self {
+        let store = Arc::new(SqliteStore::temporary().await.unwrap());
+        Self::over(Arc::<SqliteStore>::clone(&store), store, configure).await
+    }
+
+    /// Starts a server over a database that fails when it is told to.
+    pub(crate) async fn faulty(configure: impl FnOnce(&mut Config)) -> (Self, Arc<Faulty>) {
+        let store = Arc::new(SqliteStore::temporary().await.unwrap());
+        let faulty = Arc::new(Faulty::over(Arc::<SqliteStore>::clone(&store)));
+        let shared = Arc::<Faulty>::clone(&faulty);
+        (Self::over(shared, store, configure).await, faulty)
+    }
+
+    async fn over(
+        shared: Arc<dyn Store>,
+        store: Arc<SqliteStore>,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::default();
         configure(&mut config);
-        let store = Arc::new(SqliteStore::temporary().await.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
-        let shared: Arc<dyn tercet_store::Store> = Arc::<SqliteStore>::clone(&store);
         let task = tokio::spawn(serve(listener, shared, config, async {
             let _ = stopped.await;
         }));
@@ -80,7 +101,7 @@ impl Server {
     }
 
     pub(crate) fn coordinator(&self) -> CoordinatorClient<Channel> {
-        CoordinatorClient::new(self.channel())
+        CoordinatorClient::new(self.channel()).max_decoding_message_size(usize::MAX)
     }
 
     pub(crate) fn operator(&self) -> OperatorClient<Channel> {

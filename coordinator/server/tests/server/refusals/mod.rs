@@ -1,6 +1,7 @@
 //! Bad input of every request: the reason, the fields it names, and that nothing was written.
 
 mod begins;
+mod below;
 mod registrations;
 mod requests;
 

@@ -22,6 +22,8 @@ use crate::{error::chain, participant::Participant};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The cap of that wait. After a stream that lived longer than this the first pause applies again.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// The least wait after a coordinator said that it ends: it is not back at once.
+const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 /// The wait after a node turned out to be attached through another address already.
 const DUPLICATE_PAUSE: Duration = Duration::from_secs(30);
 /// The time within which a connection must open.
@@ -39,6 +41,8 @@ pub(super) enum End {
     Stopped,
     /// The coordinator closed it in order.
     Closed,
+    /// The coordinator ends, and takes no streams until it is back.
+    Draining,
     /// The node behind it is attached through another address.
     Duplicate(String),
     /// It broke, or never opened.
@@ -77,6 +81,11 @@ impl Link {
                 End::Stopped => return,
                 End::Closed => {
                     tracing::info!(address, ?pause, "the coordinator closed the stream");
+                    pause
+                }
+                End::Draining => {
+                    let pause = DRAIN_PAUSE + pause;
+                    tracing::info!(address, ?pause, "the coordinator ends");
                     pause
                 }
                 End::Duplicate(node) => {

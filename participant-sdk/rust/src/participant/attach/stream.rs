@@ -10,7 +10,8 @@ use tercet_proto::v1::{
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
+use tonic::{Status, Streaming, transport::Channel};
+use tonic_types::StatusExt as _;
 
 use super::link::{End, Link};
 use crate::{error::chain, participant::Participant};
@@ -27,6 +28,9 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time within which the coordinator must close its side after the participant closed its own.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The reason code of a coordinator that ends.
+const DRAINING: &str = "DRAINING";
 
 /// A result on its way to the coordinator.
 enum WireResult {
@@ -98,7 +102,7 @@ impl Stream {
                     return self.close(End::Stopped).await;
                 }
                 if self.ending {
-                    return self.close(End::Closed).await;
+                    return self.close(End::Draining).await;
                 }
             }
             match self.next_event(link, give_up).await {
@@ -149,7 +153,7 @@ impl Stream {
             message = self.incoming.message(), if room => match message {
                 Ok(Some(reply)) => Event::Received(reply),
                 Ok(None) => Event::End(End::Closed),
-                Err(status) => Event::End(End::Broken(chain(&status))),
+                Err(status) => Event::End(ended(&status)),
             },
             () = link.stop.cancelled(), if give_up.is_none() => Event::Stop,
             () = at(give_up) => Event::GiveUp,
@@ -168,7 +172,7 @@ impl Stream {
                     "no Welcome within {WELCOME_TIMEOUT:?}"
                 )));
             }
-            Ok(Err(status)) => return Err(End::Broken(chain(&status))),
+            Ok(Err(status)) => return Err(ended(&status)),
             Ok(Ok(None)) => return Err(End::Closed),
             Ok(Ok(Some(reply))) => reply,
         };
@@ -295,6 +299,17 @@ fn size(result: &WireResult) -> usize {
             ..
         }) => result.len(),
         _ => 0,
+    }
+}
+
+/// Returns the end that a status is.
+fn ended(status: &Status) -> End {
+    let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.as_str());
+    if reason == Some(DRAINING) {
+        End::Draining
+    } else {
+        End::Broken(chain(status))
     }
 }
 

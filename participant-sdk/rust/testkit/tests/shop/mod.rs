@@ -204,7 +204,7 @@ impl Shop {
             participant: "shop".to_owned(),
             handler: handler.to_owned(),
             payload: points.to_string().into_bytes().into(),
-            time_left_ms: 10_000,
+            time_left_ms: Some(10_000),
             ..proto::Call::default()
         });
         match result.await.outcome {

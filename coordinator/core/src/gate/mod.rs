@@ -5,18 +5,18 @@
 //! come from the table, and take turns; more than these hold waits in the table. So a participant that hangs fills
 //! neither memory nor the places of another, and what is new never starves what is old.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod ways;
+
+use std::collections::BTreeMap;
 
 use tercet_mutation::broken;
 
+use self::ways::{Stream, Ways};
 use crate::{
     id::{StreamId, TxId},
     model::{Mode, Name},
     port::{Abilities, Reach, Route},
 };
-
-/// The fewest calls that may wait in one queue of a participant; otherwise twice its places.
-const WINDOW_MIN: usize = 16;
 
 /// The claim to a place: for a call of this action, or for a question to the transaction's initiator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +25,19 @@ pub struct Ticket {
     pub tx: TxId,
     /// The action's place; `None`: a question to the initiator.
     pub action: Option<usize>,
+}
+
+/// A call that seeks a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The call.
+    pub ticket: Ticket,
+    /// The ability that it needs.
+    pub need: Need,
+    /// The origin of its transaction.
+    pub origin: Origin,
+    /// The bytes that its transaction takes up in memory.
+    pub weight: usize,
 }
 
 /// The ability that a call needs of a participant's instance.
@@ -43,37 +56,6 @@ pub enum Origin {
     Request,
     /// It was due in the table.
     Table,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stream {
-    limit: u32,
-    open: u32,
-    draining: bool,
-    abilities: Abilities,
-}
-
-/// The calls of one origin that wait for a place, in the order in which they came.
-type Queue = BTreeMap<u64, (Ticket, Need)>;
-
-/// The ways to one participant, and the tickets that wait for them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Ways {
-    /// The limit of calls at once to its registered address, where it is called at one.
-    direct: Option<u32>,
-    direct_open: u32,
-    streams: BTreeMap<StreamId, Stream>,
-    requested: Queue,
-    from_table: Queue,
-    /// The queue and the key of each ticket that waits.
-    queued: BTreeMap<Ticket, (Origin, u64)>,
-    last_key: u64,
-    /// Whether the last place went to a transaction from the table.
-    table_was_last: bool,
-    /// Transactions in hand for the sake of another participant that want a call for which there was no room or no way.
-    aside: BTreeSet<TxId>,
-    /// Whether the last call that ended was not answered.
-    failing: bool,
 }
 
 /// The load of one participant.
@@ -110,13 +92,25 @@ pub enum Prospect {
 }
 
 /// The ways to every participant, one per engine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gate {
+    /// The bytes of transactions that may be in memory for the sake of one participant.
+    bytes: usize,
     ways: BTreeMap<Name, Ways>,
     streams: BTreeMap<StreamId, Name>,
 }
 
 impl Gate {
+    /// Makes a gate without ways. The transactions whose calls are under way or wait at one participant take up no more
+    /// than `bytes`, or are one.
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            bytes,
+            ways: BTreeMap::new(),
+            streams: BTreeMap::new(),
+        }
+    }
+
     /// Sets the way on which a participant is reached.
     pub fn set_reach(&mut self, name: &Name, reach: Reach) {
         let ways = self.ways.entry(name.clone()).or_default();
@@ -174,6 +168,9 @@ impl Gate {
             if !ways.is_reachable() {
                 return 0;
             }
+            if !ways.can_hold(0, self.bytes) {
+                return 0;
+            }
             let places = ways.free_places() as usize;
             (places + ways.window()).saturating_sub(ways.from_table.len())
         })
@@ -191,11 +188,12 @@ impl Gate {
         }
     }
 
-    /// Returns the prospects of a call of a transaction of this origin.
-    pub fn prospect(&self, name: &str, need: &Need, origin: Origin) -> Prospect {
+    /// Returns the prospects of a call.
+    pub fn prospect(&self, name: &str, claim: &Claim) -> Prospect {
         match self.ways.get(name) {
-            Some(ways) if ways.can(need) => {
-                if ways.has_place(need) || ways.queue(origin).len() < ways.window() {
+            Some(ways) if ways.can(&claim.need) => {
+                let is_free = ways.has_place(&claim.need) || ways.has_window(claim.origin);
+                if is_free && ways.can_hold(claim.weight, self.bytes) {
                     Prospect::Room
                 } else {
                     Prospect::Full
@@ -205,31 +203,36 @@ impl Gate {
         }
     }
 
-    /// Takes a place for a ticket, or queues it. A ticket that is queued already stays where it is. `dice` chooses among
-    /// the streams with a free place.
-    pub fn admit(
-        &mut self,
-        name: &Name,
-        ticket: Ticket,
-        need: Need,
-        origin: Origin,
-        dice: u64,
-    ) -> Admission {
+    /// Takes a place for a call, or queues it. One that is queued already stays where it is. `dice` chooses among the
+    /// streams with a free place.
+    pub fn admit(&mut self, name: &Name, claim: Claim, dice: u64) -> Admission {
+        let bytes = self.bytes;
         let ways = self.ways.entry(name.clone()).or_default();
+        let Claim {
+            ticket,
+            need,
+            origin,
+            weight,
+        } = claim;
         if ways.queued.contains_key(&ticket) {
             return Admission::Queued;
         }
         if !ways.can(&need) {
             return Admission::Unreachable;
         }
+        if !ways.can_hold(weight, bytes) {
+            return Admission::Full;
+        }
         // A place that a queued ticket could take has been given to it when it came free.
         if let Some(route) = ways.take_place(&need, dice) {
             ways.table_was_last = origin == Origin::Table;
+            ways.hold(ticket, weight);
             return Admission::Now(route);
         }
-        if ways.queue(origin).len() >= ways.window() && !broken("one_participant_fills_memory") {
+        if !ways.has_window(origin) {
             return Admission::Full;
         }
+        ways.hold(ticket, weight);
         ways.last_key += 1;
         let key = ways.last_key;
         ways.queued.insert(ticket, (origin, key));
@@ -264,13 +267,18 @@ impl Gate {
 
     /// Withdraws a ticket whose call is no longer required.
     pub fn withdraw(&mut self, name: &str, ticket: Ticket) {
-        if let Some(ways) = self.ways.get_mut(name) {
-            ways.remove(ticket);
+        if let Some(ways) = self.ways.get_mut(name)
+            && ways.remove(ticket)
+        {
+            ways.let_go(ticket);
         }
     }
 
     /// Frees the place of a call that has ended.
-    pub fn release(&mut self, name: &str, route: Route) {
+    pub fn release(&mut self, name: &str, ticket: Ticket, route: Route) {
+        if let Some(ways) = self.ways.get_mut(name) {
+            ways.let_go(ticket);
+        }
         match route {
             Route::Stream(id) => {
                 if let Some(stream) = self.stream(id) {
@@ -332,6 +340,7 @@ impl Gate {
             .collect();
         for ticket in &stranded {
             ways.remove(*ticket);
+            ways.let_go(*ticket);
         }
         stranded
     }
@@ -352,112 +361,5 @@ impl Gate {
             .values()
             .map(|ways| ways.queued.len() + ways.aside.len())
             .sum()
-    }
-}
-
-impl Ways {
-    fn is_reachable(&self) -> bool {
-        self.direct.is_some() || self.streams.values().any(|stream| !stream.draining)
-    }
-
-    /// Returns whether there is a way for a call that needs this.
-    fn can(&self, need: &Need) -> bool {
-        let mut streams = self.streams.values();
-        self.direct.is_some() || streams.any(|stream| !stream.draining && stream.can(need))
-    }
-
-    fn load(&self) -> Load {
-        let streams = self.streams.values();
-        Load {
-            open: self.direct_open + streams.map(|stream| stream.open).sum::<u32>(),
-            waiting: self.queued.len(),
-        }
-    }
-
-    fn free_places(&self) -> u32 {
-        match self.direct {
-            Some(limit) => limit.saturating_sub(self.direct_open),
-            None => self.streams.values().map(Stream::free_places).sum(),
-        }
-    }
-
-    /// Returns how many calls may wait in each queue.
-    fn window(&self) -> usize {
-        let open = self.streams.values().filter(|stream| !stream.draining);
-        let places = self
-            .direct
-            .unwrap_or_else(|| open.map(|stream| stream.limit).sum());
-        WINDOW_MIN.max(2 * places as usize)
-    }
-
-    fn queue(&self, origin: Origin) -> &Queue {
-        match origin {
-            Origin::Request => &self.requested,
-            Origin::Table => &self.from_table,
-        }
-    }
-
-    fn queue_mut(&mut self, origin: Origin) -> &mut Queue {
-        match origin {
-            Origin::Request => &mut self.requested,
-            Origin::Table => &mut self.from_table,
-        }
-    }
-
-    fn remove(&mut self, ticket: Ticket) {
-        if let Some((origin, key)) = self.queued.remove(&ticket) {
-            self.queue_mut(origin).remove(&key);
-        }
-    }
-
-    fn has_place(&self, need: &Need) -> bool {
-        match self.direct {
-            Some(limit) => self.direct_open < limit,
-            None => {
-                let mut streams = self.streams.values();
-                streams.any(|stream| stream.free_places() > 0 && stream.can(need))
-            }
-        }
-    }
-
-    /// Takes a place on one of the streams that have a free one and the ability, each with the same chance: one that
-    /// answers at once with errors draws no more calls than the others.
-    fn take_place(&mut self, need: &Need, dice: u64) -> Option<Route> {
-        if let Some(limit) = self.direct {
-            if self.direct_open >= limit {
-                return None;
-            }
-            self.direct_open += 1;
-            return Some(Route::Direct);
-        }
-        let mut free: Vec<(&StreamId, &mut Stream)> = self
-            .streams
-            .iter_mut()
-            .filter(|(_, stream)| stream.free_places() > 0 && stream.can(need))
-            .collect();
-        let chosen = usize::try_from(dice % (free.len() as u64).max(1)).unwrap_or(0);
-        let (id, stream) = free.get_mut(chosen)?;
-        stream.open += 1;
-        Some(Route::Stream(**id))
-    }
-}
-
-impl Stream {
-    fn free_places(&self) -> u32 {
-        if self.draining {
-            0
-        } else {
-            self.limit.saturating_sub(self.open)
-        }
-    }
-
-    fn can(&self, need: &Need) -> bool {
-        match need {
-            Need::Handler(name, mode) => {
-                self.abilities.handlers.contains(&(name.clone(), *mode))
-                    || broken("routed_without_handler")
-            }
-            Need::CheckBack => self.abilities.check_backs,
-        }
     }
 }

@@ -6,17 +6,28 @@
 //! A batch that was not simply applied is taken apart: writes whose row moved get their results, a value that the
 //! database refuses is found by halving, and a commit of unknown outcome is resolved by applying the same writes
 //! again and then reading the last writers of the rows.
+//!
+//! Begins of a business that must be unique do not meet in a commit: while one of them is in the lane, the others follow
+//! it, and its result is theirs.
+//!
+//! A database that takes no writes is tried again for ever. Callers do not wait as long: once it has taken none for
+//! [`LaneConfig::patience`], [`Lane::give_up`] returns the writes that they wait for.
+
+mod stalled;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use tercet_mutation::broken;
 
+use self::stalled::Trouble;
+
 use crate::{
     id::TxId,
+    limits,
     model::Name,
     time::{Timestamp, earliest},
     write::{ApplyFailure, Fence, Standing, StandingRow, Write, WriteResult},
@@ -33,6 +44,10 @@ pub struct LaneConfig {
     pub first_pause: Duration,
     /// The cap of the pause.
     pub max_pause: Duration,
+    /// The time for which the database may take no write, or not answer, before callers no longer wait for it.
+    pub patience: Duration,
+    /// The time for which every commit may fail for good before there is no hope left.
+    pub fatal_after: Duration,
 }
 
 impl Default for LaneConfig {
@@ -42,6 +57,8 @@ impl Default for LaneConfig {
             linger: Duration::from_millis(5),
             first_pause: Duration::from_millis(10),
             max_pause: Duration::from_secs(1),
+            patience: Duration::from_secs(5),
+            fatal_after: limits::FATAL_AFTER,
         }
     }
 }
@@ -70,7 +87,30 @@ struct Batch {
     writes: Arc<Vec<Write>>,
     /// Whether an earlier attempt to apply them may have succeeded.
     in_doubt: bool,
+    /// Whether [`WriteResult::Unanswered`] was returned for them.
+    unanswered: bool,
 }
+
+impl Batch {
+    /// Makes a batch of other writes with the same past.
+    fn of(&self, writes: Vec<Write>) -> Self {
+        Self {
+            writes: Arc::new(writes),
+            ..*self
+        }
+    }
+}
+
+/// The command under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct UnderWay {
+    batch: Batch,
+    activity: Activity,
+    since: Timestamp,
+}
+
+/// The business of a begin that must be unique: its type and id.
+type UniqueKey = (Name, Name);
 
 /// One sequence of commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,13 +120,16 @@ pub struct Lane {
     gathering: VecDeque<(Timestamp, Write)>,
     /// The number of those for which a caller waits.
     urgent: usize,
+    /// Begins behind another one of the same business, by the business of each begin in the lane that must be unique.
+    following: BTreeMap<UniqueKey, VecDeque<Write>>,
     /// Batches that were taken apart; they come before anything new.
     apart: VecDeque<Batch>,
-    under_way: Option<(Batch, Activity)>,
+    under_way: Option<UnderWay>,
     /// The batch whose rows are read before it is applied again.
     to_read: Option<Batch>,
     failures: u32,
     not_before: Timestamp,
+    trouble: Option<Trouble>,
 }
 
 /// The use of a batch by the command under way.
@@ -103,25 +146,39 @@ impl Lane {
             config,
             gathering: VecDeque::new(),
             urgent: 0,
+            following: BTreeMap::new(),
             apart: VecDeque::new(),
             under_way: None,
             to_read: None,
             failures: 0,
             not_before: Timestamp::default(),
+            trouble: None,
         }
     }
 
     /// Adds a write. At most one of a transaction is in the lane.
     pub fn push(&mut self, now: Timestamp, write: Write) {
+        if let Some(key) = unique_key(&write) {
+            if let Some(following) = self.following.get_mut(&key) {
+                following.push_back(write);
+                return;
+            }
+            self.following.insert(key, VecDeque::new());
+        }
+        self.gather(now, write);
+    }
+
+    fn gather(&mut self, now: Timestamp, write: Write) {
         self.urgent += usize::from(write.urgent);
         self.gathering.push_back((now, write));
     }
 
     /// Returns the number of writes that have no result yet.
     pub fn len(&self) -> usize {
-        let under_way = self.under_way.iter().map(|(batch, _)| batch);
+        let under_way = self.under_way.iter().map(|command| &command.batch);
         let batches = self.apart.iter().chain(&self.to_read).chain(under_way);
-        self.gathering.len() + batches.map(|batch| batch.writes.len()).sum::<usize>()
+        let following = self.following.values().map(VecDeque::len).sum::<usize>();
+        self.gathering.len() + following + batches.map(|batch| batch.writes.len()).sum::<usize>()
     }
 
     /// Returns whether every write has its result.
@@ -134,21 +191,29 @@ impl Lane {
         if self.under_way.is_some() || now < self.not_before {
             return None;
         }
-        if let Some(batch) = self.to_read.take() {
-            let command = LaneCommand::Standing(batch.writes.clone());
-            self.under_way = Some((batch, Activity::Reading));
-            return Some(command);
-        }
-        let batch = self.apart.pop_front().or_else(|| self.gathered(now))?;
-        let command = LaneCommand::Apply(batch.writes.clone());
-        self.under_way = Some((batch, Activity::Applying));
-        Some(command)
+        let (batch, activity) = if let Some(batch) = self.to_read.take() {
+            (batch, Activity::Reading)
+        } else {
+            let batch = self.apart.pop_front().or_else(|| self.gathered(now))?;
+            (batch, Activity::Applying)
+        };
+        let writes = Arc::clone(&batch.writes);
+        self.under_way = Some(UnderWay {
+            batch,
+            activity,
+            since: now,
+        });
+        Some(match activity {
+            Activity::Applying => LaneCommand::Apply(writes),
+            Activity::Reading => LaneCommand::Standing(writes),
+        })
     }
 
-    /// Returns the time at which [`Lane::next`] may have a command without a new write or result.
+    /// Returns the time at which [`Lane::next`] may have a command, or [`Lane::give_up`] a result, without a new write or
+    /// result.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        if self.under_way.is_some() {
-            return None;
+        if let Some(command) = &self.under_way {
+            return (!command.batch.unanswered).then_some(command.since + self.config.patience);
         }
         let lingering = self.gathering.front().map(|(since, _)| {
             if self.urgent > 0 {
@@ -161,50 +226,95 @@ impl Lane {
         earliest(lingering, apart).map(|at| at.max(self.not_before))
     }
 
-    /// Takes a batch of the gathered writes, if it is time: sorted by id, no unique key twice.
+    /// Takes a batch of the gathered writes, if it is time: sorted by id.
     fn gathered(&mut self, now: Timestamp) -> Option<Batch> {
         let (since, _) = self.gathering.front()?;
         if self.urgent == 0 && now < *since + self.config.linger {
             return None;
         }
-        let mut writes = Vec::with_capacity(self.gathering.len().min(self.config.batch));
-        let mut keys = BTreeSet::new();
-        let mut postponed = VecDeque::new();
-        while writes.len() < self.config.batch {
-            let Some((since, write)) = self.gathering.pop_front() else {
-                break;
-            };
-            if unique_key(&write).is_some_and(|key| !keys.insert(key)) {
-                postponed.push_back((since, write));
-                continue;
-            }
-            self.urgent -= usize::from(write.urgent);
-            writes.push(write);
-        }
-        while let Some(write) = postponed.pop_back() {
-            self.gathering.push_front(write);
-        }
+        let number = self.gathering.len().min(self.config.batch);
+        let taken = self.gathering.drain(..number);
+        let mut writes: Vec<Write> = taken.map(|(_, write)| write).collect();
+        self.urgent -= writes.iter().filter(|write| write.urgent).count();
         writes.sort_by_key(|write| write.id);
         Some(Batch {
             writes: Arc::new(writes),
             in_doubt: false,
+            unanswered: false,
         })
     }
 
     /// Takes in the result of the command under way; returns the writes that have their results with it. A result
     /// without such a command is ignored.
     pub fn done(&mut self, now: Timestamp, result: LaneResult) -> Vec<(TxId, WriteResult)> {
-        let Some((batch, activity)) = self.under_way.take() else {
+        let Some(command) = self.under_way.take() else {
             return Vec::new();
         };
-        match (activity, result) {
-            (Activity::Applying, LaneResult::Applied(result)) => self.applied(now, batch, result),
-            (Activity::Reading, LaneResult::Standing(result)) => self.resolve(now, batch, result),
-            (activity, _) => {
-                self.under_way = Some((batch, activity));
-                Vec::new()
+        let since = command.since;
+        let batch = &command.batch;
+        let results = match (command.activity, result) {
+            (Activity::Applying, LaneResult::Applied(result)) => {
+                self.note(now, since, result.err());
+                let writes = Arc::clone(&batch.writes);
+                let results = self.applied(now, command.batch, result);
+                self.followed(now, &writes, results)
+            }
+            (Activity::Reading, LaneResult::Standing(result)) => {
+                // A read that fails says nothing for good about writes.
+                let failed = result.as_ref().err().map(|_| ApplyFailure::NotApplied);
+                if failed.is_some() {
+                    self.note(now, since, failed);
+                }
+                let writes = Arc::clone(&batch.writes);
+                let results = self.resolve(now, command.batch, result);
+                self.followed(now, &writes, results)
+            }
+            _ => {
+                self.under_way = Some(command);
+                return Vec::new();
+            }
+        };
+        let durable = |(_, result): &(TxId, WriteResult)| *result == WriteResult::Durable;
+        // With nothing left to try, nothing shows that a passing trouble goes on.
+        if results.iter().any(durable) || (self.is_empty() && !self.is_stalled(now)) {
+            self.trouble = None;
+        }
+        results
+    }
+
+    /// Settles the begins behind those that have a result: a business that is taken is taken for all of them; otherwise
+    /// the next of them takes the place of the first.
+    fn followed(
+        &mut self,
+        now: Timestamp,
+        writes: &[Write],
+        mut results: Vec<(TxId, WriteResult)>,
+    ) -> Vec<(TxId, WriteResult)> {
+        if self.following.is_empty() {
+            return results;
+        }
+        let mut followers = Vec::new();
+        for (id, result) in &results {
+            let place = writes.binary_search_by_key(id, |write| write.id);
+            let Some(key) = place.ok().and_then(|place| unique_key(&writes[place])) else {
+                continue;
+            };
+            let mut following = self.following.remove(&key).unwrap_or_default();
+            let holder = match result {
+                WriteResult::Durable => Some(*id),
+                WriteResult::Exists(other) if other != id => Some(*other),
+                _ => None,
+            };
+            if let Some(holder) = holder {
+                let joins = following.into_iter();
+                followers.extend(joins.map(|write| (write.id, WriteResult::Exists(holder))));
+            } else if let Some(next) = following.pop_front() {
+                self.following.insert(key, following);
+                self.gather(now, next);
             }
         }
+        results.extend(followers);
+        results
     }
 
     fn applied(
@@ -258,11 +368,7 @@ impl Lane {
         }
         let (first, second) = batch.writes.split_at(batch.writes.len() / 2);
         for half in [second, first] {
-            let writes = Arc::new(half.to_vec());
-            self.apart.push_front(Batch {
-                writes,
-                in_doubt: batch.in_doubt,
-            });
+            self.apart.push_front(batch.of(half.to_vec()));
         }
         Vec::new()
     }
@@ -285,7 +391,7 @@ impl Lane {
         let mut results = Vec::new();
         let mut again = Vec::new();
         for (write, standing) in batch.writes.iter().zip(standing) {
-            match self.result_by_row(now, write, standing.row.as_ref(), batch.in_doubt) {
+            match result_by_row(now, write, standing.row.as_ref(), batch.in_doubt) {
                 #[cfg(feature = "mutations")]
                 Some(WriteResult::Moved) if broken("action_rows_without_transaction") => {
                     again.push(Write {
@@ -302,42 +408,9 @@ impl Lane {
             self.pause(now);
         }
         if !again.is_empty() {
-            self.apart.push_front(Batch {
-                writes: Arc::new(again),
-                in_doubt: batch.in_doubt,
-            });
+            self.apart.push_front(batch.of(again));
         }
         results
-    }
-
-    /// Returns the result of a write by the row that stands; `None`: the write can be applied.
-    fn result_by_row(
-        &self,
-        now: Timestamp,
-        write: &Write,
-        row: Option<&StandingRow>,
-        in_doubt: bool,
-    ) -> Option<WriteResult> {
-        let ours = row.is_some_and(|row| {
-            in_doubt
-                && row.id == write.id
-                && row.version == write.head.version
-                && row.write_id == write.head.write_id
-        });
-        if ours {
-            return Some(WriteResult::Durable);
-        }
-        match (&write.fence, row) {
-            (Fence::Absent(spec), None) => {
-                // No caller waits that long: a transaction that was not begun by its deadline is not begun.
-                (in_doubt && now >= spec.deadline).then_some(WriteResult::Lost)
-            }
-            (Fence::Absent(_), Some(row)) => Some(WriteResult::Exists(row.id)),
-            (Fence::Version(expected), Some(row)) if row.version == *expected => None,
-            (Fence::Version(_), _) => Some(WriteResult::Moved),
-            #[cfg(feature = "mutations")]
-            (Fence::Dropped | Fence::ActionsOnly, _) => None,
-        }
     }
 
     /// Sets the pause before the next command.
@@ -353,6 +426,35 @@ impl Lane {
     }
 }
 
+/// Returns the result of a write by the row that stands; `None`: the write can be applied.
+fn result_by_row(
+    now: Timestamp,
+    write: &Write,
+    row: Option<&StandingRow>,
+    in_doubt: bool,
+) -> Option<WriteResult> {
+    let ours = row.is_some_and(|row| {
+        in_doubt
+            && row.id == write.id
+            && row.version == write.head.version
+            && row.write_id == write.head.write_id
+    });
+    if ours {
+        return Some(WriteResult::Durable);
+    }
+    match (&write.fence, row) {
+        (Fence::Absent(spec), None) => {
+            // No caller waits that long: a transaction that was not begun by its deadline is not begun.
+            (in_doubt && now >= spec.deadline).then_some(WriteResult::Lost)
+        }
+        (Fence::Absent(_), Some(row)) => Some(WriteResult::Exists(row.id)),
+        (Fence::Version(expected), Some(row)) if row.version == *expected => None,
+        (Fence::Version(_), _) => Some(WriteResult::Moved),
+        #[cfg(feature = "mutations")]
+        (Fence::Dropped | Fence::ActionsOnly, _) => None,
+    }
+}
+
 /// Returns one result for all writes of a batch.
 fn all(batch: &Batch, result: WriteResult) -> Vec<(TxId, WriteResult)> {
     batch
@@ -362,7 +464,7 @@ fn all(batch: &Batch, result: WriteResult) -> Vec<(TxId, WriteResult)> {
         .collect()
 }
 
-fn unique_key(write: &Write) -> Option<(Name, Name)> {
+fn unique_key(write: &Write) -> Option<UniqueKey> {
     match &write.fence {
         Fence::Absent(spec) if spec.unique_business => {
             Some((spec.business_type.clone(), spec.business_id.clone()))

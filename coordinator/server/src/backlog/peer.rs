@@ -1,0 +1,365 @@
+//! The bytes of each connection that are made and not yet written to its socket.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::bounds;
+
+/// The connections of all peers.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    held: AtomicUsize,
+    connections: Mutex<Connections>,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    next: u64,
+    open: BTreeMap<u64, Weak<Connection>>,
+}
+
+/// One connection, and what was made for it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer(Arc<Connection>);
+
+#[derive(Debug)]
+struct Connection {
+    number: u64,
+    address: Option<SocketAddr>,
+    peers: Arc<Peers>,
+    held: AtomicUsize,
+    /// Wakes those that wait for room, and is set whenever bytes were written.
+    released: Notify,
+    activity: Mutex<Activity>,
+    cut: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Activity {
+    requests: usize,
+    /// The last time at which no request was open, and at the start.
+    idle_since: Instant,
+    /// The last time at which bytes were written, or none were held.
+    written_at: Instant,
+    /// Whether a request ever came.
+    used: bool,
+}
+
+/// Bytes that count as unread until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    peer: Peer,
+    bytes: usize,
+}
+
+/// A request that is open until this is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenRequest(Peer);
+
+impl Peers {
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        // Nothing that panics runs under the lock.
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a connection.
+    pub(crate) fn connected(self: &Arc<Self>, address: Option<SocketAddr>) -> Peer {
+        let now = Instant::now();
+        let mut connections = self.connections();
+        connections.next += 1;
+        let connection = Arc::new(Connection {
+            number: connections.next,
+            address,
+            peers: Arc::clone(self),
+            held: AtomicUsize::new(0),
+            released: Notify::new(),
+            activity: Mutex::new(Activity {
+                requests: 0,
+                idle_since: now,
+                written_at: now,
+                used: false,
+            }),
+            cut: CancellationToken::new(),
+        });
+        let weak = Arc::downgrade(&connection);
+        connections.open.insert(connection.number, weak);
+        Peer(connection)
+    }
+
+    /// Cuts off the connection that holds the most, unless it is cut off already and its bytes are on their way out.
+    fn cut_the_largest(&self) {
+        let open: Vec<_> = {
+            let connections = self.connections();
+            connections
+                .open
+                .values()
+                .filter_map(Weak::upgrade)
+                .collect()
+        };
+        let largest = open
+            .into_iter()
+            .max_by_key(|connection| connection.held.load(Ordering::Relaxed));
+        if let Some(largest) = largest {
+            Peer(largest)
+                .cut("all connections together leave too much unread, and this one the most");
+        }
+    }
+}
+
+impl Peer {
+    /// Makes the peer of a request that came on no connection.
+    pub(crate) fn nowhere() -> Self {
+        Arc::<Peers>::default().connected(None)
+    }
+
+    /// Counts bytes that were made for this connection. It is cut off where it holds too much.
+    pub(crate) fn hold(&self, bytes: usize) -> Held {
+        let before = self.0.held.fetch_add(bytes, Ordering::Relaxed);
+        self.counted(before, bytes)
+    }
+
+    /// Waits until there is room for these bytes below [`bounds::UNREAD_BYTES`], or nothing is held, and counts them.
+    pub(crate) async fn room(&self, bytes: usize) -> Held {
+        loop {
+            let released = self.0.released.notified();
+            tokio::pin!(released);
+            // Before looking: a release between the look and the wait wakes this.
+            released.as_mut().enable();
+            if let Some(held) = self.try_room(bytes) {
+                return held;
+            }
+            released.await;
+        }
+    }
+
+    fn try_room(&self, bytes: usize) -> Option<Held> {
+        let fits = |held: usize| {
+            let more = held + bytes;
+            (held == 0 || more <= bounds::UNREAD_BYTES).then_some(more)
+        };
+        let held = &self.0.held;
+        let before = held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        before.ok().map(|before| self.counted(before, bytes))
+    }
+
+    /// Counts bytes for all connections that this one counts already.
+    fn counted(&self, before: usize, bytes: usize) -> Held {
+        let peers = &self.0.peers;
+        if before == 0 {
+            self.activity().written_at = Instant::now();
+        }
+        let all = peers.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if before + bytes > bounds::UNREAD_CUT_BYTES {
+            self.cut("it leaves too much unread");
+        } else if all > bounds::UNREAD_ALL_BYTES {
+            peers.cut_the_largest();
+        }
+        Held {
+            peer: self.clone(),
+            bytes,
+        }
+    }
+
+    fn release(&self, bytes: usize) {
+        let connection = &self.0;
+        let before = connection.held.fetch_sub(bytes, Ordering::Relaxed);
+        connection.peers.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.activity().written_at = Instant::now();
+        // Below that, whoever waits, waits for more room than is left by then, and so for the last release.
+        if before > bounds::UNREAD_BYTES / 4 || before == bytes {
+            connection.released.notify_waiters();
+        }
+    }
+
+    /// Closes the connection at once, and everything on it.
+    pub(crate) fn cut(&self, reason: &str) {
+        let connection = &self.0;
+        if connection.cut.is_cancelled() {
+            return;
+        }
+        connection.cut.cancel();
+        let bytes = connection.held.load(Ordering::Relaxed);
+        warn!(peer = %self, bytes, reason, "a peer does not read: its connection is closed");
+    }
+
+    /// Returns once the connection has to be closed at once.
+    pub(crate) async fn was_cut(&self) {
+        self.0.cut.cancelled().await;
+    }
+
+    fn activity(&self) -> MutexGuard<'_, Activity> {
+        // Nothing that panics runs under the lock.
+        self.0
+            .activity
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a request as open.
+    pub(crate) fn open_request(&self) -> OpenRequest {
+        let mut activity = self.activity();
+        activity.requests += 1;
+        activity.used = true;
+        OpenRequest(self.clone())
+    }
+
+    /// Cuts the connection off if it holds bytes of which none were written for [`bounds::UNREAD_TIMEOUT`].
+    pub(crate) fn look(&self, now: Instant) {
+        let waits = self.0.held.load(Ordering::Relaxed) > 0;
+        let since = self.activity().written_at;
+        if waits && now.saturating_duration_since(since) >= bounds::UNREAD_TIMEOUT {
+            self.cut("it takes nothing");
+        }
+    }
+
+    /// Returns whether the connection has had no request for so long that it is closed.
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        let activity = self.activity();
+        let limit: Duration = if activity.used {
+            bounds::IDLE_TIMEOUT
+        } else {
+            bounds::FIRST_REQUEST_TIMEOUT
+        };
+        activity.requests == 0 && now.saturating_duration_since(activity.idle_since) >= limit
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.address {
+            Some(address) => address.fmt(f),
+            None => f.write_str("no connection"),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.peers.connections().open.remove(&self.number);
+    }
+}
+
+impl Held {
+    /// Changes the number of bytes, once it is known better.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        let better = self.peer.hold(bytes);
+        *self = better;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.peer.release(self.bytes);
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        let mut activity = self.0.activity();
+        activity.requests -= 1;
+        activity.idle_since = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    fn two() -> (Peer, Peer) {
+        let peers = Arc::<Peers>::default();
+        (peers.connected(None), peers.connected(None))
+    }
+
+    fn later(seconds: u64) -> Instant {
+        Instant::now() + Duration::from_secs(seconds)
+    }
+
+    fn is_cut(peer: &Peer) -> bool {
+        peer.0.cut.is_cancelled()
+    }
+
+    #[tokio::test]
+    async fn room_is_given_when_bytes_were_written() {
+        let (peer, other) = two();
+        let first = peer.room(20 * MIB).await;
+        let second = peer.room(12 * MIB).await;
+        assert!(peer.try_room(1).is_none());
+        assert!(other.try_room(1).is_some());
+        let waiting = tokio::spawn({
+            let peer = peer.clone();
+            async move { peer.room(12 * MIB).await }
+        });
+        drop(second);
+        let third = waiting.await.unwrap();
+        assert!(peer.try_room(1).is_none());
+        drop((first, third));
+        // Alone, an answer of any size has room.
+        assert!(peer.try_room(40 * MIB).is_some());
+        assert!(!is_cut(&peer));
+    }
+
+    #[test]
+    fn a_connection_that_leaves_too_much_unread_is_cut_off_alone() {
+        let (peer, other) = two();
+        let _held = [peer.hold(100 * MIB), peer.hold(28 * MIB), other.hold(1)];
+        assert!(!is_cut(&peer));
+        let _one_more = peer.hold(1);
+        assert!(is_cut(&peer) && !is_cut(&other));
+    }
+
+    #[test]
+    fn the_largest_is_cut_off_when_all_together_leave_too_much_unread() {
+        let peers = Arc::<Peers>::default();
+        let sizes = [120, 127, 110, 105, 49].map(|mib| mib * MIB);
+        let open = sizes.map(|_| peers.connected(None));
+        let cut = || open.iter().map(is_cut).collect::<Vec<_>>();
+        let _held: Vec<_> = open
+            .iter()
+            .zip(sizes)
+            .map(|(peer, bytes)| peer.hold(bytes))
+            .collect();
+        assert_eq!(cut(), [false; 5]);
+        let _two = [open[4].hold(2 * MIB), open[4].hold(1)];
+        assert_eq!(cut(), [false, true, false, false, false]);
+    }
+
+    #[test]
+    fn a_connection_that_takes_nothing_is_cut_off_after_the_time_out() {
+        let (peer, idle) = two();
+        let (first, _second) = (peer.hold(1), peer.hold(1));
+        idle.look(later(3_600));
+        peer.look(later(29));
+        assert!(!is_cut(&idle) && !is_cut(&peer));
+        drop(first);
+        peer.look(later(31));
+        assert!(is_cut(&peer));
+    }
+
+    #[test]
+    fn a_connection_is_idle_without_requests() {
+        let (peer, silent) = two();
+        let open = peer.open_request();
+        assert!(!peer.is_idle(later(3_600)));
+        drop(open);
+        assert!(!peer.is_idle(later(899)) && peer.is_idle(later(901)));
+        assert!(!silent.is_idle(later(29)) && silent.is_idle(later(31)));
+    }
+}

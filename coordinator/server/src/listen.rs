@@ -1,0 +1,145 @@
+//! Connections: each is accepted, served over HTTP/2, and closed when its peer is silent for too long or does not read.
+
+use std::{future::Future, pin::Pin, pin::pin, sync::Arc, time::Duration};
+
+use hyper::{server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tracing::{debug, warn};
+
+use crate::{
+    backlog::{Peer, Peers},
+    bounds,
+    grpc::Front,
+};
+
+/// The pause after a connection could not be accepted, because there are no file descriptors left for example.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves connections until `closing`, and then those that are open until their requests are done.
+pub(crate) async fn run(listener: TcpListener, routes: Routes, closing: CancellationToken) {
+    let peers = Arc::<Peers>::default();
+    let places = Arc::new(Semaphore::new(bounds::CONNECTIONS));
+    let routes = routes.prepare();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = closing.cancelled() => break,
+            // Makes room in the set; a connection's end is of no further interest.
+            Some(_) = connections.join_next() => continue,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let (stream, place) = accepted;
+        let peer = peers.connected(stream.peer_addr().ok());
+        let front = Front::new(routes.clone(), peer.clone());
+        connections.spawn(serve(stream, front, peer, closing.clone(), place));
+    }
+    // New connections are refused from here on, and do not wait in vain.
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Waits for a place among the open connections, and for the next one. Cancellation safe.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, OwnedSemaphorePermit) {
+    if places.available_permits() == 0 {
+        warn!(
+            open = bounds::CONNECTIONS,
+            "no more connections are accepted until one is closed"
+        );
+    }
+    loop {
+        let accepted = match Arc::clone(places).acquire_owned().await {
+            Ok(place) => listener.accept().await.map(|(stream, _)| (stream, place)),
+            // The semaphore is never closed.
+            Err(_) => std::future::pending().await,
+        };
+        match accepted {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve(
+    stream: TcpStream,
+    front: Front,
+    peer: Peer,
+    closing: CancellationToken,
+    _place: OwnedSemaphorePermit,
+) {
+    // Without it small answers may be late, and nothing else.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| front.clone().answer(request));
+    let connection = settings().serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    debug!(%peer, %error, "a connection broke");
+                }
+                return;
+            }
+            () = peer.was_cut() => return,
+            () = closing.cancelled(), if !ending => {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = idle(&peer), if !ending => {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+                if closed_in_time(connection.as_mut()).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Returns once the connection is idle. Meanwhile it cuts a peer off that takes nothing.
+async fn idle(peer: &Peer) {
+    loop {
+        sleep(bounds::UNREAD_LOOK).await;
+        let now = Instant::now();
+        peer.look(now);
+        if peer.is_idle(now) {
+            debug!(%peer, "a connection without requests is closed");
+            return;
+        }
+    }
+}
+
+/// Waits for an idle connection to close.
+async fn closed_in_time<E>(connection: Pin<&mut impl Future<Output = Result<(), E>>>) -> bool {
+    tokio::time::timeout(bounds::CLOSE_TIMEOUT, connection)
+        .await
+        .is_ok()
+}
+
+/// Returns the settings of HTTP/2.
+fn settings() -> http2::Builder<TokioExecutor> {
+    let mut settings = http2::Builder::new(TokioExecutor::new());
+    settings
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(bounds::CONNECTION_STREAMS)
+        .initial_stream_window_size(bounds::STREAM_WINDOW)
+        .initial_connection_window_size(bounds::CONNECTION_WINDOW)
+        .keep_alive_interval(bounds::KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(bounds::KEEPALIVE_TIMEOUT);
+    settings
+}

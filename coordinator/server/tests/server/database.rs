@@ -1,0 +1,156 @@
+//! A database that takes no writes, does not answer, or cannot be read for a while.
+
+use std::time::{Duration, Instant};
+
+use tercet_core::write::ApplyFailure;
+use tercet_proto::v1;
+use tercet_server::ServeError;
+use tokio::time::{sleep, timeout};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use crate::harness::{Fault, PATIENCE, Server, begin, refusal};
+
+/// A patience that a slow machine does not exceed by accident between two commits.
+const SHORT: Duration = Duration::from_millis(500);
+
+async fn serving(server: &Server, service: &str) -> bool {
+    let request = HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let mut health = HealthClient::new(server.channel());
+    let state = health.check(request).await.unwrap().into_inner();
+    state.status == 1
+}
+
+/// Waits until the server says that it serves, or does not.
+async fn until_serving(server: &Server, expected: bool) {
+    for service in ["tercet.v1.Coordinator", "tercet.v1.Operator", ""] {
+        let until = async {
+            while serving(server, service).await != expected {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let reached = timeout(PATIENCE, until).await;
+        reached.unwrap_or_else(|_| panic!("{service:?} never was: serving {expected}"));
+    }
+}
+
+/// Begins while the database takes no writes; returns the reason of the refusal.
+async fn begin_in_vain(server: &Server) -> String {
+    refusal(server.coordinator().begin(begin([])).await)
+}
+
+#[tokio::test]
+async fn while_no_write_can_be_tried_requests_are_refused_and_then_all_goes_on() {
+    let (server, database) = Server::faulty(|config| config.lane.patience = SHORT).await;
+    until_serving(&server, true).await;
+    for kind in [ApplyFailure::NotApplied, ApplyFailure::Fatal] {
+        database.set(Some(Fault::Writes(kind)));
+        assert_eq!(
+            begin_in_vain(&server).await,
+            "STORE_UNAVAILABLE",
+            "{kind:?}"
+        );
+        until_serving(&server, false).await;
+        let asked = Instant::now();
+        assert_eq!(begin_in_vain(&server).await, "STORE_UNAVAILABLE");
+        assert!(asked.elapsed() < SHORT, "refused without waiting");
+
+        database.set(None);
+        until_serving(&server, true).await;
+        let state = server.begin(begin([])).await;
+        assert_eq!(state.status(), v1::TxStatus::ProcessWaiting);
+    }
+}
+
+#[tokio::test]
+async fn a_write_in_doubt_is_not_known_and_may_take_effect() {
+    let (server, database) = Server::faulty(|config| config.lane.patience = SHORT).await;
+    for fault in [Fault::Hangs, Fault::Writes(ApplyFailure::Unknown)] {
+        database.set(Some(fault));
+        let refused = server.coordinator().begin(begin([])).await;
+        let text = format!("{refused:?}");
+        assert_eq!(refusal(refused), "OUTCOME_UNKNOWN", "{fault:?}");
+        until_serving(&server, false).await;
+        database.set(None);
+        until_serving(&server, true).await;
+        // The begin went on without its caller.
+        let id = text.split("transaction ").nth(1).unwrap();
+        let id = id.split(' ').next().unwrap();
+        server.get(id).await;
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_fails_ends_nothing() {
+    let (server, database) = Server::faulty(|config| config.lane.patience = SHORT).await;
+    let unique = || v1::BeginRequest {
+        unique_business: true,
+        ..begin([])
+    };
+    let begun = server.begin(unique()).await;
+    database.set(Some(Fault::Reads));
+    // The row that has the business would have to be read.
+    let refused = server.coordinator().begin(unique()).await;
+    assert_eq!(refusal(refused), "STORE_UNAVAILABLE");
+    database.set(None);
+    until_serving(&server, true).await;
+    assert_eq!(server.begin(unique()).await.tx_id, begun.tx_id);
+}
+
+/// Checks that the server ends because every write fails for good, with this error of the database.
+async fn ends_for_good(server: Server, error: &str) {
+    let ended = server.ended().await.unwrap_err();
+    assert!(matches!(ended, ServeError::Driver(_)), "{ended:?}");
+    let source = std::error::Error::source(&ended).unwrap().to_string();
+    assert!(source.contains(error), "{source}");
+}
+
+/// What fails for good is tried again all the same, and ends the server only when it lasts.
+#[tokio::test]
+async fn a_database_that_never_takes_a_write_again_ends_the_server() {
+    let (server, database) = Server::faulty(|config| {
+        config.lane.patience = SHORT;
+        config.lane.fatal_after = 2 * SHORT;
+    })
+    .await;
+    database.set(Some(Fault::Writes(ApplyFailure::Fatal)));
+    begin_in_vain(&server).await;
+    ends_for_good(server, "the disk is full").await;
+}
+
+/// Writes of another table succeed: commits are tried again and again, and the server ends all the same.
+#[tokio::test]
+async fn a_missing_table_ends_the_server_though_the_lease_is_renewed() {
+    let (server, database) = Server::faulty(|config| {
+        config.lease = Duration::from_secs(1);
+        config.lane.patience = PATIENCE;
+        config.lane.fatal_after = 3 * SHORT;
+    })
+    .await;
+    database.set(Some(Fault::Commits(ApplyFailure::Fatal)));
+    let mut client = server.coordinator();
+    let asking = tokio::spawn(async move {
+        // Until the server is gone.
+        while let Err(refused) = client.begin(begin([])).await
+            && refused.message().contains("nothing was changed")
+        {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    ends_for_good(server, "action_info").await;
+    timeout(PATIENCE, asking).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_whose_database_hangs_stops_in_time() {
+    let (mut server, database) = Server::faulty(|config| {
+        config.lane.patience = SHORT;
+        config.drain_timeout = SHORT;
+    })
+    .await;
+    database.set(Some(Fault::Hangs));
+    assert_eq!(begin_in_vain(&server).await, "OUTCOME_UNKNOWN");
+    server.stop();
+    server.ended().await.unwrap();
+}

@@ -1,0 +1,158 @@
+//! A local transaction within which the code of users runs.
+//!
+//! The barrier's row and the effect are one only as long as the local transaction is the one in which
+//! the row was written. Code may end it without saying so: by a statement of its own (COMMIT, ROLLBACK,
+//! BEGIN, on MySQL and MariaDB also DDL), or by ignoring an error after which the database has rolled
+//! back everything (a deadlock). Two things keep what follows from going in alone:
+//!
+//! - While the code runs the connection is *sealed*: the local transaction may write, and whatever
+//!   comes after it on the same connection is refused or not committed. On PostgreSQL, MySQL and MariaDB
+//!   the session's default is READ ONLY meanwhile, on the latter two also without autocommit; on SQLite
+//!   a commit hook refuses every commit.
+//! - At the end a savepoint that was set before the code must still be there.
+//!
+//! A connection whose seal is not known to be off never goes back to its pool.
+
+use sqlx::{Connection as _, Pool, Transaction, pool::PoolConnection};
+use tercet_failpoint::reach;
+
+use super::{Connection, Database, dialect::Sealing};
+
+/// The words for a local transaction that is not there any more once the code has returned.
+pub(super) const ENDED: &str = "the local transaction was ended before its time, by a statement of the \
+     code (COMMIT, ROLLBACK, BEGIN, DDL) or by an error that the code ignored";
+
+/// A connection of a pool, for one local transaction. Dropped, it goes back as it came, in the
+/// background if its seal is still on, or is closed.
+pub(crate) struct Lease<D: Database> {
+    /// Absent once it was given back.
+    connection: Option<PoolConnection<D>>,
+    seal: Seal,
+}
+
+/// The state of a connection's seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seal {
+    /// The connection is as it came from the pool.
+    Off,
+    /// It is sealed, or may be.
+    On,
+    /// The connection is in an unknown state: it must be closed.
+    Lost,
+}
+
+impl<D: Database> Lease<D> {
+    /// Takes a connection from the pool.
+    pub(crate) async fn take(pool: &Pool<D>) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            connection: Some(pool.acquire().await?),
+            seal: Seal::Off,
+        })
+    }
+
+    /// Begins a local transaction. One that is dropped before its end is rolled back.
+    pub(crate) async fn begin(&mut self) -> Result<Local<'_, D>, sqlx::Error> {
+        // Absent only after `drop`, which leaves nothing to call this on.
+        let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        if D::SEALING == Sealing::Begin {
+            self.seal = Seal::On;
+        }
+        let begin = D::STATEMENTS.begin_for_code;
+        Ok(Local {
+            transaction: connection.begin_with(begin).await?,
+            seal: &mut self.seal,
+            is_code_over: false,
+        })
+    }
+}
+
+impl<D: Database> Drop for Lease<D> {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        match (self.seal, tokio::runtime::Handle::try_current()) {
+            (Seal::Off, _) => {}
+            (Seal::On, Ok(runtime)) => {
+                runtime.spawn(async move {
+                    if unseal::<D>(&mut connection).await.is_err() {
+                        connection.close_on_drop();
+                    }
+                });
+            }
+            (Seal::On | Seal::Lost, _) => connection.close_on_drop(),
+        }
+    }
+}
+
+async fn unseal<D: Database>(connection: &mut Connection<D>) -> Result<(), sqlx::Error> {
+    if let Some(unseal) = D::STATEMENTS.unseal {
+        D::run_statements(connection, unseal).await?;
+    }
+    D::refuse_commits(connection, false).await
+}
+
+/// A local transaction on a [`Lease`].
+pub(crate) struct Local<'c, D: Database> {
+    transaction: Transaction<'c, D>,
+    seal: &'c mut Seal,
+    /// Set once the savepoint is released or returned to.
+    is_code_over: bool,
+}
+
+impl<D: Database> Local<'_, D> {
+    /// Returns the connection, inside the local transaction.
+    pub(crate) fn connection(&mut self) -> &mut Connection<D> {
+        &mut self.transaction
+    }
+
+    /// Seals the connection and sets the savepoint: the code of a user may run now.
+    pub(crate) async fn open_for_code(&mut self) -> Result<(), sqlx::Error> {
+        *self.seal = Seal::On;
+        D::refuse_commits(&mut self.transaction, true).await?;
+        D::run_statements(&mut self.transaction, D::STATEMENTS.savepoint).await
+    }
+
+    /// Keeps the effect of the code. Fails if the local transaction is not the one that was begun.
+    pub(crate) async fn keep(&mut self) -> Result<(), sqlx::Error> {
+        self.close(D::STATEMENTS.keep).await
+    }
+
+    /// Undoes the effect of the code, but not what came before it. Fails like [`keep`](Self::keep).
+    pub(crate) async fn undo(&mut self) -> Result<(), sqlx::Error> {
+        self.close(D::STATEMENTS.undo).await
+    }
+
+    async fn close(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+        if let Err(error) = D::run_statements(&mut self.transaction, statement).await {
+            // The driver and the server may disagree about the transaction that is open now.
+            *self.seal = Seal::Lost;
+            return Err(error);
+        }
+        if D::SEALING == Sealing::Hook {
+            D::refuse_commits(&mut self.transaction, false).await?;
+            *self.seal = Seal::Off;
+        }
+        self.is_code_over = true;
+        Ok(())
+    }
+
+    /// Commits. A crash before this loses the effect, a crash afterwards does not.
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        reach("barrier.commit.before");
+        if let Err(error) = self.transaction.commit().await {
+            *self.seal = Seal::Lost;
+            return Err(error);
+        }
+        if D::SEALING == Sealing::Begin && self.is_code_over {
+            *self.seal = Seal::Off;
+        }
+        reach("barrier.commit.after");
+        Ok(())
+    }
+
+    /// Rolls back.
+    pub(crate) async fn rollback(self) -> Result<(), sqlx::Error> {
+        self.transaction.rollback().await
+    }
+}
