@@ -53,6 +53,9 @@ fn head(tx: &v1::Transaction) -> String {
         plain(&tx.owner),
         tx.version,
     );
+    if words::is_in_hand(tx) {
+        let _ = writeln!(text, "  place      in hand of {}", plain(&tx.owner));
+    }
     if !tx.waiting_for.is_empty() {
         let _ = writeln!(text, "  waits for  {}", plain(&tx.waiting_for));
     }

@@ -43,6 +43,13 @@ pub(crate) fn standing(transaction: &v1::Transaction) -> &'static str {
     }
 }
 
+/// Returns whether the next step is under way or soon will be: the transaction is neither over nor at rest.
+pub(crate) fn is_in_hand(transaction: &v1::Transaction) -> bool {
+    use v1::TxStatus::{ProcessWaiting, Processing};
+    let is_over = !matches!(transaction.status(), ProcessWaiting | Processing);
+    !is_over && transaction.next_attempt_at_micros == 0
+}
+
 /// The cause of the decision.
 pub(crate) fn cause(cause: Option<&v1::Cause>) -> String {
     let Some(cause) = cause else {

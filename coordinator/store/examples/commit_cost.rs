@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release -p tercet-store --example commit_cost [DIRECTORY]`
 //!
-//! A transaction's life is three writes: begin (3 rows inserted), decision (1 row changed), completion (3
-//! rows changed). `apart` commits each kind by itself; `mixed` puts the begin of one batch, the decision
+//! A transaction's life is three writes: begin (4 rows inserted), decision (1 row changed), completion (3 rows changed and
+//! one removed). `apart` commits each kind by itself; `mixed` puts the begin of one batch, the decision
 //! of the one before and the completion of the one before that into each commit, as a busy lane does.
 
 #![allow(clippy::cast_precision_loss, reason = "only printed")]
@@ -19,11 +19,11 @@ use bytes::Bytes;
 use tercet_core::{
     id::TxId,
     model::{
-        ActionSpec, ActionState, ActionStatus, Begun, Cause, Decider, Decision, Mode, Outcome,
-        Owner, Phase, RetryPolicy, TxSpec,
+        ActionSpec, ActionState, ActionStatus, Begun, Cause, Decider, Decision, DueRow, Mode,
+        Outcome, Owner, Phase, Queue, RetryPolicy, TxSpec,
     },
     time::Timestamp,
-    write::{ActionWrite, Fence, Head, NewAction, Write},
+    write::{ActionWrite, DueChange, Fence, Head, NewAction, Write},
 };
 use tercet_store::{SqliteOptions, SqliteStore, Store, StoreError, Transactions};
 use uuid::Uuid;
@@ -173,29 +173,46 @@ fn transactions(batch: usize) -> Vec<Arc<TxSpec>> {
     (0..batch).map(spec).collect()
 }
 
-fn head(spec: &TxSpec, phase: Phase, version: u32) -> Head {
-    let is_over = phase.is_over();
+fn owner() -> Owner {
+    Owner {
+        node: "node-a".into(),
+        epoch: 1,
+    }
+}
+
+fn head(phase: Phase, version: u32) -> Head {
     Head {
         phase,
         check_backs: 0,
         version,
-        owner: Owner {
-            node: "node-a".into(),
-            epoch: 1,
-        },
-        waiting_for: None,
-        next_attempt_at: (!is_over).then(|| {
-            spec.create_time + Duration::from_secs(10) + Duration::from_millis(version.into())
-        }),
+        owner: owner(),
+        rest: None,
+        // As many bytes as a random number has.
+        write_id: i64::MAX - i64::from(version),
     }
 }
 
-fn write(spec: &TxSpec, fence: Fence, head: Head, actions: Vec<ActionWrite>) -> Write {
+/// The row of a transaction in hand.
+fn in_hand() -> Vec<DueRow> {
+    vec![DueRow {
+        queue: Queue::Hand(owner()),
+        at: Timestamp::default(),
+    }]
+}
+
+fn write(
+    spec: &TxSpec,
+    fence: Fence,
+    head: Head,
+    actions: Vec<ActionWrite>,
+    due: DueChange,
+) -> Write {
     Write {
         id: spec.id,
         fence,
         head,
         actions,
+        due,
         operator: None,
         urgent: true,
     }
@@ -235,8 +252,12 @@ fn begin(spec: &Arc<TxSpec>) -> Write {
         state: state(ActionStatus::Init, 1, None),
     };
     let actions = (0..).zip(&spec.begun).map(action).collect();
-    let head = head(spec, Phase::Trying, 1);
-    write(spec, Fence::Absent(Arc::clone(spec)), head, actions)
+    let head = head(Phase::Trying, 1);
+    let due = DueChange {
+        remove: Vec::new(),
+        add: in_hand(),
+    };
+    write(spec, Fence::Absent(Arc::clone(spec)), head, actions, due)
 }
 
 fn decision() -> Decision {
@@ -251,7 +272,8 @@ fn decide(spec: &Arc<TxSpec>) -> Write {
         decision: decision(),
         decided_at: spec.create_time + Duration::from_millis(2),
     };
-    write(spec, Fence::Version(1), head(spec, phase, 2), Vec::new())
+    let due = DueChange::default();
+    write(spec, Fence::Version(1), head(phase, 2), Vec::new(), due)
 }
 
 fn complete(spec: &Arc<TxSpec>) -> Write {
@@ -267,5 +289,9 @@ fn complete(spec: &Arc<TxSpec>) -> Write {
         state: state(ActionStatus::Confirmed, 2, Some(finished_at)),
     };
     let actions = spec.begun.iter().map(action).collect();
-    write(spec, Fence::Version(2), head(spec, phase, 3), actions)
+    let due = DueChange {
+        remove: in_hand(),
+        add: Vec::new(),
+    };
+    write(spec, Fence::Version(2), head(phase, 3), actions, due)
 }

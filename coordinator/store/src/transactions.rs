@@ -5,15 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tercet_core::{
     id::TxId,
-    model::Transaction,
+    model::{DueRow, Transaction},
     row::IllegalRow,
-    write::{Due, DueQuery, Standing, Write},
+    write::{Due, DueQuery, QueuesQuery, Standing, Write},
 };
 
 use crate::StoreError;
 
-/// Writes of transactions, and the reads that the engine needs: the tables `tx_info`, `action_info` and
-/// `operator_log`.
+/// Writes of transactions, and the reads that the engine needs: the tables `tx_info`, `action_info`,
+/// `tx_due` and `operator_log`.
 #[async_trait]
 pub trait Transactions: Send + Sync {
     /// Applies every write of the batch in one commit, or none. The batch is sorted by id and holds
@@ -27,6 +27,10 @@ pub trait Transactions: Send + Sync {
     /// time.
     async fn load(&self, ids: &[TxId]) -> Result<Vec<Result<Transaction, IllegalRow>>, StoreError>;
 
-    /// Finds unfinished rows that are due, in the order of (`next_attempt_at`, `tx_id`).
+    /// Reads rows of one queue of `tx_due`, in the order of (`at`, `tx_id`).
     async fn due(&self, query: &DueQuery) -> Result<Vec<Due>, StoreError>;
+
+    /// Finds the queues of `tx_due` that have rows, each with its first row, in the order in which the database compares
+    /// `kind`, `name` and `business_type`: as bytes. That of parked transactions is not among them.
+    async fn queues(&self, query: &QueuesQuery) -> Result<Vec<DueRow>, StoreError>;
 }

@@ -57,7 +57,8 @@ pub struct ListQuery {
     pub begun_until: Option<Timestamp>,
     /// Transactions begun at this time or later.
     pub begun_from: Option<Timestamp>,
-    /// Transactions that are parked, whose initiator is being asked back, or whose next step was due before this.
+    /// Transactions that are parked, whose initiator is being asked back, or that were at rest and could have gone on before
+    /// this.
     pub stuck_since: Option<Timestamp>,
     /// Transactions with an id below this one: the last of the page before.
     pub before: Option<TxId>,

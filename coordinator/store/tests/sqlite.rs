@@ -32,9 +32,10 @@ use tercet_core::write::ApplyFailure;
 use tercet_store::{Durability, SqliteOptions, SqliteStore, Store, Transactions as _};
 
 use conformance::{
-    Database,
+    Database, DueCells,
     fixture::{
-        apply, assert_stands, at, begin, begin_all, change, decided, id, success, transaction,
+        apply, assert_due, assert_stands, at, begin, begin_all, change, decided, finished, id,
+        parked, success, transaction,
     },
 };
 
@@ -80,6 +81,20 @@ impl Database for Sqlite {
             .await
             .unwrap();
         connection.close().await.unwrap();
+    }
+
+    async fn due_rows(&self, id: TxId) -> Vec<DueCells> {
+        let options = SqliteConnectOptions::new().filename(self.path());
+        let mut connection = options.connect().await.unwrap();
+        let sql = "SELECT kind, name, business_type, at FROM tx_due WHERE tx_id = ? \
+                   ORDER BY kind, name, business_type, at";
+        let rows = sqlx::query_as(sql)
+            .bind(&id.as_bytes()[..])
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        rows
     }
 
     fn literal(id: TxId) -> String {
@@ -279,30 +294,121 @@ async fn a_later_programs_tables_are_left_alone() {
     assert_stands(database.store(), &transaction(0)).await;
 }
 
-/// The tables of the program before this one, as it makes them itself.
+/// The tables of the first version, as it makes them itself.
 const VERSION_1: &str = include_str!("../../../migrations/sqlite/0001_first_tables.sql");
 
-/// What the program before this one writes about transaction `n`: it names no column that it does not know.
-fn rows_of_version_1(n: u64) -> String {
-    let (id, at) = (Sqlite::literal(id(n)), at(n as i64).as_micros());
+/// The columns of `tx_info` of the first version that change in a transaction's life.
+struct Version1 {
+    status: &'static str,
+    biz_status: &'static str,
+    cause: Option<&'static str>,
+    owner: &'static str,
+    waiting_for: Option<&'static str>,
+    next_attempt_at: Option<i64>,
+    decided_at: Option<i64>,
+    finished_at: Option<i64>,
+}
+
+/// A row of each kind, in milliseconds after the first transaction.
+const ROWS_OF_VERSION_1: [Version1; 6] = [
+    Version1 {
+        status: "PROCESS_WAITING",
+        biz_status: "INIT",
+        cause: None,
+        owner: "node-a@1",
+        waiting_for: None,
+        next_attempt_at: Some(500),
+        decided_at: None,
+        finished_at: None,
+    },
+    Version1 {
+        status: "PROCESS_WAITING",
+        biz_status: "UNKNOWN",
+        cause: None,
+        owner: "node-a@2",
+        waiting_for: Some("shop"),
+        next_attempt_at: Some(700),
+        decided_at: None,
+        finished_at: None,
+    },
+    Version1 {
+        status: "PROCESSING",
+        biz_status: "SUCCESS",
+        cause: Some(r#"{"kind":"ALL_TRIED"}"#),
+        owner: "node@b@3",
+        waiting_for: Some("coupon-service"),
+        next_attempt_at: Some(900),
+        decided_at: Some(20),
+        finished_at: None,
+    },
+    Version1 {
+        status: "FAILURE",
+        biz_status: "FAILURE",
+        cause: Some(r#"{"kind":"DEADLINE"}"#),
+        owner: "node-a@2",
+        waiting_for: None,
+        next_attempt_at: None,
+        decided_at: Some(30),
+        finished_at: None,
+    },
+    Version1 {
+        status: "SUCCESS",
+        biz_status: "SUCCESS",
+        cause: Some(r#"{"kind":"ALL_TRIED"}"#),
+        owner: "node-a@1",
+        waiting_for: None,
+        next_attempt_at: None,
+        decided_at: Some(20),
+        finished_at: Some(40),
+    },
+    // Parked by hand, without a time: no write of the program leaves that.
+    Version1 {
+        status: "FAILURE",
+        biz_status: "FAILURE",
+        cause: None,
+        owner: "node-a@2",
+        waiting_for: None,
+        next_attempt_at: None,
+        decided_at: None,
+        finished_at: None,
+    },
+];
+
+/// The statements by which the first version writes transaction `n`.
+fn rows_of_version_1(n: usize, row: &Version1) -> String {
+    let (id, created) = (Sqlite::literal(id(n as u64)), at(n as i64).as_micros());
+    let text = |value: Option<&str>| value.map_or("NULL".into(), |value| format!("'{value}'"));
+    let time = |millis: Option<i64>| {
+        millis.map_or("NULL".into(), |millis| at(millis).as_micros().to_string())
+    };
+    let check_back = (row.biz_status == "UNKNOWN").then_some(
+        r#"{"participant":"shop","first_delay":0,"interval":1,"max_interval":1,"max_attempts":null}"#,
+    );
     format!(
         "INSERT INTO tx_info (tx_id, business_type, business_id, unique_key, driver, check_back_info, \
          participants_info, ext_properties, deadline_at, create_time, status, biz_status, decision_cause, \
          retry_count, version, owner, waiting_for, next_attempt_at, decided_at, finished_at, db_update_time) \
-         VALUES ({id}, 'points_for_coupon', 'order-{n}', NULL, 'COORDINATOR', NULL, '[]', NULL, {at}, {at}, \
-         'PROCESS_WAITING', 'INIT', NULL, 0, 1, 'node-a@1', NULL, {at}, NULL, NULL, {at}); \
+         VALUES ({id}, 'points_for_coupon', 'order-{n}', NULL, 'COORDINATOR', {}, '[]', '{{\"a\":\"b\"}}', \
+         {created}, {created}, '{}', '{}', {}, 3, 4, '{}', {}, {}, {}, {}, {created}); \
          INSERT INTO operator_log (tx_id, version, at, command, reason, before, db_update_time) \
-         VALUES ({id}, 1, {at}, 'decide', 'asked for', 'PROCESS_WAITING INIT', {at}); \
+         VALUES ({id}, 1, {created}, 'decide', 'asked for', 'PROCESS_WAITING INIT', {created}); \
          INSERT INTO participant_info (participant, protocol, address, methods, policy, version, \
-         db_update_time) VALUES ('points-{n}', 'ATTACH', '', '{{}}', '{{}}', 1, {at});"
+         db_update_time) VALUES ('points-{n}', 'ATTACH', '', '{{}}', '{{}}', 1, {created});",
+        text(check_back),
+        row.status,
+        row.biz_status,
+        text(row.cause),
+        row.owner,
+        text(row.waiting_for),
+        time(row.next_attempt_at),
+        time(row.decided_at),
+        time(row.finished_at),
     )
 }
 
-/// Rows of the program before are read, those of before the migration and those of a process of that program that
-/// still writes after it.
-#[tokio::test]
-async fn a_database_of_version_1_is_brought_up_to_date() {
-    let mut database = Sqlite {
+/// Makes a database of the first version, with a row of each kind.
+async fn database_of_version_1() -> Sqlite {
+    let database = Sqlite {
         directory: TempDir::new().unwrap(),
         store: None,
     };
@@ -316,28 +422,79 @@ async fn a_database_of_version_1_is_brought_up_to_date() {
         .await
         .unwrap();
     connection.close().await.unwrap();
-    database.tamper(&rows_of_version_1(1)).await;
-
-    database.restart().await;
-    database.tamper(&rows_of_version_1(2)).await;
-    let store = database.store();
-    for n in [1, 2] {
-        let view = store.view(id(n)).await.unwrap().unwrap().unwrap();
-        assert_eq!(&*view.operator_log[0].who, "local");
-        assert_eq!(&*view.tx.spec.business_id, format!("order-{n}"));
+    for (n, row) in ROWS_OF_VERSION_1.iter().enumerate() {
+        database.tamper(&rows_of_version_1(n, row)).await;
     }
-    let paused = store.participants().await.unwrap();
-    let paused: Vec<(&str, bool)> = paused
-        .iter()
-        .map(|row| (&*row.participant, row.paused))
-        .collect();
-    assert_eq!(paused, [("points-1", false), ("points-2", false)]);
+    database
+}
+
+/// Rows of the first version are read, each in the place where its transaction is.
+#[tokio::test]
+async fn a_database_of_version_1_is_brought_up_to_date() {
+    let mut database = database_of_version_1().await;
+    database.restart().await;
+    let store = database.store();
+
+    let hand = |owner: &str| vec![("HAND".to_owned(), owner.to_owned(), String::new(), 0)];
+    let parked_at = |at: i64| vec![("PARKED".to_owned(), String::new(), String::new(), at)];
+    let expected = [
+        hand("node-a@1"),
+        hand("node-a@2"),
+        hand("node@b@3"),
+        parked_at(at(30).as_micros()),
+        vec![],
+        parked_at(0),
+    ];
+    for (n, expected) in expected.iter().enumerate() {
+        assert_eq!(database.due_rows(id(n as u64)).await, *expected, "{n}");
+    }
+    for (n, row) in ROWS_OF_VERSION_1[..5].iter().enumerate() {
+        let view = store.view(id(n as u64)).await.unwrap().unwrap().unwrap();
+        assert_eq!(&*view.tx.spec.business_id, format!("order-{n}"));
+        assert_eq!(view.tx.spec.ext["a"], "b");
+        assert_eq!(view.tx.status.word(), row.status);
+        assert_eq!(view.tx.biz_status.word(), row.biz_status);
+        assert_eq!((view.tx.check_backs, view.tx.version), (3, 4));
+        assert_eq!(view.tx.owner.to_string(), row.owner);
+        assert_eq!(view.tx.decided_at, row.decided_at.map(at));
+        assert_eq!(view.tx.rest, None);
+        assert_eq!(&*view.operator_log[0].who, "local");
+        let tx = store.load(&[id(n as u64)]).await.unwrap().remove(0);
+        assert_due(&database, &tx.unwrap()).await;
+    }
+    let illegal = store.load(&[id(5)]).await.unwrap().remove(0);
+    illegal.expect_err("parked without a decision");
+    let participants = store.participants().await.unwrap();
+    let paused: Vec<bool> = participants.iter().map(|row| row.paused).collect();
+    assert_eq!(paused, [false; 6]);
 
     // From then on they are rows like any other.
-    let before = store.load(&[id(1)]).await.unwrap().remove(0).unwrap();
+    let before = store.load(&[id(0)]).await.unwrap().remove(0).unwrap();
     let after = decided(&before, success());
     apply(store, &[change(&before, &after)]).await.unwrap();
     assert_stands(store, &after).await;
+    assert_due(&database, &after).await;
+    let before = store.load(&[id(2)]).await.unwrap().remove(0).unwrap();
+    let stuck = parked(&before);
+    let ended = finished(&stuck);
+    apply(store, &[change(&before, &stuck)]).await.unwrap();
+    apply(store, &[change(&stuck, &ended)]).await.unwrap();
+    assert_due(&database, &ended).await;
+}
+
+/// Ids of writes are random, so that no coordinator takes a row for its own.
+#[tokio::test]
+async fn rows_of_version_1_are_nobodys_own_writes() {
+    let mut database = database_of_version_1().await;
+    database.restart().await;
+    let writes: Vec<_> = (0..5).map(|n| begin(&transaction(n))).collect();
+    let standing = database.store().standing(&writes).await.unwrap();
+    let ids: Vec<i64> = standing
+        .into_iter()
+        .map(|standing| standing.row.unwrap().write_id)
+        .collect();
+    let different: std::collections::BTreeSet<i64> = ids.iter().copied().collect();
+    assert_eq!(different.len(), ids.len(), "{ids:?}");
 }
 
 #[tokio::test]

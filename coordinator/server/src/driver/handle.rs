@@ -12,7 +12,7 @@ use tercet_core::{
     engine::Stats,
     id::{CallerId, StreamId, TxId},
     model::Name,
-    port::{Input, Reply, Request},
+    port::{Abilities, Input, Reply, Request},
     refusal::Refusal,
 };
 use tercet_store::StoreError;
@@ -52,6 +52,7 @@ pub(super) enum Message {
         stream: StreamId,
         participant: Name,
         concurrency: u32,
+        abilities: Abilities,
         calls: Calls,
     },
     /// A participant's stream is gone.
@@ -203,12 +204,14 @@ impl Driver {
         stream: StreamId,
         participant: Name,
         concurrency: u32,
+        abilities: Abilities,
         calls: Calls,
     ) {
         self.send(Message::Attached {
             stream,
             participant,
             concurrency,
+            abilities,
             calls,
         })
         .await;

@@ -109,8 +109,8 @@ impl Driver {
         setup: Setup,
     ) -> Result<oneshot::Receiver<Result<(), DriverError>>, DriverError> {
         let now = setup.clock.now();
-        let engine = Engine::new(setup.engine, setup.owner.clone(), setup.seed, now);
-        let lane = Lane::new(setup.lane, setup.owner);
+        let engine = Engine::new(setup.engine, setup.owner, setup.seed, now);
+        let lane = Lane::new(setup.lane);
         let reads = storing::Reads {
             store: setup.store,
             driver: self.clone(),

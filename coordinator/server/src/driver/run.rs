@@ -166,6 +166,7 @@ impl State {
                 stream,
                 participant,
                 concurrency,
+                abilities,
                 calls,
             } => {
                 self.outgoing.add_stream(stream, calls);
@@ -173,6 +174,7 @@ impl State {
                     stream,
                     participant,
                     concurrency,
+                    abilities,
                 };
                 self.engine.handle(now, attached);
             }
@@ -279,8 +281,7 @@ impl State {
             Output::Call(call) => self.outgoing.call(call),
             Output::AskBack(ask) => self.outgoing.ask_back(ask),
             Output::Reply(caller, reply) => self.outgoing.reply(caller, reply),
-            Output::Load(ids) => self.reads.load(ids),
-            Output::Due(query) => self.reads.due(query),
+            Output::Read(read) => self.reads.start(read),
             Output::Illegal(_) => {}
         }
     }

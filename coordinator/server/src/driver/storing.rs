@@ -14,8 +14,7 @@ use futures::FutureExt as _;
 use tercet_core::{
     id::TxId,
     lane::{LaneCommand, LaneResult},
-    port::{Input, Loaded},
-    write::DueQuery,
+    port::{Input, Loaded, Read},
 };
 use tercet_failpoint::reach;
 use tercet_store::{Store, StoreError};
@@ -79,11 +78,19 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    /// Reads transactions; an error is the engine's to repeat.
-    pub(super) fn load(&self, ids: Vec<TxId>) {
-        let store = Arc::clone(&self.store);
-        let failed = Input::ReadFailed(ids.clone(), None);
-        self.read(failed, async move {
+    /// Starts a read in a task of its own; an error is the engine's to repeat.
+    pub(super) fn start(&self, read: Read) {
+        let (store, driver) = (Arc::clone(&self.store), self.driver.clone());
+        let failed = Input::ReadFailed(read.clone());
+        self.runtime
+            .spawn(finish(driver, failed, carry_out(store, read)));
+    }
+}
+
+/// Reads, and returns the engine's input.
+async fn carry_out(store: Arc<dyn Store>, read: Read) -> Result<Input, StoreError> {
+    match read {
+        Read::Transactions(ids) => {
             let found = store.load(&ids).await?;
             let mut loaded: HashMap<TxId, Loaded> = found
                 .into_iter()
@@ -96,27 +103,15 @@ impl Reads {
                 .into_iter()
                 .map(|id| (id, loaded.remove(&id).unwrap_or(Loaded::Absent)));
             Ok(Input::Loaded(all.collect()))
-        });
-    }
-
-    /// Reads the due rows; an error is the engine's to repeat.
-    pub(super) fn due(&self, query: DueQuery) {
-        let store = Arc::clone(&self.store);
-        let failed = Input::ReadFailed(Vec::new(), Some(query.clone()));
-        self.read(failed, async move {
+        }
+        Read::Due(query) => {
             let due = store.due(&query).await?;
             Ok(Input::Due(query, due))
-        });
-    }
-
-    /// Reads in a task of its own.
-    fn read(
-        &self,
-        failed: Input,
-        reading: impl Future<Output = Result<Input, StoreError>> + Send + 'static,
-    ) {
-        let driver = self.driver.clone();
-        self.runtime.spawn(finish(driver, failed, reading));
+        }
+        Read::Queues(query) => {
+            let queues = store.queues(&query).await?;
+            Ok(Input::Queues(query, queues))
+        }
     }
 }
 
@@ -139,7 +134,10 @@ async fn finish(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use tercet_core::{id::TxId, port::Input};
+    use tercet_core::{
+        id::TxId,
+        port::{Input, Read},
+    };
     use uuid::Uuid;
 
     use super::{Driver, finish};
@@ -149,14 +147,14 @@ mod tests {
     async fn the_question_of_a_read_that_panics_is_answered() {
         let (driver, Queue(mut messages)) = Driver::queue();
         let id = TxId(Uuid::now_v7());
-        let failed = Input::ReadFailed(vec![id], None);
+        let failed = Input::ReadFailed(Read::Transactions(vec![id]));
         let panics = async {
             let nothing: Option<Input> = None;
             Ok(nothing.expect("this panic belongs to the test"))
         };
         finish(driver, failed, panics).await;
         let message = messages.try_recv().unwrap();
-        let Message::Read(Input::ReadFailed(ids, None), None) = message else {
+        let Message::Read(Input::ReadFailed(Read::Transactions(ids)), None) = message else {
             panic!("not what the read failed with");
         };
         assert_eq!(ids, [id]);

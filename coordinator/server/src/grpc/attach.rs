@@ -102,6 +102,7 @@ async fn read(
             attached.stream,
             participant,
             concurrency,
+            hello.abilities(),
             Arc::clone(&calls),
         )
         .await;

@@ -342,11 +342,18 @@ fn statuses<T>(
 
 /// Translates the first message of a participant that attaches.
 pub(super) fn hello(hello: v1::Hello) -> Result<Hello, RequestError> {
-    let handlers = hello.handlers.into_iter().map(|handler| handler.name);
+    let handlers = hello.handlers.into_iter().map(|handler| {
+        let mode = match v1::Mode::try_from(handler.mode) {
+            Ok(v1::Mode::Unspecified) => Ok(None),
+            _ => words::mode_from(handler.mode).map(Some).ok_or(handler.mode),
+        };
+        (handler.name.into(), mode)
+    });
     let hello = Hello {
         participant: hello.participant.into(),
         instance: hello.instance,
         handlers: handlers.collect(),
+        check_backs: hello.answers_check_back,
         concurrency: hello.concurrency,
     };
     Ok(hello.checked()?)

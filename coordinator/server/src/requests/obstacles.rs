@@ -1,7 +1,7 @@
 //! The reasons why a transaction is not finished, in words.
 
 use tercet_core::{
-    model::{ActionStatus, BizStatus, TxStatus},
+    model::{ActionStatus, BizStatus, Rest, TxStatus},
     row::ActionRow,
     time::Timestamp,
 };
@@ -62,16 +62,27 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
             sentences.extend(of_participant(name, directory));
         }
     }
-    if let Some(at) = tx.next_attempt_at
-        && now.since(at) >= bounds::STUCK_AFTER
-    {
-        sentences.push(format!(
-            "The next step was due {} s ago and was not taken by {}.",
-            now.since(at).as_secs(),
-            tx.owner
-        ));
+    if let Some(rest) = &tx.rest {
+        sentences.extend(overdue(rest, now));
     }
     sentences
+}
+
+/// Returns a sentence for each thing that could have taken a transaction at rest further, and did not.
+fn overdue(rest: &Rest, now: Timestamp) -> Vec<String> {
+    let overdue = |at: Timestamp| Some(now.since(at)).filter(|time| *time >= bounds::STUCK_AFTER);
+    let calls = rest.wants.iter().filter_map(|want| {
+        let seconds = overdue(want.at)?.as_secs();
+        Some(format!(
+            "A call of participant {} has been due for {seconds} s; it waits for a way to it and a free place.",
+            want.participant
+        ))
+    });
+    let end = rest.until.and_then(overdue).map(|time| {
+        let seconds = time.as_secs();
+        format!("Phase one has been over for {seconds} s, and nothing has ended it yet.")
+    });
+    calls.chain(end).collect()
 }
 
 fn is_open(action: &ActionRow) -> bool {

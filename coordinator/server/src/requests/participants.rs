@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use http::{Uri, uri::PathAndQuery};
 use tercet_core::{
-    model::Name,
-    port::Input,
+    model::{Mode, Name},
+    port::{Abilities, Input},
     violation::{At, Invalid, Violation, Violations},
 };
 use tracing::info;
@@ -22,7 +22,10 @@ use crate::{
 pub(crate) struct Hello {
     pub(crate) participant: Name,
     pub(crate) instance: String,
-    pub(crate) handlers: Vec<String>,
+    /// Its handlers, each with the mode of the actions that it answers, or any mode, or a number that is none.
+    pub(crate) handlers: Vec<(Name, Result<Option<Mode>, i32>)>,
+    /// Whether it answers check-backs.
+    pub(crate) check_backs: bool,
     pub(crate) concurrency: u32,
 }
 
@@ -47,11 +50,28 @@ impl Hello {
             let number = self.handlers.len();
             v.too_many(&root.of("handlers"), "handlers", number, bounds::HANDLERS);
         } else {
-            for (place, handler) in self.handlers.iter().enumerate() {
-                v.name(&root.index("handlers", place).of("name"), handler);
+            for (place, (handler, mode)) in self.handlers.iter().enumerate() {
+                let at = root.index("handlers", place);
+                v.name(&at.of("name"), handler);
+                if let Err(number) = mode {
+                    v.add(
+                        &at.of("mode"),
+                        format!("is {number}, which is no mode; leave it out for any mode"),
+                    );
+                }
             }
         }
         v.give(self)
+    }
+
+    /// Returns the calls that it can answer.
+    pub(crate) fn abilities(&self) -> Abilities {
+        let handlers = self.handlers.iter();
+        let handlers = handlers.filter_map(|(name, mode)| Some((Name::clone(name), (*mode).ok()?)));
+        Abilities {
+            handlers: handlers.collect(),
+            check_backs: self.check_backs,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Transactions in the form in which callers and people see them.
 
 use tercet_core::{
-    model::{ActionSpec, Attempt, CheckBack, RetryPolicy},
+    model::{ActionSpec, Attempt, CheckBack, Rest, RetryPolicy},
     port::Reply,
     row::ActionRow,
     time::Timestamp,
@@ -64,11 +64,8 @@ pub(crate) fn transaction(view: TxView, obstacles: Vec<String>) -> v1::Transacti
         ext_properties: tx.spec.ext,
         version: tx.version,
         owner: tx.owner.to_string(),
-        waiting_for: tx
-            .waiting_for
-            .map(|name| name.to_string())
-            .unwrap_or_default(),
-        next_attempt_at_micros: micros(tx.next_attempt_at),
+        waiting_for: tx.rest.as_deref().map(waiting_for).unwrap_or_default(),
+        next_attempt_at_micros: micros(tx.rest.as_ref().and_then(|rest| rest.earliest())),
         deadline_at_micros: tx.spec.deadline.as_micros(),
         create_time_micros: tx.spec.create_time.as_micros(),
         decided_at_micros: micros(tx.decided_at),
@@ -77,6 +74,12 @@ pub(crate) fn transaction(view: TxView, obstacles: Vec<String>) -> v1::Transacti
         obstacles,
         operator_log: operator_log.into_iter().map(operator_entry).collect(),
     }
+}
+
+/// Returns the names of the participants whose calls are wanted.
+fn waiting_for(rest: &Rest) -> String {
+    let names: Vec<&str> = rest.wants.iter().map(|want| &*want.participant).collect();
+    names.join(", ")
 }
 
 fn check_back(check_back: &CheckBack) -> v1::CheckBack {

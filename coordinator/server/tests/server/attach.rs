@@ -15,7 +15,10 @@ async fn a_first_message_that_is_no_right_hello_is_refused_and_ends_the_stream()
     let server = Server::start().await;
     let wrong_everywhere = message(Message::Hello(v1::Hello {
         instance: "\0".to_owned(),
-        handlers: vec![v1::Handler::default()],
+        handlers: vec![v1::Handler {
+            mode: 9,
+            ..v1::Handler::default()
+        }],
         ..v1::Hello::default()
     }));
     let cases = [
@@ -31,8 +34,8 @@ async fn a_first_message_that_is_no_right_hello_is_refused_and_ends_the_stream()
         ),
         (
             wrong_everywhere,
-            "INVALID_ARGUMENT: hello.concurrency, hello.handlers[0].name, hello.instance, \
-             hello.participant",
+            "INVALID_ARGUMENT: hello.concurrency, hello.handlers[0].mode, hello.handlers[0].name, \
+             hello.instance, hello.participant",
         ),
     ];
     for (first, expected) in cases {

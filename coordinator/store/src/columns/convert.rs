@@ -7,14 +7,15 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tercet_core::{
     id::TxId,
-    model::{ActionSpec, ActionState, Ext, Owner, RetryPolicy, TxSpec},
+    model::{ActionSpec, ActionState, DueRow, Ext, Owner, Queue, RetryPolicy, TxSpec},
     row::{ActionRow, TxRow},
+    time::Timestamp,
     write::{Head, NewAction, OperatorEntry, StandingRow},
 };
 
 use super::{
-    ActionColumns, ActionSpecColumns, ActionStateColumns, OperatorColumns, ParticipantColumns,
-    StandingColumns, TxColumns, TxHeadColumns, TxSpecColumns,
+    ActionColumns, ActionSpecColumns, ActionStateColumns, DueColumns, OperatorColumns,
+    ParticipantColumns, StandingColumns, TxColumns, TxHeadColumns, TxSpecColumns,
 };
 use crate::ParticipantRow;
 
@@ -33,7 +34,7 @@ impl<'a> TxSpecColumns<'a> {
             business_type: &spec.business_type,
             business_id: &spec.business_id,
             unique_key: unique_key.map(Cow::Owned),
-            driver: spec.decider,
+            decider: spec.decider,
             check_back_info: spec.check_back.as_ref().map(json).transpose()?,
             participants_info: json(&spec.begun)?,
             ext_properties: ext_json(&spec.ext)?,
@@ -53,7 +54,7 @@ impl<'a> TxSpecColumns<'a> {
             business_type: self.business_type.into(),
             business_id: self.business_id.into(),
             unique_business,
-            decider: self.driver,
+            decider: self.decider,
             check_back: from_json("check_back_info", self.check_back_info)?,
             ext: from_json("ext_properties", self.ext_properties)?.unwrap_or_default(),
             begun: required_json("participants_info", &self.participants_info)?,
@@ -73,9 +74,9 @@ impl<'a> TxHeadColumns<'a> {
             decision_cause: decision.map(|decision| json(&decision.cause)).transpose()?,
             retry_count: head.check_backs,
             version: head.version,
+            write_id: head.write_id,
             owner: head.owner.to_string().into(),
-            waiting_for: head.waiting_for.as_deref(),
-            next_attempt_at: head.next_attempt_at,
+            rest: head.rest.as_ref().map(json).transpose()?,
             decided_at: head.phase.decided_at(),
             finished_at: head.phase.finished_at(),
         })
@@ -92,8 +93,7 @@ pub(crate) fn tx_row((spec, head): TxColumns<'_>) -> Result<TxRow, String> {
         check_backs: head.retry_count,
         version: head.version,
         owner: parse_owner(&head.owner)?,
-        waiting_for: head.waiting_for.map(Into::into),
-        next_attempt_at: head.next_attempt_at,
+        rest: from_json("rest", head.rest)?,
         decided_at: head.decided_at,
         finished_at: head.finished_at,
     })
@@ -180,6 +180,103 @@ pub(crate) fn action_row(
     })
 }
 
+/// The columns of `tx_due` that name a queue, in the order in which they are compared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct QueueKey<'a> {
+    pub(crate) kind: Cow<'a, str>,
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) business_type: Cow<'a, str>,
+}
+
+impl<'a> QueueKey<'a> {
+    const HAND: &'static str = "HAND";
+    pub(crate) const PARKED: &'static str = "PARKED";
+    pub(crate) const TIME: &'static str = "TIME";
+    pub(crate) const WAIT: &'static str = "WAIT";
+
+    /// Returns the columns that name this queue.
+    pub(crate) fn of(queue: &'a Queue) -> Self {
+        match queue {
+            Queue::Hand(owner) => Self::new(Self::HAND, owner.to_string(), ""),
+            Queue::Parked => Self::new(Self::PARKED, "", ""),
+            Queue::Time => Self::new(Self::TIME, "", ""),
+            Queue::Wait {
+                participant,
+                business_type,
+            } => Self::new(Self::WAIT, &**participant, &**business_type),
+        }
+    }
+
+    /// Makes the key of these columns.
+    pub(crate) fn new(
+        kind: &'a str,
+        name: impl Into<Cow<'a, str>>,
+        business_type: &'a str,
+    ) -> Self {
+        Self {
+            kind: kind.into(),
+            name: name.into(),
+            business_type: business_type.into(),
+        }
+    }
+
+    /// Copies what is borrowed.
+    pub(crate) fn into_owned(self) -> QueueKey<'static> {
+        QueueKey {
+            kind: self.kind.into_owned().into(),
+            name: self.name.into_owned().into(),
+            business_type: self.business_type.into_owned().into(),
+        }
+    }
+
+    /// Returns the queue; `None`: no queue has this key.
+    fn parse(&self) -> Option<Queue> {
+        let queue = match &*self.kind {
+            Self::HAND => Queue::Hand(parse_owner(&self.name).ok()?),
+            Self::PARKED => Queue::Parked,
+            Self::TIME => Queue::Time,
+            Self::WAIT => Queue::Wait {
+                participant: (&*self.name).into(),
+                business_type: (&*self.business_type).into(),
+            },
+            _ => return None,
+        };
+        // `HAND` has no business type, and `TIME` and `PARKED` have no name.
+        let is_its_key = QueueKey::of(&queue) == *self;
+        is_its_key.then_some(queue)
+    }
+}
+
+impl<'a> DueColumns<'a> {
+    /// Returns the columns that keep this row of a transaction.
+    pub(crate) fn of(id: TxId, row: &'a DueRow) -> Self {
+        let key = QueueKey::of(&row.queue);
+        Self {
+            kind: key.kind,
+            name: key.name,
+            business_type: key.business_type,
+            at: row.at,
+            tx_id: id,
+        }
+    }
+
+    /// Returns the columns that name the queue, and the time.
+    pub(crate) fn parts(self) -> (QueueKey<'a>, Timestamp) {
+        let key = QueueKey {
+            kind: self.kind,
+            name: self.name,
+            business_type: self.business_type,
+        };
+        (key, self.at)
+    }
+}
+
+/// Returns the row that stands in this queue at this time; `None`: no queue of this program has the key.
+pub(crate) fn due_row(key: &QueueKey<'_>, at: Timestamp) -> Option<DueRow> {
+    let queue = key.parse()?;
+    Some(DueRow { queue, at })
+}
+
 impl<'a> OperatorColumns<'a> {
     /// Returns the columns that keep the command that made this version of the transaction.
     pub(crate) fn of(id: TxId, version: u32, entry: &'a OperatorEntry) -> Self {
@@ -240,7 +337,7 @@ impl StandingColumns<'_> {
         let row = StandingRow {
             id: self.tx_id,
             version: self.version,
-            owner: parse_owner(&self.owner)?,
+            write_id: self.write_id,
         };
         Ok((row, self.unique_key.map(Cow::into_owned)))
     }
@@ -257,7 +354,8 @@ pub(crate) fn unique_key(business_type: &str, business_id: &str) -> Result<Vec<u
     Ok(key)
 }
 
-/// Reads the column `owner`. Names may contain any character, an epoch only digits: the last `@` parts them.
+/// Reads the column `owner`. Names may contain any character, an epoch only digits: the last `@` parts them. Only the form
+/// in which this program writes it is read, by which the rows of `tx_due` are found.
 fn parse_owner(owner: &str) -> Result<Owner, String> {
     let parts = owner.rsplit_once('@').and_then(|(node, epoch)| {
         Some(Owner {
@@ -265,6 +363,7 @@ fn parse_owner(owner: &str) -> Result<Owner, String> {
             epoch: epoch.parse().ok()?,
         })
     });
+    let parts = parts.filter(|parts| parts.to_string() == owner);
     parts.ok_or_else(|| format!("owner {owner:?} is not node@epoch"))
 }
 

@@ -5,16 +5,17 @@ mod convert;
 mod tables;
 
 pub(crate) use self::{
-    convert::{action_row, tx_row, unique_key},
+    convert::{QueueKey, action_row, due_row, tx_row, unique_key},
     tables::{
-        ActionColumns, ActionSpecColumns, ActionStateColumns, NodeColumns, OperatorColumns,
-        ParticipantColumns, StandingColumns, TxColumns, TxHeadColumns, TxSpecColumns,
+        ActionColumns, ActionSpecColumns, ActionStateColumns, DueColumns, NodeColumns,
+        OperatorColumns, ParticipantColumns, StandingColumns, TxColumns, TxHeadColumns,
+        TxSpecColumns,
     },
 };
 use crate::cells::{Backend, Cells, Value};
 
-/// The column for the time of the last write, which every table has besides those in [`tables`]. It is written with each
-/// row and never read.
+/// The column for the time of the last write, which every table but `tx_due` has besides those in [`tables`]. It is written
+/// with each row and never read.
 pub(crate) const WRITTEN_AT: &str = "db_update_time";
 
 /// A group of columns of one table, in the order in which statements name them.

@@ -18,7 +18,7 @@ columns! {
         business_type: &'a str,
         business_id: &'a str,
         unique_key: Option<Cow<'a, [u8]>>,
-        driver: Decider,
+        decider: Decider,
         check_back_info: Option<Cow<'a, str>>,
         participants_info: Cow<'a, str>,
         ext_properties: Option<Cow<'a, str>>,
@@ -35,9 +35,9 @@ columns! {
         decision_cause: Option<Cow<'a, str>>,
         retry_count: u32,
         version: u32,
+        write_id: i64,
         owner: Cow<'a, str>,
-        waiting_for: Option<&'a str>,
-        next_attempt_at: Option<Timestamp>,
+        rest: Option<Cow<'a, str>>,
         decided_at: Option<Timestamp>,
         finished_at: Option<Timestamp>,
     }
@@ -82,6 +82,17 @@ columns! {
 pub(crate) type ActionColumns<'a> = (ActionSpecColumns<'a>, ActionStateColumns<'a>);
 
 columns! {
+    /// A row of `tx_due`: its key, which never changes.
+    DueColumns<'a>: "tx_due" {
+        kind: Cow<'a, str>,
+        name: Cow<'a, str>,
+        business_type: Cow<'a, str>,
+        at: Timestamp,
+        tx_id: TxId,
+    }
+}
+
+columns! {
     /// A row of `operator_log`.
     OperatorColumns<'a>: "operator_log" {
         tx_id: TxId,
@@ -123,7 +134,7 @@ columns! {
     StandingColumns<'a>: "tx_info" {
         tx_id: TxId,
         version: u32,
-        owner: Cow<'a, str>,
+        write_id: i64,
         unique_key: Option<Cow<'a, [u8]>>,
     }
 }

@@ -17,6 +17,11 @@ pub(crate) trait Dialect: Backend {
     /// planner's statistics; empty where the dialect has none.
     fn hint(index: Index) -> &'static str;
 
+    /// Returns the words behind `FROM` that give, for each row `q` of a table `queue` with the columns that name a queue of
+    /// `tx_due`, the first row `t` of the queue behind it: of all queues, or of those with the same kind and name. They
+    /// end with a condition, and must cost a few searches, however many rows a queue has.
+    fn next_queue(among: Among) -> String;
+
     /// Returns the name of a statement's parameter at this place, from 1.
     fn placeholder(_place: usize) -> String {
         "?".into()
@@ -37,6 +42,15 @@ pub(crate) trait Dialect: Backend {
     fn read_failure(error: &sqlx::Error) -> ApplyFailure;
 }
 
+/// The queues of `tx_due` among which the next one is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Among {
+    /// All of them.
+    All,
+    /// Those with the same kind and name.
+    SameName,
+}
+
 /// An index of `tx_info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Index {
@@ -44,8 +58,4 @@ pub(crate) enum Index {
     PrimaryKey,
     /// `tx_business`: all transactions, by business type and id.
     Business,
-    /// `tx_due`: unfinished transactions, by the participant that they wait for, and time.
-    Due,
-    /// `tx_parked`: parked transactions.
-    Parked,
 }

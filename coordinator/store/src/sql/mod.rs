@@ -4,6 +4,7 @@
 
 mod check;
 mod dialect;
+mod due;
 mod migrations;
 mod registry;
 mod statements;
@@ -15,13 +16,16 @@ use sqlx::{Pool, QueryBuilder};
 
 pub(crate) use self::{
     check::check,
-    dialect::{Dialect, Index},
+    dialect::{Among, Dialect, Index},
     migrations::{MigrationFile, migrator},
-    statements::{Statements, insert, update},
+    statements::{Statements, delete, insert, insert_bare, update},
     store::{Change, Changed, SqlStore},
 };
 #[cfg(test)]
-pub(crate) use self::{transactions::due_query, views::list_query};
+pub(crate) use self::{
+    due::{due_query, queues_query},
+    views::list_query,
+};
 use crate::{
     StoreError,
     cells::{Backend, Value},

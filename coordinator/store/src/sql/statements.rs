@@ -15,12 +15,8 @@ pub(crate) struct Statements {
     pub(super) transactions: String,
     /// Reads transactions of one business without their actions; a condition follows.
     pub(super) transactions_of_business: String,
-    /// The condition that these transactions are unfinished or parked.
-    pub(super) unfinished_or_parked: String,
     /// Reads the rows that writes meet; the ids of the writes follow.
     pub(super) standing: String,
-    /// Reads time and id of due rows; the participant that they wait for follows.
-    pub(super) due: String,
     /// Reads the ids of a business's transactions; its type follows.
     pub(super) find: String,
     /// Reads the commands on a transaction; its id follows.
@@ -54,17 +50,7 @@ impl Statements {
                 "SELECT {tx} FROM tx_info t{}",
                 hint(Index::Business)
             ),
-            unfinished_or_parked: format!(
-                "t.tx_id IN (SELECT tx_id FROM tx_info{} WHERE next_attempt_at IS NOT NULL UNION ALL \
-                 SELECT tx_id FROM tx_info{} WHERE status = 'FAILURE')",
-                hint(Index::Due),
-                hint(Index::Parked),
-            ),
             standing: format!("{} WHERE tx_id IN (", select::<StandingColumns<'_>>()),
-            due: format!(
-                "SELECT next_attempt_at, tx_id FROM tx_info{} WHERE waiting_for ",
-                hint(Index::Due)
-            ),
             find: format!(
                 "SELECT tx_id FROM tx_info{} WHERE business_type = ",
                 hint(Index::Business)
@@ -119,13 +105,32 @@ fn select<'a, C: Columns<'a>>() -> String {
 
 /// Makes the statement that inserts a row, given the columns' values and the time of the write.
 pub(crate) fn insert<'a, D: Dialect, C: Columns<'a>>() -> String {
-    let values: Vec<String> = (1..=C::COUNT + 1).map(D::placeholder).collect();
+    let columns = [C::names(), vec![WRITTEN_AT]].concat();
+    insert_columns::<D>(C::TABLE, &columns)
+}
+
+/// Makes the statement that inserts a row of a table without a time of the last write, given the columns' values.
+pub(crate) fn insert_bare<'a, D: Dialect, C: Columns<'a>>() -> String {
+    insert_columns::<D>(C::TABLE, &C::names())
+}
+
+fn insert_columns<D: Dialect>(table: &str, columns: &[&str]) -> String {
+    let values: Vec<String> = (1..=columns.len()).map(D::placeholder).collect();
     format!(
-        "INSERT INTO {} ({}, {WRITTEN_AT}) VALUES ({})",
-        C::TABLE,
-        names::<C>(""),
+        "INSERT INTO {table} ({}) VALUES ({})",
+        columns.join(", "),
         values.join(", ")
     )
+}
+
+/// Makes the statement that removes the row that has these values in all columns.
+pub(crate) fn delete<'a, D: Dialect, C: Columns<'a>>() -> String {
+    let names = C::names();
+    let compared: Vec<String> = (1..)
+        .zip(names)
+        .map(|(place, column)| format!("{column} = {}", D::placeholder(place)))
+        .collect();
+    format!("DELETE FROM {} WHERE {}", C::TABLE, compared.join(" AND "))
 }
 
 /// Makes the statement that changes a row, given the columns' values, the time of the write, and the values to which

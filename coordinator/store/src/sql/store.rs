@@ -6,15 +6,14 @@ use async_trait::async_trait;
 use sqlx::Pool;
 use tercet_core::{
     id::TxId,
-    model::{Owner, Transaction},
+    model::{DueRow, Owner, Transaction},
     row::IllegalRow,
     time::Timestamp,
-    write::{ApplyFailure, Due, DueQuery, Standing, Write},
+    write::{ApplyFailure, Due, DueQuery, QueuesQuery, Standing, Write},
 };
-
 use tokio::time::timeout;
 
-use super::{Dialect, registry, transactions, views};
+use super::{Dialect, due, registry, transactions, views};
 use crate::{
     Incarnation, ListQuery, Nodes, ParticipantRow, Registry, Renewal, Store, StoreError,
     Transactions, TxView, Views, cells::Value,
@@ -80,7 +79,11 @@ impl<S: SqlStore> Transactions for S {
     }
 
     async fn due(&self, query: &DueQuery) -> Result<Vec<Due>, StoreError> {
-        transactions::due(self.readers(), query).await
+        due::due(self.readers(), query).await
+    }
+
+    async fn queues(&self, query: &QueuesQuery) -> Result<Vec<DueRow>, StoreError> {
+        due::queues(self.readers(), query).await
     }
 }
 

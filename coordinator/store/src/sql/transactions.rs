@@ -5,7 +5,7 @@ use tercet_core::{
     id::TxId,
     model::Transaction,
     row::{ActionRow, IllegalRow, TxRow},
-    write::{Due, DueQuery, Fence, Standing, StandingRow, Write},
+    write::{Fence, Standing, StandingRow, Write},
 };
 
 use super::{Dialect, IDS_AT_ONCE, fetch, push_values};
@@ -91,46 +91,6 @@ fn action<D: Dialect>(row: &D::Row, place: usize) -> Result<Option<ActionRow>, S
         .and_then(|columns| action_row(columns, place))
         .map(Some)
         .map_err(|what| format!("action {name}: {what}"))
-}
-
-/// Finds unfinished rows that are due.
-pub(super) async fn due<D: Dialect>(
-    pool: &Pool<D>,
-    query: &DueQuery,
-) -> Result<Vec<Due>, StoreError> {
-    let doing = "reading which transactions are due";
-    let rows = fetch(pool, doing, &mut due_query(query)).await?;
-    let due = rows.iter().map(|row| {
-        let mut cells = Cells::<D>::of(row);
-        Ok(Due {
-            at: cells.next("next_attempt_at")?,
-            id: cells.next("tx_id")?,
-        })
-    });
-    due.collect::<Result<_, String>>()
-        .map_err(|what| StoreError::fatal(doing, what))
-}
-
-/// Makes the query for a page of due rows.
-pub(crate) fn due_query<D: Dialect>(query: &DueQuery) -> QueryBuilder<D> {
-    let mut text = QueryBuilder::new(&*D::statements().due);
-    match &query.waiting_for {
-        None => _ = text.push("IS NULL"),
-        Some(participant) => {
-            text.push("= ");
-            D::push_value(&mut text, &(&**participant).value());
-        }
-    }
-    text.push(" AND next_attempt_at IS NOT NULL AND next_attempt_at <= ");
-    D::push_value(&mut text, &query.until.value());
-    if let Some(after) = query.after {
-        text.push(" AND (next_attempt_at, tx_id) > (");
-        push_values(&mut text, [after.at.value(), after.id.value()]);
-        text.push(")");
-    }
-    text.push(" ORDER BY next_attempt_at, tx_id LIMIT ");
-    D::push_value(&mut text, &query.limit.value());
-    text
 }
 
 /// Reads the row that each write of the batch meets.

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     LIST_LIMIT, ListQuery, StoreError, TxView,
     cells::{Cells, Column},
-    columns::{Columns, OperatorColumns},
+    columns::{Columns, OperatorColumns, QueueKey},
 };
 
 /// Reads one transaction with its actions and the last commands of operators.
@@ -111,8 +111,16 @@ pub(crate) fn list_query<D: Dialect>(query: &ListQuery) -> QueryBuilder<D> {
         &*statements.transactions
     });
     text.push(" WHERE TRUE");
-    if only_unfinished_or_parked(query) {
-        text.push(" AND ").push(&statements.unfinished_or_parked);
+    match query.statuses.as_slice() {
+        [TxStatus::Failure] => {
+            text.push(" AND t.tx_id IN (SELECT tx_id FROM tx_due WHERE kind = ");
+            D::push_value(&mut text, &QueueKey::PARKED.value());
+            text.push(")");
+        }
+        _ if only_unfinished_or_parked(query) => {
+            text.push(" AND t.tx_id IN (SELECT tx_id FROM tx_due)");
+        }
+        _ => {}
     }
     push_filters(&mut text, query);
     push_times(&mut text, query);
@@ -121,7 +129,7 @@ pub(crate) fn list_query<D: Dialect>(query: &ListQuery) -> QueryBuilder<D> {
     text
 }
 
-/// Returns whether no finished transaction can be in the answer: two small indexes then have all of them.
+/// Returns whether no finished transaction can be in the answer: `tx_due` then has all of them.
 fn only_unfinished_or_parked(query: &ListQuery) -> bool {
     let undecided = |status: &BizStatus| matches!(status, BizStatus::Init | BizStatus::Unknown);
     query.stuck_since.is_some()
@@ -142,9 +150,14 @@ fn push_filters<D: Dialect>(text: &mut QueryBuilder<D>, query: &ListQuery) {
         text.push(")");
     }
     if let Some(since) = query.stuck_since {
-        text.push(" AND (t.status = 'FAILURE' OR t.biz_status = 'UNKNOWN' OR t.next_attempt_at < ");
+        text.push(
+            " AND (t.status = 'FAILURE' OR t.biz_status = 'UNKNOWN' OR t.tx_id IN \
+             (SELECT tx_id FROM tx_due WHERE kind IN (",
+        );
+        push_values(text, [QueueKey::TIME.value(), QueueKey::WAIT.value()]);
+        text.push(") AND at < ");
         D::push_value(text, &since.value());
-        text.push(")");
+        text.push("))");
     }
 }
 

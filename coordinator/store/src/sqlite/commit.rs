@@ -7,6 +7,7 @@ use rusqlite::{CachedStatement, Connection};
 use sqlx::Sqlite;
 use tercet_core::{
     id::TxId,
+    model::DueRow,
     time::Timestamp,
     write::{ActionWrite, ApplyFailure, Fence, NewAction, OperatorEntry, Write},
 };
@@ -18,10 +19,10 @@ use super::{
 use crate::{
     StoreError,
     columns::{
-        ActionColumns, ActionSpecColumns, ActionStateColumns, Columns, OperatorColumns, TxColumns,
-        TxHeadColumns, TxSpecColumns,
+        ActionColumns, ActionSpecColumns, ActionStateColumns, Columns, DueColumns, OperatorColumns,
+        TxColumns, TxHeadColumns, TxSpecColumns,
     },
-    sql::{Change, Changed, Dialect, check, insert, update},
+    sql::{Change, Changed, Dialect, check, delete, insert, insert_bare, update},
 };
 
 /// The texts of the statements of a commit: one per kind of row, made once.
@@ -30,6 +31,8 @@ struct Texts {
     tx_change: String,
     action_insert: String,
     action_change: String,
+    due_remove: String,
+    due_insert: String,
     operator_insert: String,
     clock: String,
 }
@@ -39,6 +42,8 @@ static TEXTS: LazyLock<Texts> = LazyLock::new(|| Texts {
     tx_change: update::<Sqlite, TxHeadColumns<'_>>(&["tx_id", "version"]),
     action_insert: insert::<Sqlite, ActionColumns<'_>>(),
     action_change: update::<Sqlite, ActionStateColumns<'_>>(&["tx_id", "action_name", "version"]),
+    due_remove: delete::<Sqlite, DueColumns<'_>>(),
+    due_insert: insert_bare::<Sqlite, DueColumns<'_>>(),
     operator_insert: insert::<Sqlite, OperatorColumns<'_>>(),
     clock: format!("SELECT {}", Sqlite::CLOCK),
 });
@@ -153,6 +158,8 @@ struct Rows<'c> {
     tx_change: CachedStatement<'c>,
     action_insert: CachedStatement<'c>,
     action_change: CachedStatement<'c>,
+    due_remove: CachedStatement<'c>,
+    due_insert: CachedStatement<'c>,
     operator_insert: CachedStatement<'c>,
     /// The database's clock when the transaction began.
     now: Timestamp,
@@ -166,6 +173,8 @@ impl<'c> Rows<'c> {
             tx_change: connection.prepare_cached(&texts.tx_change)?,
             action_insert: connection.prepare_cached(&texts.action_insert)?,
             action_change: connection.prepare_cached(&texts.action_change)?,
+            due_remove: connection.prepare_cached(&texts.due_remove)?,
+            due_insert: connection.prepare_cached(&texts.due_insert)?,
             operator_insert: connection.prepare_cached(&texts.operator_insert)?,
             now: clock(connection)?,
         })
@@ -185,6 +194,15 @@ impl<'c> Rows<'c> {
                 Some(new) => self.add_action(write.id, action, new)?,
                 None => self.change_action(write.id, action)?,
             }
+        }
+        for row in &write.due.remove {
+            self.remove_due(write.id, row)?;
+        }
+        for row in &write.due.add {
+            let parameters = Parameters::of(&mut self.due_insert);
+            parameters
+                .columns(&DueColumns::of(write.id, row))?
+                .execute()?;
         }
         match &write.operator {
             Some(entry) => self.add_command(write, entry),
@@ -235,6 +253,22 @@ impl<'c> Rows<'c> {
                 "action {} does not have version {expected}, although the transaction has the version \
                  that goes with it",
                 action.name
+            ))),
+        }
+    }
+
+    /// Removes a row of `tx_due` by its whole key.
+    fn remove_due(&mut self, id: TxId, row: &DueRow) -> Result<(), WriteError> {
+        let columns = DueColumns::of(id, row);
+        let parameters = Parameters::of(&mut self.due_remove);
+        match parameters.columns(&columns)?.execute()? {
+            1 => Ok(()),
+            _ => Err(WriteError::content(format!(
+                "tx_due has no row ({}, {}, {}, {}), although the transaction has the version that goes with it",
+                columns.kind,
+                columns.name,
+                columns.business_type,
+                row.at.as_micros()
             ))),
         }
     }

@@ -6,7 +6,8 @@ use sqlx::Sqlite;
 use tercet_core::write::ApplyFailure;
 
 use super::codes;
-use crate::sql::{Dialect, Index, Statements};
+use crate::columns::{Columns, DueColumns};
+use crate::sql::{Among, Dialect, Index, Statements};
 
 impl Dialect for Sqlite {
     const CLOCK: &'static str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000";
@@ -21,9 +22,37 @@ impl Dialect for Sqlite {
         match index {
             Index::PrimaryKey => " NOT INDEXED",
             Index::Business => " INDEXED BY tx_business",
-            Index::Due => " INDEXED BY tx_due",
-            Index::Parked => " INDEXED BY tx_parked",
         }
+    }
+
+    /// Makes one search per column that may change. A comparison of all three columns at once would use only the first of
+    /// them in the search, and read every row of the queue.
+    fn next_queue(among: Among) -> String {
+        const SAME_NAME: &str =
+            "kind = q.kind AND name = q.name AND business_type > q.business_type";
+        let conditions: &[&str] = match among {
+            // A queue that an earlier one finds comes before those that a later one finds.
+            Among::All => &[
+                SAME_NAME,
+                "kind = q.kind AND name > q.name",
+                "kind > q.kind",
+            ],
+            Among::SameName => &[SAME_NAME],
+        };
+        let key = DueColumns::names().join(", ");
+        let first = |condition: &&str| {
+            format!(
+                "SELECT * FROM (SELECT {key} FROM tx_due WHERE {condition} ORDER BY {key} LIMIT 1)"
+            )
+        };
+        let firsts: Vec<String> = conditions.iter().map(first).collect();
+        let columns = DueColumns::names();
+        let columns: Vec<String> = columns.iter().map(|name| format!("t.{name}")).collect();
+        format!(
+            "queue q CROSS JOIN tx_due t WHERE ({}) = ({} LIMIT 1)",
+            columns.join(", "),
+            firsts.join(" UNION ALL ")
+        )
     }
 
     fn read_failure(error: &sqlx::Error) -> ApplyFailure {

@@ -37,6 +37,11 @@ const MIGRATIONS: &[MigrationFile] = &[
         "who and paused",
         include_str!("../../../../migrations/sqlite/0002_who_and_paused.sql"),
     ),
+    (
+        3,
+        "due rows",
+        include_str!("../../../../migrations/sqlite/0003_due_rows.sql"),
+    ),
 ];
 
 /// Transactions in one SQLite file.
@@ -147,22 +152,24 @@ impl SqlStore for SqliteStore {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::{Connection, StatementStatus};
     use sqlx::{AssertSqlSafe, Row};
     use tercet_core::{
         id::TxId,
-        model::TxStatus,
+        model::{Queue, TxStatus},
         time::Timestamp,
-        write::{Due, DueQuery},
+        write::{Due, DueQuery, QueuesQuery},
     };
 
     use super::*;
     use crate::{
-        ListQuery,
+        ListQuery, Transactions as _,
+        cells::{Column as _, Value},
         columns::{
-            ActionColumns, Columns, NodeColumns, OperatorColumns, ParticipantColumns, TxColumns,
-            WRITTEN_AT,
+            ActionColumns, Columns, DueColumns, NodeColumns, OperatorColumns, ParticipantColumns,
+            TxColumns, WRITTEN_AT,
         },
-        sql::{due_query, list_query},
+        sql::{due_query, list_query, queues_query},
     };
 
     #[test]
@@ -184,6 +191,7 @@ mod tests {
         let tables = [
             (TxColumns::TABLE, TxColumns::names()),
             (ActionColumns::TABLE, ActionColumns::names()),
+            (DueColumns::TABLE, DueColumns::names()),
             (OperatorColumns::TABLE, OperatorColumns::names()),
             (ParticipantColumns::TABLE, ParticipantColumns::names()),
             (NodeColumns::TABLE, NodeColumns::names()),
@@ -192,7 +200,9 @@ mod tests {
         for (table, mut columns) in tables {
             let query = sqlx::query_scalar("SELECT name FROM pragma_table_info(?) ORDER BY name");
             let there: Vec<String> = query.bind(table).fetch_all(&store.readers).await.unwrap();
-            columns.push(WRITTEN_AT);
+            if table != DueColumns::TABLE {
+                columns.push(WRITTEN_AT);
+            }
             columns.sort_unstable();
             assert_eq!(there, columns, "{table}");
         }
@@ -208,37 +218,67 @@ mod tests {
         steps.collect::<Vec<_>>().join("\n")
     }
 
-    /// Reads that the coordinator repeats, and lists of unfinished transactions, never scan the table or sort it.
+    /// Fails where a read of `tx_due` is no search.
+    fn assert_searches(steps: &str) {
+        let reads = steps
+            .lines()
+            .filter(|step| step.contains(" tx_due") || step.contains(" t "));
+        for step in reads {
+            assert!(step.contains("SEARCH"), "{step} in:\n{steps}");
+            assert!(step.contains("USING PRIMARY KEY"), "{step} in:\n{steps}");
+        }
+        assert!(steps.contains("SEARCH"), "{steps}");
+    }
+
+    fn wait(participant: &str, business_type: &str) -> Queue {
+        Queue::Wait {
+            participant: participant.into(),
+            business_type: business_type.into(),
+        }
+    }
+
+    /// Reads that the coordinator repeats, and lists of unfinished transactions, never scan a table or sort it.
     #[tokio::test]
     async fn reads_use_their_indexes() {
         let store = SqliteStore::temporary().await.unwrap();
-        for waiting_for in [None, Some("points".into())] {
+        for after in [
+            None,
+            Some(Due {
+                at: Timestamp::from_micros(0),
+                id: TxId::from_bytes([0; 16]),
+            }),
+        ] {
             let due = DueQuery {
-                waiting_for,
+                queue: wait("points", "sale"),
                 until: Timestamp::from_micros(1),
-                after: Some(Due {
-                    at: Timestamp::from_micros(0),
-                    id: TxId::from_bytes([0; 16]),
-                }),
+                after,
                 limit: 10,
             };
             let steps = plan(&store, due_query::<Sqlite>(&due).sql().as_str()).await;
-            assert!(
-                steps.contains("SEARCH tx_info USING COVERING INDEX tx_due"),
-                "{steps}"
-            );
+            assert_searches(&steps);
+            assert!(steps.contains("business_type=? AND "), "{steps}");
             assert!(!steps.contains("B-TREE"), "{steps}");
         }
+        for of in [None, Some("points".into())] {
+            let queues = QueuesQuery {
+                of,
+                after: None,
+                limit: 10,
+            };
+            let text = queues_query::<Sqlite>(&queues, None).unwrap();
+            assert_searches(&plan(&store, text.sql().as_str()).await);
+        }
 
-        let parked = ListQuery {
-            statuses: vec![TxStatus::Failure],
-            limit: 10,
-            ..ListQuery::default()
-        };
-        let steps = plan(&store, list_query::<Sqlite>(&parked).sql().as_str()).await;
-        assert!(steps.contains("SEARCH t USING PRIMARY KEY"), "{steps}");
-        assert!(steps.contains("COVERING INDEX tx_parked"), "{steps}");
-        assert!(!steps.contains("SCAN t\n"), "{steps}");
+        for statuses in [vec![TxStatus::Failure], vec![TxStatus::Processing]] {
+            let stuck = ListQuery {
+                statuses,
+                limit: 10,
+                ..ListQuery::default()
+            };
+            let steps = plan(&store, list_query::<Sqlite>(&stuck).sql().as_str()).await;
+            assert!(steps.contains("SEARCH t USING PRIMARY KEY"), "{steps}");
+            assert!(!steps.contains("SCAN t\n"), "{steps}");
+        }
 
         let newest = ListQuery {
             limit: 10,
@@ -246,5 +286,91 @@ mod tests {
         };
         let steps = plan(&store, list_query::<Sqlite>(&newest).sql().as_str()).await;
         assert!(!steps.contains("B-TREE"), "{steps}");
+    }
+
+    /// Runs a query that has these parameters, and returns its number of rows and that of SQLite's steps.
+    fn run(connection: &Connection, text: &str, parameters: &[Value<'_>]) -> (usize, i32) {
+        let mut statement = connection.prepare(text).unwrap();
+        for (place, value) in (1..).zip(parameters) {
+            statement.raw_bind_parameter(place, value).unwrap();
+        }
+        let mut rows = statement.raw_query();
+        let mut count = 0;
+        while rows.next().unwrap().is_some() {
+            count += 1;
+        }
+        drop(rows);
+        (count, statement.get_status(StatementStatus::VmStep))
+    }
+
+    /// The cost of a look at the queues is that of the queues, and the cost of a page that of its rows, however many rows
+    /// one queue has.
+    #[tokio::test]
+    async fn a_long_queue_costs_its_page_alone() {
+        const QUEUES: usize = 10_000;
+        const LONG: usize = 100_000;
+        let store = SqliteStore::temporary().await.unwrap();
+        let path = store.directory.as_ref().unwrap().path().join("tercet.db");
+        let connection = Connection::open(path).unwrap();
+        let insert = format!(
+            "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < {LONG} - 1) \
+             INSERT INTO tx_due (kind, name, business_type, at, tx_id) \
+             SELECT 'WAIT', printf('p%05d', n), 'sale', n, randomblob(16) FROM n WHERE n < {QUEUES} \
+             UNION ALL SELECT 'WAIT', 'p00500', 'sale', n, randomblob(16) FROM n \
+             UNION ALL SELECT 'WAIT', 'p00500', 'Sale', n, randomblob(16) FROM n \
+             UNION ALL SELECT 'HAND', 'node@1', '', 0, randomblob(16) FROM n \
+             UNION ALL SELECT 'PARKED', '', '', n, randomblob(16) FROM n"
+        );
+        connection.execute(&insert, []).unwrap();
+
+        let look = |of: Option<&str>, limit: u32| QueuesQuery {
+            of: of.map(Into::into),
+            after: None,
+            limit,
+        };
+        let all = look(None, u32::MAX);
+        let found = store.queues(&all).await.unwrap();
+        assert_eq!(found.len(), QUEUES + 2);
+        assert_eq!(found[500 + 2].queue, wait("p00500", "sale"));
+        assert_eq!(found[500 + 2].at, Timestamp::from_micros(0));
+        let text = queues_query::<Sqlite>(&all, None).unwrap();
+        let parameters = ["", "", ""].map(|text| Value::Text(Some(text.into())));
+        let parameters = [&parameters[..], &[all.limit.value()]].concat();
+        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters);
+        assert_eq!(rows, QUEUES + 3);
+        assert!(steps < 300 * rows as i32, "{steps} steps for {rows} rows");
+
+        let own = look(Some("p00500"), 100);
+        assert_eq!(store.queues(&own).await.unwrap().len(), 2);
+        let text = queues_query::<Sqlite>(&own, None).unwrap();
+        let parameters = ["WAIT", "p00500", ""].map(|text| Value::Text(Some(text.into())));
+        let parameters = [&parameters[..], &[own.limit.value()]].concat();
+        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters);
+        assert_eq!(rows, 2);
+        assert!(steps < 600, "{steps} steps");
+
+        let page = DueQuery {
+            queue: wait("p00500", "sale"),
+            until: Timestamp::MAX,
+            after: Some(Due {
+                at: Timestamp::from_micros(70_000),
+                id: TxId::from_bytes([0xff; 16]),
+            }),
+            limit: 100,
+        };
+        let found = store.due(&page).await.unwrap();
+        assert_eq!(found[0].at, Timestamp::from_micros(70_001));
+        let text = due_query::<Sqlite>(&page);
+        let parameters = ["WAIT", "p00500", "sale"].map(|text| Value::Text(Some(text.into())));
+        let after = page.after.unwrap();
+        let parameters = [
+            &parameters[..],
+            &[page.until.value(), after.at.value(), after.id.value()],
+            &[page.limit.value()],
+        ]
+        .concat();
+        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters);
+        assert_eq!(rows, 100);
+        assert!(steps < 100 * rows as i32, "{steps} steps for {rows} rows");
     }
 }

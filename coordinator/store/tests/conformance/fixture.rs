@@ -6,14 +6,16 @@ use bytes::Bytes;
 use tercet_core::{
     id::TxId,
     model::{
-        Action, ActionSpec, ActionState, ActionStatus, Begun, Cause, Decider, Decision, Live, Mode,
-        Outcome, Owner, Phase, RetryPolicy, Transaction, TxSpec,
+        Action, ActionSpec, ActionState, ActionStatus, Begun, Cause, Decider, Decision, DueRow,
+        Live, Mode, Outcome, Owner, Phase, Queue, Rest, RetryPolicy, Transaction, TxSpec, Want,
     },
     row::{ActionRow, TxRow},
     time::Timestamp,
-    write::{ActionWrite, ApplyFailure, Fence, Head, NewAction, Write},
+    write::{ActionWrite, ApplyFailure, DueChange, Fence, Head, NewAction, Write},
 };
 use tercet_store::{Store, StoreError};
+
+use super::{Database, DueCells};
 
 /// When the first transaction of a test is begun: 2023-11-14.
 pub const EPOCH_MILLIS: u64 = 1_700_000_000_000;
@@ -64,8 +66,7 @@ pub fn with_actions(millis: u64, actions: Vec<Action>) -> Transaction {
         check_backs: 0,
         version: 1,
         owner: owner(),
-        waiting_for: None,
-        next_attempt_at: Some(at(millis as i64 + 10_000)),
+        rest: None,
         actions,
     }
 }
@@ -137,7 +138,7 @@ pub fn decided(before: &Transaction, decision: Decision) -> Transaction {
             decided_at,
         },
         version: before.version + 1,
-        next_attempt_at: Some(decided_at + std::time::Duration::from_secs(10)),
+        rest: None,
         ..before.clone()
     }
 }
@@ -158,7 +159,7 @@ pub fn finished(before: &Transaction) -> Transaction {
             finished_at,
         },
         version: before.version + 1,
-        next_attempt_at: None,
+        rest: None,
         ..before.clone()
     };
     for action in &mut after.actions {
@@ -177,7 +178,7 @@ pub fn parked(before: &Transaction) -> Transaction {
             decided_at: before.phase.decided_at().expect("it is decided"),
         },
         version: before.version + 1,
-        next_attempt_at: None,
+        rest: None,
         ..before.clone()
     };
     if let Some(action) = after.actions.first_mut() {
@@ -186,6 +187,24 @@ pub fn parked(before: &Transaction) -> Transaction {
         action.state.version += 1;
     }
     after
+}
+
+/// The transaction at rest, one version on: it wants a call of each participant from these milliseconds on, and goes on by
+/// itself at `until`.
+pub fn at_rest(before: &Transaction, wants: &[(&str, i64)], until: Option<i64>) -> Transaction {
+    let want = |(participant, from): &(&str, i64)| Want {
+        participant: (*participant).into(),
+        at: at(*from),
+    };
+    Transaction {
+        version: before.version + 1,
+        rest: Some(Box::new(Rest {
+            wants: wants.iter().map(want).collect(),
+            until: until.map(at),
+            unsent: Vec::new(),
+        })),
+        ..before.clone()
+    }
 }
 
 /// The same as if it had been begun like this: every version 1.
@@ -207,6 +226,10 @@ pub fn begin(tx: &Transaction) -> Write {
         actions: actions
             .map(|(place, action)| new_action(tx, place, action))
             .collect(),
+        due: DueChange {
+            remove: Vec::new(),
+            add: tx.due_rows(),
+        },
         operator: None,
         urgent: true,
     }
@@ -231,8 +254,22 @@ pub fn change(before: &Transaction, after: &Transaction) -> Write {
         fence: Fence::Version(before.version),
         head: head(after),
         actions,
+        due: due_change(before, after),
         operator: None,
         urgent: true,
+    }
+}
+
+/// The rows that only one of the two has.
+fn due_change(before: &Transaction, after: &Transaction) -> DueChange {
+    let (before, after) = (before.due_rows(), after.due_rows());
+    let without = |rows: &[DueRow], others: &[DueRow]| {
+        let rows = rows.iter().filter(|row| !others.contains(row));
+        rows.cloned().collect()
+    };
+    DueChange {
+        remove: without(&before, &after),
+        add: without(&after, &before),
     }
 }
 
@@ -254,8 +291,18 @@ fn head(tx: &Transaction) -> Head {
         check_backs: tx.check_backs,
         version: tx.version,
         owner: tx.owner.clone(),
-        waiting_for: tx.waiting_for.clone(),
-        next_attempt_at: tx.next_attempt_at,
+        rest: tx.rest.clone(),
+        write_id: write_id(tx),
+    }
+}
+
+/// The id of the write that made this version: another one for each, from both ends of the numbers.
+pub fn write_id(tx: &Transaction) -> i64 {
+    let version = i64::from(tx.version);
+    if version % 2 == 0 {
+        version
+    } else {
+        i64::MIN + version
     }
 }
 
@@ -269,8 +316,7 @@ pub fn tx_row(tx: &Transaction) -> TxRow {
         check_backs: tx.check_backs,
         version: tx.version,
         owner: tx.owner.clone(),
-        waiting_for: tx.waiting_for.clone(),
-        next_attempt_at: tx.next_attempt_at,
+        rest: tx.rest.clone(),
         decided_at: tx.phase.decided_at(),
         finished_at: tx.phase.finished_at(),
     }
@@ -294,6 +340,26 @@ pub async fn assert_stands(store: &dyn Store, tx: &Transaction) {
     assert_eq!(view.actions, action_rows(tx));
     let expected = Transaction::from_rows(tx_row(tx), action_rows(tx)).unwrap();
     assert_eq!(load_one(store, tx.id()).await, Some(expected));
+}
+
+/// Fails unless the transaction has exactly the rows of `tx_due` that go with its state.
+pub async fn assert_due<D: Database>(database: &D, tx: &Transaction) {
+    let expected: Vec<DueCells> = tx.due_rows().iter().map(due_cells).collect();
+    assert_eq!(database.due_rows(tx.id()).await, expected, "{tx:?}");
+}
+
+/// The row as the database keeps it.
+pub fn due_cells(row: &DueRow) -> DueCells {
+    let (kind, name, business_type) = match &row.queue {
+        Queue::Hand(owner) => ("HAND", format!("{}@{}", owner.node, owner.epoch), ""),
+        Queue::Parked => ("PARKED", String::new(), ""),
+        Queue::Time => ("TIME", String::new(), ""),
+        Queue::Wait {
+            participant,
+            business_type,
+        } => ("WAIT", participant.to_string(), &**business_type),
+    };
+    (kind.into(), name, business_type.into(), row.at.as_micros())
 }
 
 /// Fails unless the database knows nothing of it.

@@ -8,7 +8,7 @@ use tercet_core::{
     limits,
     model::{
         Action, ActionStatus, Attempt, AttemptOutcome, Cause, CheckBack, Decider, Decision, Ext,
-        Mode, Name, Operation, Outcome, Owner, Phase, RetryPolicy, Transaction,
+        Mode, Name, Operation, Outcome, Owner, Phase, Rest, RetryPolicy, Transaction, Want,
     },
     time::Timestamp,
 };
@@ -159,6 +159,21 @@ fn phase() -> impl Strategy<Value = Phase> {
     ]
 }
 
+/// Any legal rest.
+fn rest() -> impl Strategy<Value = Rest> {
+    let wants = collection::btree_map(name(), time(), 0..4);
+    let unsent = collection::vec(name(), 0..3);
+    (wants, option::of(time()), time(), unsent).prop_map(|(wants, until, otherwise, unsent)| {
+        let until = until.or_else(|| wants.is_empty().then_some(otherwise));
+        let want = |(participant, at)| Want { participant, at };
+        Rest {
+            wants: wants.into_iter().map(want).collect(),
+            until,
+            unsent,
+        }
+    })
+}
+
 /// The statuses that an action may have while its transaction is in this phase.
 fn statuses(phase: &Phase) -> Vec<ActionStatus> {
     use ActionStatus::{Cancelled, Confirmed, Failed, Init, Rejected, Tried};
@@ -244,12 +259,12 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
             option::of(check_back()),
             ext(),
         );
-        let times = (time(), time(), time());
+        let times = (time(), time());
         let head = (
             any::<u32>(),
             text(60),
             0..=i64::MAX as u64,
-            option::of(name()),
+            option::of(rest()),
         );
         (Just(phase), actions, spec, times, head).prop_map(|(phase, actions, spec, times, head)| {
             let mut tx = fixture::with_actions(0, ordered(actions));
@@ -261,9 +276,7 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
             tx_spec.check_back = spec.4;
             tx_spec.ext = spec.5;
             (tx_spec.create_time, tx_spec.deadline) = (times.0, times.1);
-            tx.next_attempt_at = (!phase.is_over()).then_some(times.2);
-            if let Phase::AskingBack { next } = &phase {
-                tx.next_attempt_at = Some(*next);
+            if let Phase::AskingBack { .. } = &phase {
                 let asked = tx_spec.check_back.get_or_insert_with(|| CheckBack {
                     participant: "initiator".into(),
                     first_delay: Duration::ZERO,
@@ -273,13 +286,13 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
                 });
                 asked.max_attempts = None;
             }
+            tx.rest = head.3.filter(|_| !phase.is_over()).map(Box::new);
             tx.phase = phase;
             tx.check_backs = head.0;
             tx.owner = Owner {
                 node: head.1.into(),
                 epoch: head.2,
             };
-            tx.waiting_for = head.3;
             tx
         })
     })
@@ -317,8 +330,7 @@ pub fn steps(after: &Transaction) -> (Transaction, Transaction) {
         phase: Phase::Trying,
         version: 1,
         check_backs: 0,
-        waiting_for: None,
-        next_attempt_at: Some(at(1)),
+        rest: None,
         owner: fixture::owner(),
         actions: after.actions[..keep].to_vec(),
         ..after.clone()
@@ -334,4 +346,26 @@ pub fn steps(after: &Transaction) -> (Transaction, Transaction) {
         new.state.version = 2;
     }
     (before, after)
+}
+
+/// The states of a transaction, each one write on from the one before: begun, in hand and at rest in any way, and then
+/// anything that is legal.
+pub fn history() -> impl Strategy<Value = Vec<Transaction>> {
+    let rests = collection::vec(option::of(rest()), 0..4);
+    (transaction(), rests).prop_map(|(tx, rests)| {
+        let (begun, mut after) = steps(&tx);
+        let mut history = vec![begun.clone()];
+        for rest in rests {
+            history.push(Transaction {
+                rest: rest.map(Box::new),
+                ..begun.clone()
+            });
+        }
+        after.spec = Arc::clone(&begun.spec);
+        history.push(after);
+        for (version, tx) in (1..).zip(&mut history) {
+            tx.version = version;
+        }
+        history
+    })
 }

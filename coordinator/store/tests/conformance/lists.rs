@@ -9,8 +9,8 @@ use tercet_store::{LIST_LIMIT, ListQuery, Store};
 use super::{
     Database,
     fixture::{
-        action, assert_stands, at, at_once, begin_all, decided, failure, finished, id, parked,
-        respec, success, transaction, tx_row, with_actions,
+        action, assert_stands, at, at_once, at_rest, begin_all, decided, failure, finished, id,
+        parked, respec, success, transaction, tx_row, with_actions,
     },
 };
 
@@ -81,11 +81,14 @@ fn one_of_each() -> Vec<Transaction> {
     });
     let asked_back = Transaction {
         phase: Phase::AskingBack { next: at(90_000) },
-        next_attempt_at: Some(at(90_000)),
         ..asked_back
     };
+    let asked_back = at_rest(&asked_back, &[("shop", 90_000)], None);
     let confirming = decided(&transaction(2), success());
+    let confirming = at_rest(&confirming, &[("coupon-service", 10_022)], None);
     let cancelling = decided(&transaction(3), failure());
+    let wants = [("coupon-service", 50_000), ("points-service", 10_023)];
+    let cancelling = at_rest(&cancelling, &wants, None);
     let committed = finished(&decided(&transaction(4), success()));
     let rolled_back = finished(&decided(&transaction(5), failure()));
     let parked = parked(&decided(&transaction(6), success()));
@@ -93,8 +96,10 @@ fn one_of_each() -> Vec<Transaction> {
         with_actions(7, vec![action("letter", "letter-service")]),
         |spec| spec.business_type = "newsletter".into(),
     );
+    let other = at_rest(&other, &[], Some(10_007));
+    let in_phase_one = at_rest(&transaction(0), &[], Some(10_000));
     let all = [
-        transaction(0),
+        in_phase_one,
         asked_back,
         confirming,
         cancelling,
@@ -102,6 +107,7 @@ fn one_of_each() -> Vec<Transaction> {
         rolled_back,
         parked,
         other,
+        transaction(8),
     ];
     all.map(at_once).to_vec()
 }
@@ -140,7 +146,7 @@ pub async fn a_list_filters<D: Database>(database: &mut D) {
         ..page(100)
     };
     let table: Vec<(ListQuery, &[u64])> = vec![
-        (statuses(&[TxStatus::ProcessWaiting]), &[7, 1, 0]),
+        (statuses(&[TxStatus::ProcessWaiting]), &[8, 7, 1, 0]),
         (statuses(&[TxStatus::Processing]), &[3, 2]),
         (statuses(&[TxStatus::Success]), &[5, 4]),
         (statuses(&[TxStatus::Failure]), &[6]),
@@ -151,7 +157,7 @@ pub async fn a_list_filters<D: Database>(database: &mut D) {
         (decisions(&[BizStatus::Unknown]), &[1]),
         (
             decisions(&[BizStatus::Init, BizStatus::Unknown]),
-            &[7, 1, 0],
+            &[8, 7, 1, 0],
         ),
         (decisions(&[BizStatus::Failure]), &[5, 3]),
         (business(Some("newsletter"), None), &[7]),
@@ -160,12 +166,17 @@ pub async fn a_list_filters<D: Database>(database: &mut D) {
         (business(Some("newsletter"), Some("order-4")), &[]),
         (business(None, Some("order-4")), &[4]),
         (participant("letter-service"), &[7]),
-        (participant("coupon-service"), &[6, 5, 4, 3, 2, 1, 0]),
+        (participant("coupon-service"), &[8, 6, 5, 4, 3, 2, 1, 0]),
         (participant("coupon"), &[]),
-        (begun(Some(5), None), &[7, 6, 5]),
+        (begun(Some(5), None), &[8, 7, 6, 5]),
         (begun(None, Some(2)), &[2, 1, 0]),
         (begun(Some(2), Some(3)), &[3, 2]),
-        // Only what was due: phase one at 10,000, phase two 10 s after the decision at 20.
+        (
+            statuses(&[TxStatus::Failure, TxStatus::Processing]),
+            &[6, 3, 2],
+        ),
+        // What could have gone on before: the end of phase one at 10,000 and 10,007, calls at 10,022 and 10,023. In
+        // hand nothing is overdue.
         (stuck(0), &[6, 1]),
         (stuck(10_003), &[6, 1, 0]),
         (stuck(11_000), &[7, 6, 3, 2, 1, 0]),

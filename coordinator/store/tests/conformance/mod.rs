@@ -1,6 +1,7 @@
 //! The properties of every store, tested through the trait. A database brings a [`Database`] and one line of
 //! [`conformance!`](crate::conformance); nothing here names one.
 
+pub mod due;
 pub mod fixture;
 pub mod generate;
 pub mod lists;
@@ -11,6 +12,9 @@ pub mod writes;
 use async_trait::async_trait;
 use tercet_core::id::TxId;
 use tercet_store::Store;
+
+/// The columns of a row of `tx_due` but for its transaction.
+pub type DueCells = (String, String, String, i64);
 
 /// An empty database of one test.
 #[async_trait]
@@ -26,6 +30,9 @@ pub trait Database: Send + Sync + Sized {
 
     /// Changes rows behind the store's back.
     async fn tamper(&self, sql: &str);
+
+    /// Reads the rows of `tx_due` of a transaction, in the order of the key.
+    async fn due_rows(&self, id: TxId) -> Vec<DueCells>;
 
     /// The id as the database's SQL writes it.
     fn literal(id: TxId) -> String;
@@ -60,14 +67,24 @@ macro_rules! conformance {
                 the_largest_transaction_is_read_back,
                 loading_finds_what_exists,
                 names_compare_as_bytes,
-                due_rows_come_in_order,
-                due_rows_are_those_of_one_participant,
-                due_rows_go_on_after_a_cursor,
-                standing_tells_who_wrote_last,
+                standing_tells_the_last_write,
                 the_newest_of_a_business_is_found,
                 illegal_rows_are_named,
                 readers_see_whole_commits,
                 a_restart_keeps_everything,
+            }
+            due: {
+                due_rows_follow_the_state,
+                due_rows_follow_any_history,
+                a_due_row_that_is_missing_is_named,
+                a_due_row_that_is_there_is_named,
+                due_rows_come_in_order,
+                due_rows_are_those_of_one_queue,
+                due_rows_go_on_after_a_cursor,
+                queues_come_in_order_with_their_first_row,
+                queues_of_a_participant_are_its_own,
+                queues_go_on_after_a_cursor,
+                rows_of_unknown_queues_are_passed_over,
             }
             lists: {
                 a_list_is_newest_first,

@@ -1,27 +1,25 @@
-//! Loads, due rows, rows that writes meet, and rows that no write can have left.
+//! Loads, rows that writes meet, and rows that no write can have left.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use super::{
+    Database,
+    fixture::{
+        action, action_rows, apply, assert_stands, at_once, begin, begin_all, change, decided,
+        failure, finished, id, kind, load_one, respec, success, transaction, tx_row, with_actions,
+        write_id,
+    },
+    generate,
+};
 use bytes::Bytes;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tercet_core::{
     limits,
     model::Transaction,
-    write::{ApplyFailure, Due, DueQuery, Standing, StandingRow, Write},
-};
-use tercet_store::Store;
-
-use super::{
-    Database,
-    fixture::{
-        action, action_rows, apply, assert_stands, at, at_once, begin, begin_all, change, decided,
-        failure, finished, id, kind, load_one, owner, respec, success, transaction, tx_row,
-        with_actions,
-    },
-    generate,
+    write::{ApplyFailure, Standing, StandingRow, Write},
 };
 
 /// Any legal transaction, inserted as it is or changed into.
@@ -132,104 +130,7 @@ pub async fn names_compare_as_bytes<D: Database>(database: &mut D) {
     }
 }
 
-fn waiting(millis: u64, participant: Option<&str>, due: i64) -> Transaction {
-    Transaction {
-        waiting_for: participant.map(Into::into),
-        next_attempt_at: Some(at(due)),
-        ..at_once(decided(&transaction(millis), success()))
-    }
-}
-
-fn due_query(participant: Option<&str>, until: i64, limit: u32) -> DueQuery {
-    DueQuery {
-        waiting_for: participant.map(Into::into),
-        until: at(until),
-        after: None,
-        limit,
-    }
-}
-
-async fn due(store: &dyn Store, query: &DueQuery) -> Vec<(i64, u64)> {
-    let due = store.due(query).await.unwrap();
-    let back = |due: Due| {
-        let millis = due.id.time().unwrap().since(at(0)).as_millis() as u64;
-        let at = (due.at.as_micros() - at(0).as_micros()) / 1_000;
-        (at, millis)
-    };
-    due.into_iter().map(back).collect()
-}
-
-pub async fn due_rows_come_in_order<D: Database>(database: &mut D) {
-    let store = database.store();
-    let done = at_once(finished(&decided(&transaction(5), success())));
-    let txs = [
-        waiting(1, None, 30),
-        waiting(2, None, 10),
-        waiting(3, None, 20),
-        waiting(4, None, 10),
-        done,
-    ];
-    begin_all(store, &txs).await;
-    assert_eq!(due(store, &due_query(None, 9, 10)).await, []);
-    assert_eq!(
-        due(store, &due_query(None, 20, 10)).await,
-        [(10, 2), (10, 4), (20, 3)]
-    );
-    assert_eq!(
-        due(store, &due_query(None, 20, 2)).await,
-        [(10, 2), (10, 4)]
-    );
-
-    // A finished one is due no more.
-    let begun = &txs[1];
-    apply(store, &[change(begun, &finished(begun))])
-        .await
-        .unwrap();
-    assert_eq!(
-        due(store, &due_query(None, 20, 10)).await,
-        [(10, 4), (20, 3)]
-    );
-}
-
-pub async fn due_rows_are_those_of_one_participant<D: Database>(database: &mut D) {
-    let store = database.store();
-    let txs = [
-        waiting(1, None, 10),
-        waiting(2, Some("a"), 10),
-        waiting(3, Some("A"), 10),
-        waiting(4, Some("a "), 10),
-        waiting(5, Some("a"), 5),
-        waiting(6, Some(""), 10),
-    ];
-    begin_all(store, &txs).await;
-    assert_eq!(due(store, &due_query(None, 50, 10)).await, [(10, 1)]);
-    assert_eq!(
-        due(store, &due_query(Some("a"), 50, 10)).await,
-        [(5, 5), (10, 2)]
-    );
-    assert_eq!(due(store, &due_query(Some("A"), 50, 10)).await, [(10, 3)]);
-    assert_eq!(due(store, &due_query(Some("b"), 50, 10)).await, []);
-}
-
-pub async fn due_rows_go_on_after_a_cursor<D: Database>(database: &mut D) {
-    let store = database.store();
-    let txs: Vec<Transaction> = (1..=9)
-        .map(|n| waiting(n, Some("a"), 10 * (1 + n as i64 % 3)))
-        .collect();
-    begin_all(store, &txs).await;
-    let mut query = due_query(Some("a"), 100, 2);
-    let mut seen = Vec::new();
-    loop {
-        let page = store.due(&query).await.unwrap();
-        let Some(last) = page.last() else { break };
-        query.after = Some(*last);
-        seen.extend(page);
-    }
-    assert_eq!(seen.len(), txs.len());
-    assert!(seen.is_sorted());
-}
-
-pub async fn standing_tells_who_wrote_last<D: Database>(database: &mut D) {
+pub async fn standing_tells_the_last_write<D: Database>(database: &mut D) {
     let store = database.store();
     let unique = |millis| {
         respec(transaction(millis), |spec| {
@@ -255,7 +156,7 @@ pub async fn standing_tells_who_wrote_last<D: Database>(database: &mut D) {
         row: Some(StandingRow {
             id: tx.id(),
             version: tx.version,
-            owner: tx.owner.clone(),
+            write_id: write_id(tx),
         }),
     };
     let expected = [
@@ -265,7 +166,6 @@ pub async fn standing_tells_who_wrote_last<D: Database>(database: &mut D) {
         row(&first),
     ];
     assert_eq!(store.standing(&batch).await.unwrap(), expected);
-    assert_eq!(first.owner, owner());
     assert_eq!(store.standing(&[]).await.unwrap(), []);
 }
 
@@ -287,7 +187,7 @@ pub async fn illegal_rows_are_named<D: Database>(database: &mut D) {
     let tampering = [
         ("UPDATE tx_info SET status = 'DONE'", "DONE"),
         ("UPDATE tx_info SET biz_status = 'init'", "init"),
-        ("UPDATE tx_info SET driver = ''", "driver"),
+        ("UPDATE tx_info SET decider = ''", "decider"),
         ("UPDATE tx_info SET status = 'SUCCESS'", "SUCCESS"),
         (
             "UPDATE tx_info SET biz_status = 'SUCCESS'",
@@ -308,10 +208,9 @@ pub async fn illegal_rows_are_named<D: Database>(database: &mut D) {
         ("UPDATE tx_info SET retry_count = 5000000000", "retry_count"),
         ("UPDATE tx_info SET owner = 'node'", "owner"),
         ("UPDATE tx_info SET owner = 'node@-1'", "owner"),
-        (
-            "UPDATE tx_info SET next_attempt_at = NULL",
-            "next_attempt_at",
-        ),
+        ("UPDATE tx_info SET owner = 'node@01'", "owner"),
+        ("UPDATE tx_info SET rest = '{}'", "rest"),
+        ("UPDATE tx_info SET rest = '{\"wants\":1}'", "rest"),
         ("UPDATE tx_info SET finished_at = 1", "finished_at"),
         ("UPDATE action_info SET action_type = 'XA'", "action_type"),
         ("UPDATE action_info SET status = 'CONFIRMED'", "CONFIRMED"),

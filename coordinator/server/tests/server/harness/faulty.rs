@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tercet_core::{
     id::TxId,
-    model::{Owner, Transaction},
+    model::{DueRow, Owner, Transaction},
     row::IllegalRow,
-    write::{ApplyFailure, Due, DueQuery, Standing, Write},
+    write::{ApplyFailure, Due, DueQuery, QueuesQuery, Standing, Write},
 };
 use tercet_store::{
     Incarnation, ListQuery, Nodes, ParticipantRow, Registry, Renewal, SqliteStore, Store,
@@ -96,6 +96,11 @@ impl Transactions for Faulty {
     async fn due(&self, query: &DueQuery) -> Result<Vec<Due>, StoreError> {
         self.before_read()?;
         self.inner.due(query).await
+    }
+
+    async fn queues(&self, query: &QueuesQuery) -> Result<Vec<DueRow>, StoreError> {
+        self.before_read()?;
+        self.inner.queues(query).await
     }
 }
 

@@ -152,15 +152,24 @@ pub(crate) fn message(message: attach_request::Message) -> v1::AttachRequest {
     }
 }
 
-/// Makes the first message of a participant.
+/// Makes the first message of a participant, with the handler of its name and those that some tests use besides.
 pub(crate) fn hello(participant: &str, concurrency: u32) -> v1::AttachRequest {
     message(attach_request::Message::Hello(v1::Hello {
         participant: participant.to_owned(),
         instance: "test".to_owned(),
         concurrency,
-        handlers: Vec::new(),
+        handlers: handlers(&[participant, "issue", "second", "spend", "sum"]),
         answers_check_back: true,
     }))
+}
+
+/// Makes handlers for actions of any mode.
+pub(crate) fn handlers(names: &[&str]) -> Vec<v1::Handler> {
+    let handler = |name: &&str| v1::Handler {
+        name: (*name).to_owned(),
+        mode: v1::Mode::Unspecified.into(),
+    };
+    names.iter().map(handler).collect()
 }
 
 /// Makes the result of a call.
