@@ -227,7 +227,7 @@ async fn a_connection_goes_back_to_the_pool_as_it_came<D: Dialect>() {
     let hanging = hanging.build().unwrap();
     let tx = world.transaction().handled_by("parcel", Mode::Deliver);
     let mut call = tx.call(Confirm);
-    call.time_left_ms = 1;
+    call.time_left_ms = Some(1);
     let outcome = hanging.call(call).await.outcome.unwrap();
     assert_eq!(is(&outcome), Is::Unknown, "{outcome:?}");
     plain().await;
