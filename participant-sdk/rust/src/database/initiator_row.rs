@@ -3,20 +3,15 @@
 
 use std::time::Duration;
 
-use sqlx::Pool;
-use tercet_barrier::{
-    DEFAULT_RETENTION, expired,
-    initiator::{CheckBack, Truth, decide_check_back},
-};
+use sqlx::Connection as _;
+use tercet_barrier::initiator::{CheckBack, Truth, decide_check_back};
 use tercet_failpoint::reach;
 use uuid::Uuid;
 
 use super::{
-    Connection, Database,
-    barrier::now_ms,
+    Barrier, Connection, Database, retention,
     rows::{self, Key},
 };
-use crate::context::begun_ms;
 
 /// The time for which a check-back waits behind the initiator's open local transaction before it
 /// answers UNKNOWN. (On SQLite: the pool's `busy_timeout`.)
@@ -51,59 +46,68 @@ pub enum InitiatorRowError {
     Database(#[from] sqlx::Error),
 }
 
-/// Records, inside the initiator's open local transaction, that it takes effect with `tx_id`: inserts
-/// `(tx_id, "")` as SUCCESS. Call this first, and commit only if it succeeded.
-pub async fn insert_initiator_row<D: Database>(
-    connection: &mut Connection<D>,
-    tx_id: Uuid,
-) -> Result<(), InitiatorRowError> {
-    let key = Key::of(tx_id, "");
-    if rows::insert::<D>(connection, &key, Truth::Success.as_str(), "").await? {
-        return Ok(());
-    }
-    match read_truth::<D>(connection, &key, tx_id).await? {
-        Some(Truth::Failure) => Err(InitiatorRowError::AlreadyFailed(tx_id)),
-        Some(Truth::Success) => Err(InitiatorRowError::AlreadyCommitted(tx_id)),
-        None => Err(InitiatorRowError::StillOpen(tx_id)),
-    }
-}
-
-/// Answers a check-back from the row; without a row it writes FAILURE and answers that, after which
-/// the initiator's late commit fails on the key. An error means UNKNOWN.
-pub async fn check_back_initiator_row<D: Database>(
-    pool: &Pool<D>,
-    tx_id: Uuid,
-) -> Result<Truth, InitiatorRowError> {
-    let mut connection = pool.acquire().await?;
-    let answer = judge::<D>(&mut connection, tx_id).await;
-    if let Some(restore) = D::STATEMENTS.restore_lock_wait {
-        let restored = D::execute(&mut connection, restore, &[]).await;
-        if restored.is_err() {
-            // A connection whose lock wait is still shortened does not go back to the pool.
-            connection.close().await?;
+impl<D: Database> Barrier<D> {
+    /// Records, inside the initiator's open local transaction in this barrier's database, that it takes
+    /// effect with `tx_id`: inserts `(tx_id, "")` as SUCCESS. Call this first, and commit only if it
+    /// succeeded.
+    pub async fn insert_initiator_row(
+        &self,
+        connection: &mut Connection<D>,
+        tx_id: Uuid,
+    ) -> Result<(), InitiatorRowError> {
+        let key = Key::of(tx_id, "");
+        let is_expired = self.is_expired(tx_id);
+        let success = Truth::Success.as_str();
+        if !is_expired && rows::insert::<D>(connection, &key, success, "").await? {
+            return match retention::may_be_removed::<D>(connection, tx_id).await? {
+                true => Err(InitiatorRowError::Expired(tx_id)),
+                false => Ok(()),
+            };
+        }
+        match read_truth::<D>(connection, &key, tx_id).await? {
+            Some(Truth::Failure) => Err(InitiatorRowError::AlreadyFailed(tx_id)),
+            Some(Truth::Success) => Err(InitiatorRowError::AlreadyCommitted(tx_id)),
+            None if is_expired => Err(InitiatorRowError::Expired(tx_id)),
+            None => Err(InitiatorRowError::StillOpen(tx_id)),
         }
     }
-    answer
+
+    /// Answers a check-back from the initiator's row; without a row it writes FAILURE and answers that,
+    /// after which the initiator's late commit fails on the key. An error means UNKNOWN.
+    pub async fn check_back(&self, tx_id: Uuid) -> Result<Truth, InitiatorRowError> {
+        let mut connection = self.pool().acquire().await?;
+        let answer = judge::<D>(&mut connection, tx_id, self.is_expired(tx_id)).await;
+        if let Some(restore) = D::STATEMENTS.restore_lock_wait {
+            let restored = D::execute(&mut connection, restore, &[]).await;
+            if restored.is_err() {
+                // A connection whose lock wait is still shortened does not go back to the pool.
+                connection.close().await?;
+            }
+        }
+        answer
+    }
 }
 
 async fn judge<D: Database>(
     connection: &mut Connection<D>,
     tx_id: Uuid,
+    is_expired: bool,
 ) -> Result<Truth, InitiatorRowError> {
-    use sqlx::Connection as _;
-
     let mut local = connection.begin_with(D::STATEMENTS.begin).await?;
     if let Some(shorten) = D::STATEMENTS.shorten_lock_wait {
         D::execute(&mut local, shorten, &[]).await?;
     }
     let key = Key::of(tx_id, "");
-    let is_expired = expired(begun_ms(tx_id), now_ms(), DEFAULT_RETENTION);
     let truth = match decide_check_back(None, is_expired) {
         CheckBack::InsertFailure => {
             if rows::insert::<D>(&mut local, &key, Truth::Failure.as_str(), "")
                 .await
                 .map_err(|error| waited::<D>(tx_id, error))?
             {
+                if retention::is_below_horizon::<D>(&mut local, tx_id).await? {
+                    local.rollback().await?;
+                    return Err(InitiatorRowError::Expired(tx_id));
+                }
                 Some(Truth::Failure)
             } else {
                 read_truth::<D>(&mut local, &key, tx_id).await?

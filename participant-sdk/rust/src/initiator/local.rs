@@ -3,15 +3,12 @@
 use std::fmt;
 
 use futures::{FutureExt, future::BoxFuture};
-use sqlx::Pool;
 use tercet_failpoint::reach;
 use uuid::Uuid;
 
 use super::{Error, LiveTransaction, Outcome};
 use crate::{
-    database::{
-        Connection, Database, InitiatorRowError, check_back_initiator_row, insert_initiator_row,
-    },
+    database::{Barrier, Connection, Database, InitiatorRowError},
     error::chain,
 };
 
@@ -66,9 +63,9 @@ impl LiveTransaction {
     ///
     /// ```no_run
     /// # use tercet_sdk::{Sqlite, initiator::*};
-    /// # async fn pay(mut tx: LiveTransaction, pool: sqlx::SqlitePool) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn pay(mut tx: LiveTransaction, orders: tercet_sdk::Barrier<Sqlite>) -> Result<(), Box<dyn std::error::Error>> {
     /// let (_, outcome) = tx
-    ///     .commit_with(&pool, |local| {
+    ///     .commit_with(&orders, |local| {
     ///         let pay = sqlx::query("UPDATE orders SET paid = 1 WHERE id = 7");
     ///         Box::pin(async move { pay.execute(local).await })
     ///     })
@@ -81,7 +78,7 @@ impl LiveTransaction {
     /// same id has already committed: then `change` does not run again.
     pub async fn commit_with<D, T, E>(
         &mut self,
-        pool: &Pool<D>,
+        barrier: &Barrier<D>,
         change: impl for<'c> FnOnce(&'c mut Connection<D>) -> BoxFuture<'c, Result<T, E>> + Send,
     ) -> Result<(Option<T>, Outcome), CommitWithError<E>>
     where
@@ -98,7 +95,7 @@ impl LiveTransaction {
             )));
         }
         // Boxed, because the compiler cannot prove otherwise that the future is Send.
-        match self.commit_locally(pool, change).boxed().await {
+        match self.commit_locally(barrier, change).boxed().await {
             Ok(value) => {
                 let outcome = self.commit().await.map_err(CommitWithError::Coordinator)?;
                 Ok((value, outcome))
@@ -113,14 +110,14 @@ impl LiveTransaction {
 
     async fn commit_locally<D: Database, T: Send, E: Send>(
         &mut self,
-        pool: &Pool<D>,
+        barrier: &Barrier<D>,
         change: impl for<'c> FnOnce(&'c mut Connection<D>) -> BoxFuture<'c, Result<T, E>> + Send,
     ) -> Result<Option<T>, NotCommitted<E>> {
         let tx_id = self.id();
         let local_error = |error| NotCommitted::RolledBack(CommitWithError::Local(error));
-        let begun = pool.begin_with(D::STATEMENTS.begin).await;
+        let begun = barrier.pool().begin_with(D::STATEMENTS.begin).await;
         let mut local = begun.map_err(|error| local_error(error.into()))?;
-        match insert_initiator_row::<D>(&mut local, tx_id).await {
+        match barrier.insert_initiator_row(&mut local, tx_id).await {
             Ok(()) => {}
             Err(InitiatorRowError::AlreadyCommitted(_)) => return Ok(None),
             Err(error) => return Err(local_error(error)),
@@ -136,7 +133,7 @@ impl LiveTransaction {
             return Ok(Some(value));
         };
         // The result of the COMMIT is unknown. The row shows it, or is written as FAILURE now.
-        match check_back_initiator_row(pool, tx_id).await {
+        match barrier.check_back(tx_id).await {
             Ok(crate::Truth::Success) => Ok(Some(value)),
             Ok(crate::Truth::Failure) => Err(local_error(source.into())),
             Err(error) => {
