@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
 
     if let Err(refused) = spend(&tx, points, 100).await {
-        tx.rollback(refused.message()).await?;
+        tx.rollback_with(&barrier, refused.message()).await?;
         return Err(refused.into());
     }
     let (_, outcome) = tx

@@ -193,11 +193,11 @@ impl<D: Database> Barrier<D> {
                 Ok(ControlFlow::Break(result))
             }
             Verdict::Announce => {
-                local.commit().await.map_err(broken::<D>)?;
+                commit(local).await?;
                 Ok(ControlFlow::Continue(()))
             }
             Verdict::Empty { .. } => {
-                local.commit().await.map_err(broken::<D>)?;
+                commit(local).await?;
                 Ok(ControlFlow::Break(CallAnswer::done()))
             }
             Verdict::Run { then } => self
@@ -280,12 +280,12 @@ impl<D: Database> Barrier<D> {
             Stored::WithEffect(row) => {
                 local.keep().await.map_err(ended::<D>)?;
                 self.store(local.connection(), call, &row).await?;
-                local.commit().await.map_err(broken::<D>)?;
+                commit(local).await?;
             }
             Stored::WithoutEffect(row) => {
                 local.undo().await.map_err(ended::<D>)?;
                 self.store(local.connection(), call, &row).await?;
-                local.commit().await.map_err(broken::<D>)?;
+                commit(local).await?;
             }
             Stored::Nothing => local.rollback().await.map_err(broken::<D>)?,
         }
@@ -430,6 +430,14 @@ async fn read<D: Database>(
         result: stored.result,
         rejection: stored.rejection,
     }))
+}
+
+/// Commits. A crash before this loses the effect, a crash afterwards does not.
+async fn commit<D: Database>(local: Local<'_, D>) -> Result<(), Broken> {
+    reach("barrier.commit.before");
+    local.commit().await.map_err(broken::<D>)?;
+    reach("barrier.commit.after");
+    Ok(())
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is given to map_err")]

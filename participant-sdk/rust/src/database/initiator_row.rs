@@ -4,12 +4,17 @@
 use std::time::Duration;
 
 use sqlx::Connection as _;
-use tercet_barrier::initiator::{CheckBack, Truth, decide_check_back};
+use tercet_barrier::{
+    RowState,
+    initiator::{CheckBack, Truth, decide_check_back},
+};
 use tercet_failpoint::reach;
 use uuid::Uuid;
 
 use super::{
-    Barrier, Connection, Database, retention,
+    Barrier, Connection, Database,
+    local::ENDED,
+    retention,
     rows::{self, Key},
 };
 
@@ -33,6 +38,15 @@ pub enum InitiatorRowError {
     /// The row may have been removed, so that its absence means nothing.
     #[error("transaction {0} was begun longer ago than rows are kept")]
     Expired(Uuid),
+    /// The code of the local transaction ended it itself (COMMIT, or BEGIN or DDL on MySQL and MariaDB),
+    /// so that its effect may be there in part. A person must put effect and row right.
+    #[error(
+        "the local transaction of {0} was ended by its own code, its effect may be there in part"
+    )]
+    Unfinished(Uuid),
+    /// The local transaction was not there any more once its code had returned.
+    #[error("{ENDED}")]
+    Ended(#[source] sqlx::Error),
     /// The row is not one of an initiator.
     #[error("the initiator's row of {tx_id} has the state {state:?}")]
     Corrupt {
@@ -55,14 +69,47 @@ impl<D: Database> Barrier<D> {
         connection: &mut Connection<D>,
         tx_id: Uuid,
     ) -> Result<(), InitiatorRowError> {
+        self.insert(connection, tx_id, Truth::Success.as_str())
+            .await
+    }
+
+    /// Inserts the initiator's row as RUNNING, before the code of the local transaction runs. Fails like
+    /// [`insert_initiator_row`](Self::insert_initiator_row).
+    pub(crate) async fn announce(
+        &self,
+        connection: &mut Connection<D>,
+        tx_id: Uuid,
+    ) -> Result<(), InitiatorRowError> {
+        self.insert(connection, tx_id, RowState::Running.as_str())
+            .await
+    }
+
+    /// Changes the announced row to the outcome, in the same local transaction.
+    pub(crate) async fn note(
+        &self,
+        connection: &mut Connection<D>,
+        tx_id: Uuid,
+        truth: Truth,
+    ) -> Result<(), InitiatorRowError> {
+        let key = Key::of(tx_id, "");
+        match rows::update::<D>(connection, &key, truth.as_str(), &[], "").await? {
+            1 => Ok(()),
+            _ => Err(InitiatorRowError::Ended(sqlx::Error::RowNotFound)),
+        }
+    }
+
+    async fn insert(
+        &self,
+        connection: &mut Connection<D>,
+        tx_id: Uuid,
+        state: &str,
+    ) -> Result<(), InitiatorRowError> {
         let key = Key::of(tx_id, "");
         let is_expired = self.is_expired(tx_id);
-        let success = Truth::Success.as_str();
-        if !is_expired && rows::insert::<D>(connection, &key, success, "").await? {
-            return match retention::may_be_removed::<D>(connection, tx_id).await? {
-                true => Err(InitiatorRowError::Expired(tx_id)),
-                false => Ok(()),
-            };
+        if !is_expired && rows::insert::<D>(connection, &key, state, "").await? {
+            let is_removed = retention::may_be_removed::<D>(connection, tx_id).await?;
+            let expired = is_removed.then_some(InitiatorRowError::Expired(tx_id));
+            return expired.map_or(Ok(()), Err);
         }
         match read_truth::<D>(connection, &key, tx_id).await? {
             Some(Truth::Failure) => Err(InitiatorRowError::AlreadyFailed(tx_id)),
@@ -141,6 +188,9 @@ async fn read_truth<D: Database>(
     };
     match Truth::parse(&stored.state) {
         Some(truth) => Ok(Some(truth)),
+        None if stored.state == RowState::Running.as_str() => {
+            Err(InitiatorRowError::Unfinished(tx_id))
+        }
         None => Err(InitiatorRowError::Corrupt {
             tx_id,
             state: stored.state,

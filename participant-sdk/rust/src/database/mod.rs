@@ -25,6 +25,7 @@ mod statements;
 pub use barrier::{Barrier, MAX_LOCAL_ATTEMPTS, create_table};
 pub(crate) use barrier::{Code, MAX_RESULT_BYTES};
 pub use initiator_row::{CHECK_BACK_LOCK_WAIT, InitiatorRowError};
+pub(crate) use local::Lease;
 pub use retention::MIN_RETENTION;
 
 use futures::future::BoxFuture;

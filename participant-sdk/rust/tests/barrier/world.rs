@@ -36,6 +36,9 @@ pub(crate) trait Dialect: Database {
         connection: &mut Connection<Self>,
         sql: String,
     ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
+    /// Returns the one word that a query selects.
+    #[allow(dead_code, reason = "only some tests need it")]
+    fn word(connection: &mut Connection<Self>, sql: String) -> impl Future<Output = String> + Send;
     fn words(pool: &Pool<Self>, sql: String) -> impl Future<Output = Vec<String>> + Send;
 }
 
@@ -54,6 +57,13 @@ macro_rules! dialect {
                     .execute(connection)
                     .await?
                     .rows_affected())
+            }
+
+            async fn word(connection: &mut Connection<Self>, sql: String) -> String {
+                sqlx::query_scalar(AssertSqlSafe(sql))
+                    .fetch_one(connection)
+                    .await
+                    .unwrap()
             }
 
             async fn words(pool: &Pool<Self>, sql: String) -> Vec<String> {
