@@ -298,8 +298,8 @@ impl DeliverAction<sqlx::MySql> for Ignorant {
             take(&mut other, 1).await.unwrap();
             other.rollback().await.unwrap();
         });
-        let blocked = "SELECT trx_state FROM information_schema.innodb_trx
-                       WHERE trx_state = 'LOCK WAIT'";
+        let blocked = "SELECT 'waits' FROM information_schema.processlist
+                       WHERE db = DATABASE() AND info LIKE 'UPDATE account%'";
         wait_until("the other session waits", SOON, async || {
             let states = sqlx::MySql::words(&self.pool, blocked.to_owned()).await;
             (!states.is_empty()).then_some(())
