@@ -256,7 +256,7 @@ impl Replying {
             };
             for call in batch.calls {
                 bytes += weight(&call);
-                calls.calls.push(wire::calls::call(&call, self.epoch, true));
+                calls.calls.push(wire::calls::call(&call, self.epoch));
                 if bytes >= bounds::STREAM_BATCH_BYTES || calls.calls.len() >= bounds::STREAM_BATCH
                 {
                     messages.push(attach_reply::Message::Calls(std::mem::take(&mut calls)));
