@@ -118,16 +118,37 @@ pub(crate) fn participant(view: &v1::ParticipantView) -> Value {
         "participant": view.participant,
         "protocol": short(view.protocol().as_str_name(), "PROTOCOL_"),
         "address": view.address,
-        "methods": view.methods.iter().map(|methods| json!({
-            "handler": methods.handler,
-            "try": methods.r#try,
-            "confirm": methods.confirm,
-            "cancel": methods.cancel,
-        })).collect::<Vec<_>>(),
+        "methods": methods(&view.methods),
+        "check_back": view.check_back,
+        "concurrency": view.concurrency,
         "attached": view.attached,
         "calls_open": view.calls_open,
         "calls_waiting": view.calls_waiting,
     })
+}
+
+/// A registration of a participant.
+pub(crate) fn registration(registration: &v1::RegisterRequest) -> Value {
+    json!({
+        "participant": registration.participant,
+        "protocol": short(registration.protocol().as_str_name(), "PROTOCOL_"),
+        "address": registration.address,
+        "methods": methods(&registration.methods),
+        "check_back": registration.check_back,
+        "concurrency": registration.concurrency,
+    })
+}
+
+fn methods(all: &[v1::Methods]) -> Value {
+    let methods = all.iter().map(|methods| {
+        json!({
+            "handler": methods.handler,
+            "try": methods.r#try,
+            "confirm": methods.confirm,
+            "cancel": methods.cancel,
+        })
+    });
+    methods.collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

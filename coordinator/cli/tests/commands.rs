@@ -278,11 +278,44 @@ async fn participants_are_registered_and_listed() {
         "--method",
         "spend=/shop.Shop/Freeze,/shop.Shop/Spend,/shop.Shop/Release",
     ];
-    text(&coordinator, &register).await;
+    let whole = [
+        &register[..],
+        &["--check-back", "/shop.Shop/Outcome", "--concurrency", "7"],
+    ]
+    .concat();
+    let first = text(&coordinator, &whole).await;
+    assert_eq!(first, "shop is registered (version 1)\n");
+    let listed = text(&coordinator, &["participants", "list"]).await;
+    for part in [
+        "shop",
+        "GRPC",
+        " 7 ",
+        "http://127.0.0.1:1",
+        "spend",
+        "/shop.Shop/Outcome",
+    ] {
+        assert!(listed.contains(part), "{part} is not in\n{listed}");
+    }
+    // A registration replaces the whole, and says what is gone.
+    let again = text(&coordinator, &register).await;
+    for part in [
+        "before: --protocol grpc --address http://127.0.0.1:1",
+        "--check-back /shop.Shop/Outcome --concurrency 7\n",
+    ] {
+        assert!(again.contains(part), "{part} is not in\n{again}");
+    }
     let listed = json(&coordinator, &["participants", "list", "--json"]).await;
     assert_eq!(
         listed["participants"][0]["methods"][0]["cancel"],
         "/shop.Shop/Release"
+    );
+    assert_eq!(listed["participants"][0]["check_back"], "");
+    assert_eq!(listed["participants"][0]["concurrency"], 0);
+    let attaches = ["participants", "register", "shop", "--protocol", "attach"];
+    let attaches = text(&coordinator, &attaches).await;
+    assert!(
+        attaches.contains("now:    --protocol attach\n"),
+        "{attaches}"
     );
     let wrong = [
         "participants",

@@ -64,6 +64,7 @@ const LAYERED: &[Layered] = &[
         source: "coordinator/server/src",
         layers: &[
             &["bounds", "clock", "observe"],
+            &["address"],
             &["config", "directory", "error"],
             &["wire", "driver"],
             &["calls", "requests"],
@@ -72,6 +73,7 @@ const LAYERED: &[Layered] = &[
         ],
         strangers: &[(
             &[
+                "address",
                 "bounds",
                 "clock",
                 "config",

@@ -3,6 +3,7 @@
 mod grpc;
 mod http;
 mod scripted;
+mod switched;
 
 use tercet_proto::v1;
 
