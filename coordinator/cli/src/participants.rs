@@ -10,7 +10,9 @@ use tercet_server::bounds;
 use crate::{
     client::{Coordinator, MESSAGE_BYTES, refused, request},
     failure::CommandResult,
-    json, print, words,
+    json, print,
+    table::{self, Column},
+    words,
 };
 
 #[derive(Args)]
@@ -101,20 +103,22 @@ async fn list(mut client: Client, as_json: bool) -> CommandResult {
         return Ok(0);
     }
     let rows: Vec<_> = found.participants.iter().map(row).collect();
-    let head = [
-        "PARTICIPANT",
-        "PROTOCOL",
-        "ATTACHED",
-        "OPEN",
-        "WAITING",
-        "AT ONCE",
-        "ADDRESS",
-        "HANDLERS",
-        "CHECK-BACK",
-    ];
-    print(&words::table(&head, &rows, ""))?;
+    print(&table::table(&COLUMNS, &rows, "", table::width()))?;
     Ok(0)
 }
+
+/// The columns of the list.
+const COLUMNS: [Column; 9] = [
+    Column::whole("PARTICIPANT").cut_to(20),
+    Column::whole("PROTOCOL"),
+    Column::whole("ATTACHED"),
+    Column::whole("OPEN"),
+    Column::whole("WAITING"),
+    Column::whole("AT ONCE").leaves(3),
+    Column::whole("ADDRESS").cut_to(24),
+    Column::whole("HANDLERS").cut_to(12).leaves(2),
+    Column::whole("CHECK-BACK").cut_to(12).leaves(1),
+];
 
 fn row(view: &v1::ParticipantView) -> Vec<String> {
     let at_once = match (view.protocol(), view.concurrency) {
