@@ -188,9 +188,16 @@ async fn results(
     requests: &mut Streaming<v1::AttachRequest>,
     turn: &mpsc::Sender<Turn>,
 ) -> Result<(), Status> {
+    let mut changes = api.requests.directory.changes();
     loop {
         let message = tokio::select! {
             message = requests.message() => message,
+            // The directory outlives the stream, so this ends only with a change.
+            _ = changes.changed() => {
+                // Another registration than that of this stream may have been made.
+                api.requests.is_welcome(participant)?;
+                continue;
+            }
             () = turn.closed() => return Ok(()),
             () = api.closing.cancelled() => {
                 return Err(draining());

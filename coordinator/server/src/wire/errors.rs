@@ -106,6 +106,7 @@ fn code(error: &RequestError) -> Code {
         RequestError::Refused(refusal) => refusal_code(refusal),
         RequestError::Invalid(Invalid::Fields(_)) => Code::InvalidArgument,
         RequestError::Invalid(Invalid::UnknownParticipants(_))
+        | RequestError::ParticipantRegistered { .. }
         | RequestError::AttachProtocol(_) => Code::FailedPrecondition,
         RequestError::BusinessNotFound { .. } => Code::NotFound,
         RequestError::RequestIdOpen(_) => Code::AlreadyExists,
@@ -129,6 +130,15 @@ fn metadata(error: &RequestError) -> BTreeMap<String, String> {
         } => vec![
             ("business_type", business_type.clone()),
             ("business_id", business_id.clone()),
+        ],
+        RequestError::ParticipantRegistered {
+            participant,
+            protocol,
+            address,
+        } => vec![
+            ("participant", participant.to_string()),
+            ("protocol", (*protocol).to_owned()),
+            ("address", address.clone()),
         ],
         _ => Vec::new(),
     };
