@@ -55,6 +55,8 @@ struct Activity {
     written_at: Instant,
     /// Whether a request ever came.
     used: bool,
+    /// The streams that it carries and that have a name.
+    streams: Vec<Arc<str>>,
 }
 
 /// Bytes that count as unread until this is dropped.
@@ -63,6 +65,10 @@ pub(crate) struct Held {
     peer: Peer,
     bytes: usize,
 }
+
+/// A stream that has a name in the log until this is dropped.
+#[derive(Debug)]
+pub(crate) struct NamedStream(Peer, Arc<str>);
 
 /// A request that is open until this is dropped.
 #[derive(Debug)]
@@ -92,6 +98,7 @@ impl Peers {
                 idle_since: now,
                 written_at: now,
                 used: false,
+                streams: Vec::new(),
             }),
             cut: CancellationToken::new(),
         });
@@ -193,7 +200,8 @@ impl Peer {
         }
         connection.cut.cancel();
         let bytes = connection.held.load(Ordering::Relaxed);
-        warn!(peer = %self, bytes, reason, "a peer does not read: its connection is closed");
+        let streams = self.activity().streams.join(", ");
+        warn!(peer = %self, streams, bytes, reason, "a peer does not read: its connection is closed");
     }
 
     /// Returns once the connection has to be closed at once.
@@ -207,6 +215,13 @@ impl Peer {
             .activity
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names a stream, for the log.
+    pub(crate) fn name_stream(&self, name: &str) -> NamedStream {
+        let name: Arc<str> = name.into();
+        self.activity().streams.push(Arc::clone(&name));
+        NamedStream(self.clone(), name)
     }
 
     /// Counts a request as open.
@@ -264,6 +279,16 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.peer.release(self.bytes);
+    }
+}
+
+impl Drop for NamedStream {
+    fn drop(&mut self) {
+        let Self(peer, name) = self;
+        let mut activity = peer.activity();
+        if let Some(place) = activity.streams.iter().position(|other| other == name) {
+            activity.streams.swap_remove(place);
+        }
     }
 }
 

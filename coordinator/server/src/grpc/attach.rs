@@ -92,6 +92,10 @@ async fn read(
             return;
         }
     };
+    let _named = peer.name_stream(&format!(
+        "participant {} (instance {})",
+        hello.participant, hello.instance
+    ));
     // The welcome goes before the first call can.
     let _ = turn.send(Turn::Welcome).await;
     let attached = Attached::new(&api, &hello);
@@ -113,7 +117,7 @@ async fn read(
     let end = tokio::select! {
         end = results(&api, attached.stream, &hello.participant, &mut requests, &turn) => end,
         unread = calls.unread(most.max(bounds::STREAM_BATCH)) => {
-            cut(&peer, &hello, unread);
+            cut(&peer, unread);
             Ok(())
         }
     };
@@ -125,16 +129,14 @@ async fn read(
 }
 
 /// Cuts off a participant that does not read its calls.
-fn cut(peer: &Peer, hello: &Hello, unread: Unread) {
+fn cut(peer: &Peer, unread: Unread) {
     let Unread {
         number,
         bytes,
         time,
     } = unread;
     peer.cut(&format!(
-        "participant {} (instance {}) leaves {number} calls of {bytes} bytes unread since {} s",
-        hello.participant,
-        hello.instance,
+        "it leaves {number} calls of {bytes} bytes unread since {} s",
         time.as_secs()
     ));
 }

@@ -41,6 +41,7 @@ impl Reading {
         requests: Streaming<v1::SessionRequests>,
         end: mpsc::Sender<End>,
     ) {
+        let _named = self.peer.name_stream("a session");
         let Unread {
             number,
             bytes,
@@ -51,7 +52,7 @@ impl Reading {
             unread = self.own.outbox.unread(bounds::SESSION_REPLIES) => unread,
         };
         self.peer.cut(&format!(
-            "a session leaves {number} replies of {bytes} bytes unread since {} s",
+            "it leaves {number} replies of {bytes} bytes unread since {} s",
             time.as_secs()
         ));
     }
