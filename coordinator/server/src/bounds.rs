@@ -49,7 +49,7 @@ limits! {
     /// The time in which the first request of a connection has to come.
     FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
     /// The time without a request after which a connection is closed.
-    IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+    IDLE_TIMEOUT: Duration = Duration::from_mins(15);
     /// Bytes made for one connection and not yet written beyond which reads for its callers wait.
     UNREAD_BYTES: usize = 32 * 1024 * 1024;
     /// Bytes made for one connection and not yet written beyond which it is closed.

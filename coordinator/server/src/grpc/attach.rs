@@ -332,7 +332,7 @@ impl Replying {
             match item {
                 ToParticipant::Call(call) => match wire::calls::call_that_fits(&call, self.epoch) {
                     Ok(converted) => batches.call(converted),
-                    Err(error) => unsent.push(unsent_call(*call, self.epoch, error)),
+                    Err(error) => unsent.push(unsent_call(&call, self.epoch, error)),
                 },
                 ToParticipant::Question(ask) => {
                     batches.question(wire::calls::ask_back(&ask, self.epoch));
@@ -351,7 +351,7 @@ impl Replying {
 }
 
 /// Makes the answer to a call that is not sent.
-fn unsent_call(call: Call, epoch: u64, error: String) -> Input {
+fn unsent_call(call: &Call, epoch: u64, error: String) -> Input {
     Input::CallResult(CallResult {
         route: call.route,
         epoch,

@@ -159,10 +159,7 @@ impl Reading {
             };
             let mut room = peer.room(bounds::ANSWER_BYTES).await;
             let read = contained(read(&requests, lookup)).await;
-            room.set(
-                read.as_ref()
-                    .map_or(0, |transaction| transaction.encoded_len()),
-            );
+            room.set(read.as_deref().map_or(0, v1::Transaction::encoded_len));
             own.put(caller, place, OwnContent::Read(caller, read, room));
         };
         tokio::spawn(forgotten.run_until_cancelled_owned(reading));
