@@ -35,7 +35,7 @@ use tonic_prost::ProstCodec;
 const PATIENCE: Duration = Duration::from_secs(180);
 /// The most memory that a coordinator may ever have had: what it needs for nothing, and its bounds.
 const MEMORY_MIB: u64 = 600;
-const CUT: &str = "a peer does not read: its connection is closed";
+const CUT: &str = "a peer is cut off: its connection is closed";
 
 /// A coordinator in a process of its own.
 struct Coordinator {

@@ -54,7 +54,10 @@ limits! {
     UNREAD_BYTES: usize = 32 * 1024 * 1024;
     /// Bytes made for one connection and not yet written beyond which it is closed.
     UNREAD_CUT_BYTES: usize = 128 * 1024 * 1024;
-    /// Bytes made for all connections and not yet written beyond which the one that has the most is closed.
+    /// Bytes of messages of one connection that have begun to come and not ended, beyond which it is closed.
+    BEGUN_BYTES: usize = 256 * 1024 * 1024;
+    /// Bytes of all connections, not yet written or of messages that have not ended, beyond which the connection that
+    /// has the most is closed.
     UNREAD_ALL_BYTES: usize = 512 * 1024 * 1024;
     /// Bytes that wait for one session or attached stream and are much.
     UNREAD_STREAM_BYTES: usize = 64 * 1024 * 1024;
