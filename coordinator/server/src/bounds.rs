@@ -49,12 +49,15 @@ limits! {
     /// The time in which the first request of a connection has to come.
     FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
     /// The time without a request after which a connection is closed.
-    IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+    IDLE_TIMEOUT: Duration = Duration::from_mins(15);
     /// Bytes made for one connection and not yet written beyond which reads for its callers wait.
     UNREAD_BYTES: usize = 32 * 1024 * 1024;
     /// Bytes made for one connection and not yet written beyond which it is closed.
     UNREAD_CUT_BYTES: usize = 128 * 1024 * 1024;
-    /// Bytes made for all connections and not yet written beyond which the one that has the most is closed.
+    /// Bytes of messages of one connection that have begun to come and not ended, beyond which it is closed.
+    BEGUN_BYTES: usize = 256 * 1024 * 1024;
+    /// Bytes of all connections, not yet written or of messages that have not ended, beyond which the connection that
+    /// has the most is closed.
     UNREAD_ALL_BYTES: usize = 512 * 1024 * 1024;
     /// Bytes that wait for one session or attached stream and are much.
     UNREAD_STREAM_BYTES: usize = 64 * 1024 * 1024;

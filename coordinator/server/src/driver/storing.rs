@@ -148,10 +148,7 @@ mod tests {
         let (driver, Queue(mut messages)) = Driver::queue();
         let id = TxId(Uuid::now_v7());
         let failed = Input::ReadFailed(Read::Transactions(vec![id]));
-        let panics = async {
-            let nothing: Option<Input> = None;
-            Ok(nothing.expect("this panic belongs to the test"))
-        };
+        let panics = async { panic!("this panic belongs to the test") };
         finish(driver, failed, panics).await;
         let message = messages.try_recv().unwrap();
         let Message::Read(Input::ReadFailed(Read::Transactions(ids)), None) = message else {

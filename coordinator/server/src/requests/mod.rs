@@ -49,7 +49,7 @@ pub(crate) struct Requests {
     store: Arc<dyn Store>,
     /// Reads for callers and people that may be under way.
     reads: Arc<Semaphore>,
-    watches: watching::Watches,
+    watches: watching::Watches<Seen>,
     /// One registration at a time.
     registering: Arc<Mutex<()>>,
 }
@@ -112,11 +112,8 @@ mod tests {
     async fn a_read_that_panics_is_an_error() {
         let fine = contained(async { Ok(1) }).await;
         assert!(matches!(fine, Ok(1)), "{fine:?}");
-        let panics = contained(async {
-            let nothing: Option<u32> = None;
-            Ok(nothing.expect("this panic belongs to the test"))
-        });
-        let error = panics.await;
+        let panics = contained(async { panic!("this panic belongs to the test") });
+        let error: Result<u32, _> = panics.await;
         assert!(matches!(error, Err(RequestError::Internal)), "{error:?}");
     }
 }
