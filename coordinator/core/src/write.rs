@@ -108,7 +108,7 @@ pub struct Standing {
 pub struct StandingRow {
     /// Its id; another one than the write's when the unique key is taken.
     pub id: TxId,
-    /// Its version.
+    /// Its version; 0, which no write leaves, where version or owner cannot be read.
     pub version: u32,
     /// The incarnation that wrote it last.
     pub owner: Owner,

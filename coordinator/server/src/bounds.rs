@@ -28,9 +28,12 @@ limits! {
     ERROR_MESSAGE_BYTES: usize = 1024;
     /// Violations that the message of an error repeats, for callers that do not read its details.
     VIOLATIONS_IN_MESSAGE: usize = 6;
-    /// Reads of the database that sessions, `Get`, `List` and `Watch` have under way at once; further ones
-    /// wait.
+    /// Reads of the database that sessions, `Get` and `Watch` have under way at once; further ones wait.
     READS_AT_ONCE: usize = 16;
+    /// Reads of `List` that callers have under way at once, apart from the others; further ones wait.
+    LISTS_AT_ONCE: usize = 4;
+    /// The longest wait of a read for its turn; then it is refused.
+    READ_WAIT: Duration = Duration::from_secs(5);
     /// Replies, calls or results that travel in one message of a stream.
     STREAM_BATCH: usize = 1_024;
     /// Bytes of payloads and results after which a batch of calls or replies is sent in a message of its

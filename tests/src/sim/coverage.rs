@@ -172,6 +172,8 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "write exists",
             "write durable",
             "write moved",
+            "write not applied",
+            "write unanswered",
         ],
     ),
     (

@@ -429,9 +429,11 @@ impl Lane {
                 && row.version == write.head.version
                 && row.owner == self.owner
         });
-        if ours {
+        if ours && !matches!(write.fence, Fence::Absent(_)) {
             return Some(WriteResult::Durable);
         }
+        // A begin may meet its own row, or that of the same begin before: this incarnation let go of the transaction, and
+        // no longer knows which calls have left. The row is read.
         match (&write.fence, row) {
             (Fence::Absent(spec), None) => {
                 // No caller waits that long: a transaction that was not begun by its deadline is not begun.

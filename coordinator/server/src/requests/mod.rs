@@ -43,8 +43,10 @@ pub(crate) struct Requests {
     pub(crate) directory: Arc<Directory>,
     pub(crate) clock: Arc<Clock>,
     store: Arc<dyn Store>,
-    /// Reads for callers and people that may be under way.
+    /// Reads of one transaction that may be under way.
     reads: Arc<Semaphore>,
+    /// Lists that may be under way.
+    lists: Arc<Semaphore>,
     /// One registration at a time.
     registering: Arc<Mutex<()>>,
 }
@@ -62,6 +64,7 @@ impl Requests {
             clock,
             store,
             reads: Arc::new(Semaphore::new(bounds::READS_AT_ONCE)),
+            lists: Arc::new(Semaphore::new(bounds::LISTS_AT_ONCE)),
             registering: Arc::default(),
         }
     }

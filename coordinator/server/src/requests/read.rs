@@ -7,6 +7,10 @@ use tercet_core::{
     violation::{At, Invalid, Violations},
 };
 use tercet_store::{ListQuery, TxView};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 use tracing::error;
 
 use super::{Requests, obstacles::obstacles};
@@ -77,8 +81,7 @@ pub(crate) fn check_list(query: &ListQuery, v: &mut Violations) {
 impl Requests {
     /// Returns one transaction.
     pub(crate) async fn get(&self, lookup: Lookup) -> Result<Seen, RequestError> {
-        // The semaphore is never closed.
-        let _place = self.reads.acquire().await;
+        let _place = turn(&self.reads).await?;
         let id = match lookup {
             Lookup::Id(id) => id,
             Lookup::Business(business_type, business_id) => {
@@ -102,7 +105,7 @@ impl Requests {
 
     /// Returns a page of transactions. Illegal rows are left out, and logged.
     pub(crate) async fn list(&self, query: &ListQuery) -> Result<Page, RequestError> {
-        let _place = self.reads.acquire().await;
+        let _place = turn(&self.lists).await?;
         let rows = self.store.list(query).await?;
         let full = rows.len() >= query.limit as usize;
         let mut views = Vec::with_capacity(rows.len());
@@ -124,6 +127,18 @@ impl Requests {
             next: last.filter(|_| full),
         })
     }
+}
+
+/// Waits for a place among the reads that are under way.
+async fn turn(places: &Semaphore) -> Result<SemaphorePermit<'_>, RequestError> {
+    let waited = timeout(bounds::READ_WAIT, places.acquire()).await;
+    // The semaphore is never closed.
+    waited.ok().and_then(Result::ok).ok_or_else(|| {
+        RequestError::StoreUnavailable(format!(
+            "as many reads of this kind are under way as may be, for {} s",
+            bounds::READ_WAIT.as_secs()
+        ))
+    })
 }
 
 fn corrupt(row: &IllegalRow) -> RequestError {

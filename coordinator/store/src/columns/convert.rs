@@ -235,14 +235,21 @@ impl<'a> ParticipantColumns<'a> {
 }
 
 impl StandingColumns<'_> {
-    /// Returns the row, and its unique key.
-    pub(crate) fn parse(self) -> Result<(StandingRow, Option<Vec<u8>>), String> {
+    /// Returns the row, and its unique key. A row that no write can have left stands in the way of every write.
+    pub(crate) fn parse(self) -> (StandingRow, Option<Vec<u8>>) {
+        let read = (u32::try_from(self.version), parse_owner(&self.owner));
+        let (version, owner) = if let (Ok(version), Ok(owner)) = read {
+            (version, owner)
+        } else {
+            let node = "".into();
+            (0, Owner { node, epoch: 0 })
+        };
         let row = StandingRow {
             id: self.tx_id,
-            version: self.version,
-            owner: parse_owner(&self.owner)?,
+            version,
+            owner,
         };
-        Ok((row, self.unique_key.map(Cow::into_owned)))
+        (row, self.unique_key.map(Cow::into_owned))
     }
 }
 
