@@ -76,6 +76,8 @@ limits! {
     /// The longest time for open connections to close once everything in hand is done, and then for the lease to be
     /// ended.
     CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+    /// The longest interval between two readings of the database's clock.
+    CLOCK_INTERVAL: Duration = Duration::from_secs(5);
     /// The interval at which a database that takes no writes is tried with a renewal of the lease.
     WRITE_PROBE: Duration = Duration::from_secs(1);
     /// The interval at which a draining server checks whether everything in hand is done.

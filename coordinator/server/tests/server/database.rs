@@ -154,3 +154,40 @@ async fn a_server_whose_database_hangs_stops_in_time() {
     server.stop();
     server.ended().await.unwrap();
 }
+
+/// The database's clock is a month ahead for a while; initiators make their ids by clocks that are right.
+#[tokio::test]
+async fn ids_are_taken_after_a_jump_of_the_clock() {
+    let (server, database) = Server::faulty(|config| {
+        config.lease = Duration::from_secs(1);
+    })
+    .await;
+    let with_id = || v1::BeginRequest {
+        tx_id: uuid::Uuid::now_v7().to_string(),
+        ..begin([])
+    };
+    let month = Duration::from_hours(24 * 30);
+    // For one reading, which is not followed, and for as many as it takes to be followed.
+    for readings in [1, 5] {
+        let open = server.begin(with_id()).await;
+        database.set(Some(Fault::ClockAhead(month)));
+        database.renewed(readings).await;
+        database.set(None);
+        database.renewed(3).await;
+        server.begin(with_id()).await;
+        let made = server.begin(begin([])).await;
+        let made = uuid::Uuid::parse_str(&made.tx_id).unwrap();
+        let (seconds, _) = made.get_timestamp().unwrap().to_unix();
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        assert!(seconds <= now.as_secs() + 60, "its own ids are right too");
+        if readings == 1 {
+            let state = server.get(&open.tx_id).await;
+            assert_eq!(state.status(), v1::TxStatus::ProcessWaiting);
+            assert_eq!(
+                state.biz_status(),
+                v1::BizStatus::Init,
+                "no deadline is over"
+            );
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use sqlx::QueryBuilder;
 use tercet_core::{
     id::TxId,
-    limits::{BEGIN_AHEAD, BEGIN_WINDOW, OPERATOR_ENTRIES_SHOWN},
+    limits::{BEGIN_AHEAD, BEGIN_WINDOW, BEGUN_AHEAD, OPERATOR_ENTRIES_SHOWN},
     model::{BizStatus, Transaction, TxStatus},
     row::IllegalRow,
     time::Timestamp,
@@ -146,6 +146,8 @@ fn push_filters<D: Dialect>(text: &mut QueryBuilder<D>, query: &ListQuery) {
     if let Some(since) = query.stuck_since {
         text.push(" AND (t.status = 'FAILURE' OR t.biz_status = 'UNKNOWN' OR t.next_attempt_at < ");
         D::push_value(text, &since.value());
+        text.push(" OR t.create_time > ");
+        D::push_value(text, &(since + BEGUN_AHEAD).value());
         text.push(")");
     }
 }
