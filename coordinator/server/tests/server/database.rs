@@ -1,10 +1,17 @@
 //! A database that takes no writes, does not answer, or cannot be read for a while.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    io::{ErrorKind, Write as _},
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use tercet_core::write::ApplyFailure;
 use tercet_proto::v1;
 use tercet_server::ServeError;
+use tercet_store::{SqliteOptions, SqliteStore};
 use tokio::time::{sleep, timeout};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -189,5 +196,79 @@ async fn ids_are_taken_after_a_jump_of_the_clock() {
                 "no deadline is over"
             );
         }
+    }
+}
+
+/// A small disk of its own.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts it; `None` where this process may not.
+    fn mount() -> Option<Self> {
+        let folder = std::env::temp_dir().join(format!("tercet-disk-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir(&folder).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+            .arg(&folder)
+            .output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder));
+        }
+        std::fs::remove_dir(&folder).unwrap();
+        None
+    }
+
+    /// Fills it to the last byte with this file.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("ballast");
+        let mut file = File::create(&path).unwrap();
+        for chunk in [64 * 1024, 1] {
+            loop {
+                match file.write_all(&vec![7; chunk]) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_goes_on_by_itself_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("skipped: this process may not mount a disk");
+        return;
+    };
+    let store = SqliteStore::open(disk.0.join("tercet.db"), SqliteOptions::default())
+        .await
+        .unwrap();
+    let server = Server::on(store, |config| config.lane.patience = SHORT).await;
+    let mut begun = vec![server.begin(begin([])).await.tx_id];
+    let ballast = disk.fill();
+    // What was left of the last block of the log takes a few more.
+    let reason = loop {
+        match server.coordinator().begin(begin([])).await {
+            Ok(state) => begun.push(state.into_inner().tx_id),
+            Err(refused) => break refusal::<()>(Err(refused)),
+        }
+    };
+    assert_eq!(reason, "STORE_UNAVAILABLE");
+    until_serving(&server, false).await;
+    server.get(&begun[0]).await;
+
+    std::fs::remove_file(ballast).unwrap();
+    until_serving(&server, true).await;
+    begun.push(server.begin(begin([])).await.tx_id);
+    for id in begun {
+        server.get(&id).await;
     }
 }
