@@ -26,7 +26,7 @@ pub(crate) use self::{
     store::{Change, Changed, SqlStore},
 };
 #[cfg(test)]
-pub(crate) use self::{transactions::due_query, views::list_query};
+pub(crate) use self::{store::CLOSE_WAIT, transactions::due_query, views::list_query};
 use crate::{
     StoreError,
     cells::{Backend, Value},

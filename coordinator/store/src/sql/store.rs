@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The longest wait for a database to close: one whose disk hangs never does.
-const CLOSE_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
 /// The operations of a SQL database that cannot be written once for all of them.
 #[async_trait]

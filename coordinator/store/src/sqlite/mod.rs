@@ -167,12 +167,12 @@ mod tests {
         id::TxId,
         model::TxStatus,
         time::Timestamp,
-        write::{Due, DueQuery},
+        write::{ApplyFailure, Due, DueQuery},
     };
 
     use super::*;
     use crate::{
-        ListQuery,
+        ListQuery, Store as _,
         columns::{
             ActionColumns, Columns, NodeColumns, OperatorColumns, ParticipantColumns, TxColumns,
             WRITTEN_AT,
@@ -191,6 +191,48 @@ mod tests {
         let mut embedded: Vec<&str> = MIGRATIONS.iter().map(|(_, _, sql)| *sql).collect();
         embedded.sort_unstable();
         assert_eq!(found, embedded);
+    }
+
+    /// The connection that writes is opened again after an error that leaves a doubt. That it cannot be opened (too few
+    /// file descriptors) passes.
+    #[tokio::test]
+    async fn a_writer_that_cannot_be_opened_again_at_once_is_opened_later() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("tercet.db");
+        let store = SqliteStore::open(&path, SqliteOptions::default())
+            .await
+            .unwrap();
+        let doubt = |_: &rusqlite::Connection| {
+            let kind = ApplyFailure::Unknown;
+            Err::<(), _>(StoreError::new(kind, "committing", "disk I/O error"))
+        };
+        store.writer.run("committing", doubt).await.unwrap_err();
+        let elsewhere = directory.path().join("elsewhere.db");
+        std::fs::rename(&path, &elsewhere).unwrap();
+        let failed = store.writer.run("writing", |_| Ok(())).await.unwrap_err();
+        assert_eq!(failed.kind, ApplyFailure::NotApplied, "{failed}");
+        std::fs::rename(&elsewhere, &path).unwrap();
+        store.writer.run("writing", |_| Ok(())).await.unwrap();
+        store.close().await.unwrap();
+    }
+
+    /// The thread that writes hangs in a commit; nothing can end that.
+    #[tokio::test]
+    async fn a_store_whose_writer_hangs_gives_up_closing() {
+        let store = SqliteStore::temporary().await.unwrap();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let hanging = store.writer.run("committing", move |_| {
+            // An error means that the test is over.
+            let _ = ended.recv();
+            Ok(())
+        });
+        let (_, closed) = tokio::join!(
+            tokio::time::timeout(crate::sql::CLOSE_WAIT, hanging),
+            store.close(),
+        );
+        let words = closed.unwrap_err().to_string();
+        assert!(words.contains("not closed within 10 s"), "{words}");
+        drop(end);
     }
 
     /// Returns how often the log has started again, by its header.
