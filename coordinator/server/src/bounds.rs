@@ -34,6 +34,8 @@ limits! {
     LISTS_AT_ONCE: usize = 4;
     /// The longest wait of a read for its turn; then it is refused.
     READ_WAIT: Duration = Duration::from_secs(5);
+    /// The longest wait of a read or a registration for the database's answer; then it is refused.
+    ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
     /// Replies, calls or results that travel in one message of a stream.
     STREAM_BATCH: usize = 1_024;
     /// Bytes of payloads and results after which a batch of calls or replies is sent in a message of its

@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use futures::FutureExt as _;
@@ -14,10 +15,11 @@ use tercet_core::{
     id::TxId,
     lane::{LaneCommand, LaneResult},
     port::{Input, Loaded},
-    write::DueQuery,
+    write::{ApplyFailure, DueQuery},
 };
 use tercet_failpoint::reach;
 use tercet_store::{Store, StoreError};
+use tokio::time::timeout;
 
 use super::Driver;
 
@@ -75,14 +77,29 @@ pub(super) struct Reads {
     pub(super) store: Arc<dyn Store>,
     pub(super) driver: Driver,
     pub(super) runtime: tokio::runtime::Handle,
+    /// The longest wait for an answer.
+    pub(super) patience: Duration,
+}
+
+/// Waits for an answer of the database, which may hang.
+async fn answered<T>(
+    patience: Duration,
+    doing: &str,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(patience, answer).await.unwrap_or_else(|_| {
+        let what = "the database does not answer";
+        Err(StoreError::new(ApplyFailure::NotApplied, doing, what))
+    })
 }
 
 impl Reads {
     /// Reads transactions; an error is the engine's to repeat.
     pub(super) fn load(&self, ids: Vec<TxId>) {
         let (store, driver) = (Arc::clone(&self.store), self.driver.clone());
+        let patience = self.patience;
         self.runtime.spawn(async move {
-            match store.load(&ids).await {
+            match answered(patience, "loading transactions", store.load(&ids)).await {
                 Err(error) => {
                     let failed = Input::ReadFailed(ids, None);
                     driver.finish_read(failed, Some(error)).await;
@@ -108,8 +125,10 @@ impl Reads {
     /// Reads the due rows; an error is the engine's to repeat.
     pub(super) fn due(&self, query: DueQuery) {
         let (store, driver) = (Arc::clone(&self.store), self.driver.clone());
+        let patience = self.patience;
         self.runtime.spawn(async move {
-            match store.due(&query).await {
+            let due = store.due(&query);
+            match answered(patience, "reading which transactions are due", due).await {
                 Ok(due) => driver.finish_read(Input::Due(query, due), None).await,
                 Err(error) => {
                     let failed = Input::ReadFailed(Vec::new(), Some(query));

@@ -10,15 +10,18 @@ mod obstacles;
 mod participants;
 mod read;
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use tercet_core::{
     id::TxId,
     model::Name,
     port::{Reply, Request},
 };
-use tercet_store::Store;
-use tokio::sync::{Mutex, Semaphore};
+use tercet_store::{Store, StoreError};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::timeout,
+};
 use uuid::Builder;
 
 pub(crate) use self::{
@@ -84,6 +87,18 @@ impl Requests {
     pub(crate) async fn carry_out(&self, request: Request) -> Result<Reply, RequestError> {
         Ok(self.driver.request(request).await?)
     }
+}
+
+/// Waits for an answer of the database, which may hang.
+async fn answered<T>(
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, RequestError> {
+    let answer = timeout(bounds::ANSWER_TIMEOUT, answer).await;
+    let answer = answer.map_err(|_| {
+        let limit = bounds::ANSWER_TIMEOUT.as_secs();
+        RequestError::StoreUnavailable(format!("no answer came within {limit} s"))
+    })?;
+    Ok(answer?)
 }
 
 /// Returns the author of a request.

@@ -8,9 +8,10 @@ use tercet_core::{
     port::Input,
     violation::{At, Invalid, Violation, Violations},
 };
+use tokio::time::timeout;
 use tracing::info;
 
-use super::Requests;
+use super::{Requests, answered};
 use crate::{
     bounds,
     directory::{Methods, Participant, Protocol},
@@ -228,7 +229,11 @@ impl Requests {
     /// Makes a participant known: in the database, here, and to the engine, in this order. Returns the number of its
     /// registrations.
     pub(crate) async fn register(&self, participant: Participant) -> Result<u32, RequestError> {
-        let _one_at_a_time = self.registering.lock().await;
+        let one_at_a_time = timeout(bounds::ANSWER_TIMEOUT, self.registering.lock()).await;
+        let _one_at_a_time = one_at_a_time.map_err(|_| {
+            let what = "other registrations wait for it too";
+            RequestError::StoreUnavailable(what.to_owned())
+        })?;
         let known = self.known();
         if known.iter().len() >= bounds::PARTICIPANTS && !known.contains(&participant.name) {
             let description = format!(
@@ -237,7 +242,7 @@ impl Requests {
             );
             return Err(Violation::new("participant", description).into());
         }
-        let version = self.store.put_participant(&participant.to_row()).await?;
+        let version = answered(self.store.put_participant(&participant.to_row())).await?;
         info!(
             participant = %participant.name,
             protocol = participant.protocol.word(),

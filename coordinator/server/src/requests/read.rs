@@ -13,7 +13,7 @@ use tokio::{
 };
 use tracing::error;
 
-use super::{Requests, obstacles::obstacles};
+use super::{Requests, answered, obstacles::obstacles};
 use crate::{bounds, error::RequestError};
 
 /// The transaction to read.
@@ -85,14 +85,14 @@ impl Requests {
         let id = match lookup {
             Lookup::Id(id) => id,
             Lookup::Business(business_type, business_id) => {
-                let found = self.store.find(&business_type, &business_id).await?;
+                let found = answered(self.store.find(&business_type, &business_id)).await?;
                 found.ok_or(RequestError::BusinessNotFound {
                     business_type,
                     business_id,
                 })?
             }
         };
-        let view = match self.store.view(id).await? {
+        let view = match answered(self.store.view(id)).await? {
             None => return Err(Refusal::NotFound { id }.into()),
             Some(Err(row)) => return Err(corrupt(&row)),
             Some(Ok(view)) => view,
@@ -106,7 +106,7 @@ impl Requests {
     /// Returns a page of transactions. Illegal rows are left out, and logged.
     pub(crate) async fn list(&self, query: &ListQuery) -> Result<Page, RequestError> {
         let _place = turn(&self.lists).await?;
-        let rows = self.store.list(query).await?;
+        let rows = answered(self.store.list(query)).await?;
         let full = rows.len() >= query.limit as usize;
         let mut views = Vec::with_capacity(rows.len());
         let mut last = None;

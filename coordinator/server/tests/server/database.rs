@@ -105,6 +105,24 @@ async fn a_read_that_fails_ends_nothing() {
     assert_eq!(server.begin(unique()).await.tx_id, begun.tx_id);
 }
 
+/// A transaction that is not in memory is read for its Decide, and the database does not answer.
+#[tokio::test]
+async fn a_read_that_hangs_is_not_waited_for() {
+    let (server, database) = Server::faulty(|config| config.lane.patience = SHORT).await;
+    let elsewhere = uuid::Uuid::now_v7().to_string();
+    let decide = || v1::DecideRequest {
+        tx_id: elsewhere.clone(),
+        outcome: v1::Outcome::Success.into(),
+        ..v1::DecideRequest::default()
+    };
+    database.set(Some(Fault::ReadsHang));
+    let refused = server.coordinator().decide(decide()).await;
+    assert_eq!(refusal(refused), "STORE_UNAVAILABLE");
+    database.set(None);
+    let refused = server.coordinator().decide(decide()).await;
+    assert_eq!(refusal(refused), "TX_NOT_FOUND");
+}
+
 /// Checks that the server ends because every write fails for good, with this error of the database.
 async fn ends_for_good(server: Server, error: &str) {
     let ended = server.ended().await.unwrap_err();

@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     Commits(ApplyFailure),
     /// Every read of the engine fails.
     Reads,
+    /// No read of the engine is answered until the fault is over.
+    ReadsHang,
     /// The clock is read so far ahead.
     ClockAhead(Duration),
     /// No write is answered until the fault is over; then it is carried out.
@@ -81,7 +83,11 @@ impl Faulty {
         }
     }
 
-    fn before_read(&self) -> Result<(), StoreError> {
+    async fn before_read(&self) -> Result<(), StoreError> {
+        let mut fault = self.fault.subscribe();
+        // The sender lives as long as this.
+        let answers = fault.wait_for(|fault| *fault != Some(Fault::ReadsHang));
+        answers.await.unwrap();
         if *self.fault.borrow() == Some(Fault::Reads) {
             let kind = ApplyFailure::Fatal;
             return Err(StoreError::new(
@@ -102,17 +108,17 @@ impl Transactions for Faulty {
     }
 
     async fn standing(&self, batch: &[Write]) -> Result<Vec<Standing>, StoreError> {
-        self.before_read()?;
+        self.before_read().await?;
         self.inner.standing(batch).await
     }
 
     async fn load(&self, ids: &[TxId]) -> Result<Vec<Result<Transaction, IllegalRow>>, StoreError> {
-        self.before_read()?;
+        self.before_read().await?;
         self.inner.load(ids).await
     }
 
     async fn due(&self, query: &DueQuery) -> Result<Vec<Due>, StoreError> {
-        self.before_read()?;
+        self.before_read().await?;
         self.inner.due(query).await
     }
 }
