@@ -28,9 +28,14 @@ limits! {
     ERROR_MESSAGE_BYTES: usize = 1024;
     /// Violations that the message of an error repeats, for callers that do not read its details.
     VIOLATIONS_IN_MESSAGE: usize = 6;
-    /// Reads of the database that sessions, `Get`, `List` and `Watch` have under way at once; further ones
-    /// wait.
+    /// Reads of the database that sessions, `Get` and `Watch` have under way at once; further ones wait.
     READS_AT_ONCE: usize = 16;
+    /// Reads of `List` that callers have under way at once, apart from the others; further ones wait.
+    LISTS_AT_ONCE: usize = 4;
+    /// The longest wait of a read for its turn; then it is refused.
+    READ_WAIT: Duration = Duration::from_secs(5);
+    /// The longest wait of a read or a registration for the database's answer; then it is refused.
+    ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
     /// Replies, calls or results that travel in one message of a stream.
     STREAM_BATCH: usize = 1_024;
     /// Bytes of one message of a stream; only a call or reply that is longer by itself makes a longer one.
@@ -124,6 +129,8 @@ limits! {
     /// The longest time for open connections to close once everything in hand is done, and then for the lease to be
     /// ended.
     CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+    /// The longest interval between two readings of the database's clock.
+    CLOCK_INTERVAL: Duration = Duration::from_secs(5);
     /// The interval at which a database that takes no writes is tried with a renewal of the lease.
     WRITE_PROBE: Duration = Duration::from_secs(1);
     /// The interval at which a draining server checks whether everything in hand is done.

@@ -57,8 +57,9 @@ pub struct ListQuery {
     pub begun_until: Option<Timestamp>,
     /// Transactions begun at this time or later.
     pub begun_from: Option<Timestamp>,
-    /// Transactions that are parked, whose initiator is being asked back, or that were at rest and could have gone on before
-    /// this.
+    /// Transactions that are parked, whose initiator is being asked back, that were at rest and could have gone on before
+    /// this, or that were begun after it by more than [`BEGUN_AHEAD`](tercet_core::limits::BEGUN_AHEAD), with a clock that
+    /// was wrong.
     pub stuck_since: Option<Timestamp>,
     /// Transactions with an id below this one: the last of the page before.
     pub before: Option<TxId>,

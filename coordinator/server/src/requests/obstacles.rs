@@ -1,6 +1,7 @@
 //! The reasons why a transaction is not finished, in words.
 
 use tercet_core::{
+    limits,
     model::{ActionStatus, BizStatus, Rest, TxStatus},
     row::ActionRow,
     time::Timestamp,
@@ -32,6 +33,13 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
              `tercet tx resolve {id} ACTION --as confirmed|cancelled --reason TEXT`."
         ));
         return sentences;
+    }
+    if tx.status == TxStatus::ProcessWaiting && tx.spec.create_time > now + limits::BEGUN_AHEAD {
+        sentences.push(format!(
+            "It was begun {} s ahead of the present time: the database's clock was wrong then, and its deadline \
+             lies as far ahead. An operator may decide: `tercet tx decide {id} success|failure --reason TEXT`.",
+            tx.spec.create_time.since(now).as_secs()
+        ));
     }
     if tx.biz_status == BizStatus::Unknown
         && let Some(check_back) = &tx.spec.check_back

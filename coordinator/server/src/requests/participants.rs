@@ -7,9 +7,10 @@ use tercet_core::{
     port::{Abilities, Input},
     violation::{At, Invalid, Violation, Violations},
 };
+use tokio::time::timeout;
 use tracing::info;
 
-use super::Requests;
+use super::{Requests, answered};
 use crate::{
     address, bounds,
     directory::{Methods, Participant, Protocol},
@@ -219,7 +220,11 @@ impl Requests {
         if self.is_welcome(&hello.participant)? {
             return Ok(());
         }
-        let one_at_a_time = self.registering.lock().await;
+        let one_at_a_time = timeout(bounds::ANSWER_TIMEOUT, self.registering.lock()).await;
+        let one_at_a_time = one_at_a_time.map_err(|_| {
+            let what = "other registrations wait for it too";
+            RequestError::StoreUnavailable(what.to_owned())
+        })?;
         // It may have been registered meanwhile.
         if !self.is_welcome(&hello.participant)? {
             let participant = Participant::attaching(Name::clone(&hello.participant));
@@ -276,7 +281,7 @@ impl Requests {
             );
             return Err(Violation::new("participant", description).into());
         }
-        let version = self.store.put_participant(&participant.to_row()).await?;
+        let version = answered(self.store.put_participant(&participant.to_row())).await?;
         info!(
             participant = %participant.name,
             protocol = participant.protocol.word(),
