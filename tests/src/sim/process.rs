@@ -69,8 +69,9 @@ pub struct Process {
     pub from_table: BTreeSet<TxId>,
     /// The input that is being handled is a page of due rows.
     pub is_page: bool,
-    /// Calls that left to a participant in a row while calls of transactions from the table waited for it.
-    pub in_a_row: BTreeMap<Name, u32>,
+    /// Calls that left to each participant in a row while calls of transactions from the table waited for it, and how many of
+    /// these waited at the last one.
+    pub in_a_row: BTreeMap<Name, (u32, usize)>,
     /// The end of its pause.
     pub paused_until: Timestamp,
     next_stream: u64,

@@ -498,8 +498,10 @@ impl World {
         };
         let service = self.places.get(participant).copied().unwrap_or(0);
         let waiting = process.engine.gate().load(participant).from_table;
-        let in_a_row = process.in_a_row.entry(participant.clone()).or_default();
-        if process.from_table.contains(&tx) || waiting == 0 {
+        let (in_a_row, before) = process.in_a_row.entry(participant.clone()).or_default();
+        let had_a_turn = waiting < *before || process.from_table.contains(&tx);
+        *before = waiting;
+        if had_a_turn || waiting == 0 {
             *in_a_row = 0;
             return;
         }
