@@ -80,8 +80,19 @@ limits! {
     ADDRESS_BYTES: usize = 512;
     /// Participants that may be known.
     PARTICIPANTS: usize = 10_000;
-    /// Bytes of the context that travels as metadata or header.
-    CONTEXT_BYTES: usize = 8 * 1024;
+    /// Bytes of the context that travels as metadata or headers, all lines together. Each counts its name, its value
+    /// and 32 more, as HTTP/2 does. Servers accept 8 KiB or more of all headers by default.
+    CONTEXT_BYTES: usize = 4 * 1024;
+    /// Bytes of one line of it. Servers accept 4 KiB or more of a line by default.
+    CONTEXT_LINE_BYTES: usize = 2 * 1024;
+    /// Bytes of the headers and trailers of an answer by gRPC: a rejection's reason travels in them.
+    ANSWER_HEADER_BYTES: u32 = 8 * 1024 * 1024;
+    /// Bytes of one answer by gRPC that its participant may send ahead.
+    STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+    /// Bytes of all answers that a participant may send ahead on one connection.
+    CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+    /// Connections on which one call is tried, where one after the other closes before it takes the call.
+    CONNECTIONS_TRIED: u32 = 3;
     /// Connections to registered addresses that are kept.
     CHANNELS: usize = 1_024;
     /// The longest time for connecting to a registered address.
@@ -102,7 +113,8 @@ limits! {
     WATCH_SHARED_BYTES: usize = 16 * 1024;
     /// The time by which a step is overdue before its transaction is listed as stuck.
     STUCK_AFTER: Duration = Duration::from_secs(10);
-    /// The interval at which a silent connection is probed.
+    /// The interval at which a silent connection is probed: one of callers and attached participants by a ping of HTTP/2,
+    /// one to a registered address by TCP.
     KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
     /// The longest wait for the answer to a probe before the connection is dropped.
     KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -25,6 +25,9 @@ def carry_out(path, context, effect):
     db = sqlite3.connect(path, isolation_level=None, timeout=5)
     try:
         db.execute("BEGIN IMMEDIATE")
+        if metadata["tercet-operation"] == "TRY" and metadata.get("tercet-time-left-ms") == "0":
+            if read(db, key)[0] is None:  # phase one is over: left undone, answered UNKNOWN
+                raise TimeoutError("phase one is over: not tried")
         delivers = metadata.get("tercet-mode") == "DELIVER"
         result = OPERATIONS["DELIVER" if delivers else metadata["tercet-operation"]](db, key, effect)
         db.execute("COMMIT")

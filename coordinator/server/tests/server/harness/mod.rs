@@ -192,6 +192,16 @@ impl Server {
     }
 }
 
+/// Waits until a condition holds.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let holds = timeout(PATIENCE, async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    holds.await.expect("the condition never held");
+}
+
 /// Returns the stable reason of a refusal, followed by the fields that it names, sorted:
 /// `INVALID_ARGUMENT: outcome, reason`.
 pub(crate) fn refusal<T: Debug>(result: Result<T, Status>) -> String {
