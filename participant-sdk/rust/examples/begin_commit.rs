@@ -6,8 +6,7 @@
 
 use sqlx::SqlitePool;
 use tercet_sdk::{
-    AttachOptions, Participant,
-    database::create_table,
+    AttachOptions, Barrier, Participant,
     initiator::{Action, CheckBack, Client, ContextLayer, LiveTransaction},
 };
 use tonic::{client::Grpc, transport::Channel};
@@ -18,13 +17,14 @@ const COORDINATOR: &str = "http://127.0.0.1:7460";
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = SqlitePool::connect("sqlite://orders.db?mode=rwc").await?;
-    create_table(&pool).await?;
+    let barrier = Barrier::new(pool.clone());
+    barrier.create_table().await?;
     let orders = "CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY)";
     sqlx::query(orders).execute(&pool).await?;
 
     // If this process dies before it decides, the coordinator asks the next one for the outcome.
     let answering = Participant::builder("orders")
-        .check_back(pool.clone())
+        .check_back(barrier.clone())
         .build()?;
     let options = AttachOptions::new([COORDINATOR], "orders-1");
     tokio::spawn(async move { answering.attach(options, std::future::pending()).await });
@@ -43,11 +43,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
 
     if let Err(refused) = spend(&tx, points, 100).await {
-        tx.rollback(refused.message()).await?;
+        tx.rollback_with(&barrier, refused.message()).await?;
         return Err(refused.into());
     }
     let (_, outcome) = tx
-        .commit_with(&pool, move |local| {
+        .commit_with(&barrier, move |local| {
             let insert = sqlx::query("INSERT INTO orders VALUES ($1)").bind(order);
             Box::pin(async move { insert.execute(local).await })
         })

@@ -37,9 +37,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     barrier.create_table().await?;
 
     let shop = Participant::builder("shop")
-        .barrier(barrier)
+        .barrier(barrier.clone())
         .deliver("mail", StoreMail)
-        .check_back(pool.clone()) // answers from the same database whether the order was stored
+        .check_back(barrier.clone()) // answers from the same database whether the order was stored
         .build()?;
     let options = AttachOptions::new([COORDINATOR], "shop-1");
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
@@ -61,7 +61,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
     // A crash from here on loses nothing: the check-back finds the row, or prevents the commit.
     let stored = tx
-        .commit_with(&pool, move |local| {
+        .commit_with(&barrier, move |local| {
             let insert = sqlx::query("INSERT INTO orders VALUES ($1)").bind(order);
             Box::pin(async move { insert.execute(local).await })
         })

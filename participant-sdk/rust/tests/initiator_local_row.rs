@@ -15,14 +15,15 @@ use sqlx::{
 use tempfile::TempDir;
 use tercet_proto::v1::{self, session_request::Request};
 use tercet_sdk::{
-    Truth,
-    database::{InitiatorRowError, check_back_initiator_row, create_table},
+    Barrier, Sqlite, Truth,
+    database::InitiatorRowError,
     initiator::{CheckBack, Client, CommitWithError, Error, LiveTransaction},
 };
 use uuid::Uuid;
 
 struct Initiator {
     pool: SqlitePool,
+    barrier: Barrier<Sqlite>,
     client: Client,
     mock: Mock,
     _folder: TempDir,
@@ -38,7 +39,8 @@ impl Initiator {
             .busy_timeout(Duration::from_secs(20));
         let pool = SqlitePoolOptions::new().max_connections(8);
         let pool = pool.connect_with(options).await.unwrap();
-        create_table(&pool).await.unwrap();
+        let barrier = Barrier::new(pool.clone());
+        barrier.create_table().await.unwrap();
         sqlx::query("CREATE TABLE paid (tx_id TEXT)")
             .execute(&pool)
             .await
@@ -52,6 +54,7 @@ impl Initiator {
             .unwrap();
         Self {
             pool,
+            barrier,
             client,
             mock,
             _folder: folder,
@@ -77,7 +80,7 @@ impl Initiator {
     }
 
     async fn check_back(&self, tx_id: Uuid) -> Truth {
-        check_back_initiator_row(&self.pool, tx_id).await.unwrap()
+        self.barrier.check_back(tx_id).await.unwrap()
     }
 
     fn decisions(&self) -> Vec<v1::Outcome> {
@@ -114,9 +117,9 @@ async fn a_local_change_and_the_decision_are_one() {
     let initiator = Initiator::start(decided_as_asked).await;
     let mut tx = initiator.begin(Uuid::now_v7()).await;
     let tx_id = tx.id();
-    let pool = initiator.pool.clone();
+    let barrier = initiator.barrier.clone();
     // Spawned: the future can move between threads.
-    let paying = tokio::spawn(async move { tx.commit_with(&pool, pay(tx_id)).await });
+    let paying = tokio::spawn(async move { tx.commit_with(&barrier, pay(tx_id)).await });
     let (rows, outcome) = paying.await.unwrap().unwrap();
     assert_eq!(rows, Some(1));
     assert!(outcome.is_committed());
@@ -131,7 +134,7 @@ async fn a_change_that_fails_rolls_back_both() {
     let mut tx = initiator.begin(Uuid::now_v7()).await;
     let tx_id = tx.id();
     let error = tx
-        .commit_with(&initiator.pool, |local| {
+        .commit_with(&initiator.barrier, |local| {
             Box::pin(async move {
                 let paid = pay(tx_id)(local).await;
                 paid.map_err(|error| error.to_string())?;
@@ -156,7 +159,7 @@ async fn a_check_back_that_came_first_forbids_the_local_commit() {
     let tx_id = tx.id();
     assert_eq!(initiator.check_back(tx_id).await, Truth::Failure);
     let error = tx
-        .commit_with(&initiator.pool, pay(tx_id))
+        .commit_with(&initiator.barrier, pay(tx_id))
         .await
         .unwrap_err();
     let is_forbidden = matches!(
@@ -183,7 +186,7 @@ async fn local_commit_and_check_back_race_to_one_truth() {
             initiator.check_back(tx_id).await
         };
         let (committed, truth) =
-            tokio::join!(tx.commit_with(&initiator.pool, pay(tx_id)), asked_back);
+            tokio::join!(tx.commit_with(&initiator.barrier, pay(tx_id)), asked_back);
         let times_paid = initiator.times_paid(tx_id).await;
         match truth {
             Truth::Success => assert_eq!((committed.is_ok(), times_paid), (true, 1)),
@@ -203,7 +206,10 @@ async fn a_repetition_with_the_same_id_changes_once() {
     let mut values = Vec::new();
     for _ in 0..2 {
         let mut tx = initiator.begin(tx_id).await;
-        let (value, outcome) = tx.commit_with(&initiator.pool, pay(tx_id)).await.unwrap();
+        let (value, outcome) = tx
+            .commit_with(&initiator.barrier, pay(tx_id))
+            .await
+            .unwrap();
         assert!(outcome.is_committed());
         values.push(value);
     }
@@ -217,7 +223,7 @@ async fn without_a_check_back_nothing_is_done() {
     let mut tx = initiator.client.begin("order", "1").send().await.unwrap();
     let tx_id = tx.id();
     let error = tx
-        .commit_with(&initiator.pool, pay(tx_id))
+        .commit_with(&initiator.barrier, pay(tx_id))
         .await
         .unwrap_err();
     assert!(
@@ -238,7 +244,7 @@ async fn what_the_coordinator_was_not_told_the_check_back_tells() {
     let mut tx = initiator.begin(Uuid::now_v7()).await;
     let tx_id = tx.id();
     let error = tx
-        .commit_with(&initiator.pool, pay(tx_id))
+        .commit_with(&initiator.barrier, pay(tx_id))
         .await
         .unwrap_err();
     let is_untold = matches!(

@@ -12,8 +12,8 @@ use sqlx::PgPool;
 use tercet_harness::{PostgresServer, wait_until};
 use tercet_proto::v1::session_request::Request;
 use tercet_sdk::{
-    Truth,
-    database::{InitiatorRowError, check_back_initiator_row, create_table},
+    Barrier, Truth,
+    database::InitiatorRowError,
     initiator::{CheckBack, Client, CommitWithError},
 };
 use uuid::Uuid;
@@ -29,7 +29,8 @@ async fn local_commit_and_check_back_race_to_one_truth() {
     let pool = PgPool::connect(&server.database().await.unwrap())
         .await
         .unwrap();
-    create_table(&pool).await.unwrap();
+    let barrier = Barrier::new(pool.clone());
+    barrier.create_table().await.unwrap();
     sqlx::query("CREATE TABLE paid (tx_id TEXT)")
         .execute(&pool)
         .await
@@ -49,7 +50,7 @@ async fn local_commit_and_check_back_race_to_one_truth() {
             .await
             .unwrap();
         let tx_id = tx.id();
-        let paying = tx.commit_with(&pool, move |local| {
+        let paying = tx.commit_with(&barrier, move |local| {
             let insert = sqlx::query("INSERT INTO paid VALUES ($1)").bind(tx_id.to_string());
             Box::pin(async move { insert.execute(local).await })
         });
@@ -57,7 +58,7 @@ async fn local_commit_and_check_back_race_to_one_truth() {
             for _ in 0..round {
                 tokio::task::yield_now().await;
             }
-            check_back_initiator_row(&pool, tx_id).await.unwrap()
+            barrier.check_back(tx_id).await.unwrap()
         };
         let (paying, truth) = tokio::join!(paying, asked_back);
         let count = sqlx::query_scalar("SELECT count(*) FROM paid WHERE tx_id = $1");
@@ -78,7 +79,7 @@ async fn local_commit_and_check_back_race_to_one_truth() {
                 assert!(is_forbidden && times_paid == 0, "{error}");
             }
         }
-        assert_eq!(check_back_initiator_row(&pool, tx_id).await.unwrap(), truth);
+        assert_eq!(barrier.check_back(tx_id).await.unwrap(), truth);
         paid += usize::from(truth == Truth::Success);
         failed += usize::from(truth == Truth::Failure);
     }
@@ -93,10 +94,12 @@ async fn a_check_back_waits_behind_the_open_local_transaction() {
     let pool = PgPool::connect(&server.database().await.unwrap())
         .await
         .unwrap();
-    create_table(&pool).await.unwrap();
+    let barrier = Barrier::new(pool.clone());
+    barrier.create_table().await.unwrap();
     let tx_id = Uuid::now_v7();
     let mut local = pool.begin().await.unwrap();
-    tercet_sdk::database::insert_initiator_row::<sqlx::Postgres>(&mut local, tx_id)
+    barrier
+        .insert_initiator_row(&mut local, tx_id)
         .await
         .unwrap();
     let committing = async {
@@ -109,6 +112,6 @@ async fn a_check_back_waits_behind_the_open_local_transaction() {
         .await;
         local.commit().await.unwrap();
     };
-    let (truth, ()) = tokio::join!(check_back_initiator_row(&pool, tx_id), committing);
+    let (truth, ()) = tokio::join!(barrier.check_back(tx_id), committing);
     assert_eq!(truth.unwrap(), Truth::Success);
 }

@@ -10,11 +10,9 @@ use demo_coupons::{ISSUE_COUPON, RESERVE_COUPON, proto::TakeCoupon};
 use demo_points::{DEDUCT_POINTS, FREEZE_POINTS, proto::TakePoints};
 use futures::{StreamExt as _, stream};
 use prost::Message as _;
-use sqlx::SqlitePool;
 use tercet_proto::v1::{self, participant_client::ParticipantClient, result};
 use tercet_sdk::{
-    AttachOptions, Participant, Sqlite,
-    database::create_table,
+    AttachOptions, Barrier, Participant, Sqlite,
     initiator::{
         Action, CheckBack, Client, LiveTransaction, Outcome, RetryPolicy, TransactionContext, Wait,
     },
@@ -151,14 +149,15 @@ pub struct Task {
 /// Runs the initiator until it is killed.
 pub async fn run(places: &Places, task: &Task) -> anyhow::Result<()> {
     let pool = demo_service::open(&places.database(Role::Initiator)).await?;
-    create_table(&pool).await?;
+    let barrier = Barrier::new(pool.clone());
+    barrier.create_table().await?;
     sqlx::query(
         "CREATE TABLE IF NOT EXISTS orders (order_id TEXT PRIMARY KEY, tx_id TEXT NOT NULL)",
     )
     .execute(&pool)
     .await?;
     let participant = Participant::builder(Role::Initiator.word())
-        .check_back(pool.clone())
+        .check_back(barrier.clone())
         .build()?;
     let attach = AttachOptions::new([places.coordinator_url()], "initiator-1");
     let client = Client::builder()
@@ -168,7 +167,7 @@ pub async fn run(places: &Places, task: &Task) -> anyhow::Result<()> {
         .await?;
     let initiator = Initiator {
         client,
-        pool,
+        barrier,
         mode: task.mode,
         points: channel(places.points)?,
         coupons: channel(places.coupons)?,
@@ -201,7 +200,7 @@ fn print(line: &str) {
 
 struct Initiator {
     client: Client,
-    pool: SqlitePool,
+    barrier: Barrier<Sqlite>,
     mode: Exchange,
     points: Channel,
     coupons: Channel,
@@ -303,7 +302,7 @@ impl Initiator {
         let (order_id, tx_id) = (order.id(), live.id().to_string());
         let fails = order.changes_its_mind();
         let committed = live
-            .commit_with::<Sqlite, (), String>(&self.pool, move |local| {
+            .commit_with::<Sqlite, (), String>(&self.barrier, move |local| {
                 Box::pin(async move {
                     if fails {
                         return Err("changed its mind".to_owned());

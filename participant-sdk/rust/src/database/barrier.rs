@@ -14,18 +14,19 @@ use futures::{FutureExt, future::BoxFuture};
 use sqlx::Pool;
 use tercet_barrier::{
     Arrival, CallAnswer, DEFAULT_RETENTION, Operation, Row, RowState, Stored, Verdict, after_run,
-    decide, expired,
+    decide,
 };
 use tercet_failpoint::reach;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    Bind, Connection, Database,
+    Connection, Database,
     local::{ENDED, Lease, Local},
+    retention::{self, MIN_RETENTION},
     rows::{self, Key},
 };
 use crate::{
-    context::{CallContext, begun_ms},
+    context::CallContext,
     error::{ActionError, chain},
 };
 
@@ -102,12 +103,15 @@ impl<D: Database> Barrier<D> {
         }
     }
 
-    /// Sets the time for which final rows are kept; default 30 days. An operation that finds no row
-    /// for a transaction older than this is answered UNKNOWN, so never [`purge`](Self::purge) younger
-    /// rows.
+    /// Sets the time for which final rows are kept; default 30 days, at least [`MIN_RETENTION`], to
+    /// which a shorter time is raised. [`purge`](Self::purge) keeps to it, and an operation or a
+    /// [`check_back`](Self::check_back) that finds no row for a transaction older than this is UNKNOWN.
     #[must_use]
     pub fn retention(self, retention: Duration) -> Self {
-        Self { retention, ..self }
+        Self {
+            retention: retention.max(MIN_RETENTION),
+            ..self
+        }
     }
 
     pub(crate) fn without_fence(self) -> Self {
@@ -122,23 +126,22 @@ impl<D: Database> Barrier<D> {
         create_table(&self.pool).await
     }
 
-    /// Removes at most `limit` rows that have been final for at least `older_than` (or for the
-    /// retention, if that is longer). Returns the number of rows removed: call it again while that is
-    /// `limit`.
-    ///
-    /// A row that is still TRIED stays. Every committed action in mode COMPENSATE leaves one, and it
-    /// does not show that its transaction is final.
-    pub async fn purge(&self, older_than: Duration, limit: u32) -> Result<u64, sqlx::Error> {
-        let older_than = older_than.max(self.retention);
-        let begun_before = first_id_of(now_ms().saturating_sub(millis(older_than)));
-        let mut connection = self.pool.acquire().await?;
-        let seconds = i64::try_from(older_than.as_secs()).unwrap_or(i64::MAX);
-        let binds = [
-            Bind::Text(&begun_before),
-            Bind::Number(seconds),
-            Bind::Number(i64::from(limit)),
-        ];
-        D::execute(&mut connection, D::STATEMENTS.purge, &binds).await
+    /// Returns the pool of the database.
+    pub(crate) fn pool(&self) -> &Pool<D> {
+        &self.pool
+    }
+
+    /// Returns the time for which final rows are kept.
+    pub(super) fn kept_for(&self) -> Duration {
+        self.retention
+    }
+
+    /// Waits for the turn to write, if the database has one writer at a time.
+    pub(crate) async fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        match &self.turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        }
     }
 
     /// Carries out one call; its row and its effect are committed together, or neither is.
@@ -170,10 +173,7 @@ impl<D: Database> Barrier<D> {
         call: &Arc<CallContext>,
         code: &dyn Code<D>,
     ) -> Result<ControlFlow<CallAnswer>, Broken> {
-        let _turn = match &self.turn {
-            Some(turn) => Some(turn.lock().await),
-            None => None,
-        };
+        let _turn = self.turn().await;
         let mut lease = Lease::take(&self.pool).await.map_err(broken::<D>)?;
         self.attempt_on(&mut lease, call, code).await
     }
@@ -193,11 +193,11 @@ impl<D: Database> Barrier<D> {
                 Ok(ControlFlow::Break(result))
             }
             Verdict::Announce => {
-                local.commit().await.map_err(broken::<D>)?;
+                commit(local).await?;
                 Ok(ControlFlow::Continue(()))
             }
             Verdict::Empty { .. } => {
-                local.commit().await.map_err(broken::<D>)?;
+                commit(local).await?;
                 Ok(ControlFlow::Break(CallAnswer::done()))
             }
             Verdict::Run { then } => self
@@ -219,7 +219,7 @@ impl<D: Database> Barrier<D> {
             mode: call.mode,
             operation: call.operation,
             external,
-            expired: expired(begun_ms(call.tx_id), now_ms(), self.retention),
+            expired: self.is_expired(call.tx_id),
         };
         if !self.fenced {
             return Ok((
@@ -240,14 +240,20 @@ impl<D: Database> Barrier<D> {
         if let Some(state) = leaves
             && insert::<D>(local, call, state).await?
         {
-            return Ok((absent, None));
+            return Ok((
+                unless_removed::<D>(local, call, arrival, absent).await?,
+                None,
+            ));
         }
         match read::<D>(local, call).await? {
             Some(row) => Ok((decide(arrival, Some(&row)), Some(row))),
             None if leaves.is_some() => Err(Broken::Transient(
                 "the barrier's row was removed meanwhile".to_owned(),
             )),
-            None => Ok((absent, None)),
+            None => Ok((
+                unless_removed::<D>(local, call, arrival, absent).await?,
+                None,
+            )),
         }
     }
 
@@ -274,12 +280,12 @@ impl<D: Database> Barrier<D> {
             Stored::WithEffect(row) => {
                 local.keep().await.map_err(ended::<D>)?;
                 self.store(local.connection(), call, &row).await?;
-                local.commit().await.map_err(broken::<D>)?;
+                commit(local).await?;
             }
             Stored::WithoutEffect(row) => {
                 local.undo().await.map_err(ended::<D>)?;
                 self.store(local.connection(), call, &row).await?;
-                local.commit().await.map_err(broken::<D>)?;
+                commit(local).await?;
             }
             Stored::Nothing => local.rollback().await.map_err(broken::<D>)?,
         }
@@ -297,7 +303,8 @@ impl<D: Database> Barrier<D> {
             return Ok(());
         }
         let key = Key::of(call.tx_id, &call.action);
-        let changed = rows::update::<D>(local, &key, row)
+        let state = row.state.as_str();
+        let changed = rows::update::<D>(local, &key, state, &row.result, &row.rejection)
             .await
             .map_err(broken::<D>)?;
         if changed == 1 {
@@ -355,6 +362,22 @@ fn answer_or_over(verdict: Option<Verdict>) -> Verdict {
     }
 }
 
+/// Returns the verdict about an absent row, which is UNKNOWN if the row may have been removed.
+async fn unless_removed<D: Database>(
+    local: &mut Connection<D>,
+    call: &CallContext,
+    arrival: Arrival,
+    absent: Verdict,
+) -> Result<Verdict, Broken> {
+    let removed = retention::may_be_removed::<D>(local, call.tx_id).await;
+    if removed.map_err(broken::<D>)? {
+        let expired = true;
+        Ok(decide(Arrival { expired, ..arrival }, None))
+    } else {
+        Ok(absent)
+    }
+}
+
 /// Returns the state of the row that is inserted before the verdict is carried out.
 fn left_by(verdict: &Verdict) -> Option<RowState> {
     match verdict {
@@ -409,6 +432,14 @@ async fn read<D: Database>(
     }))
 }
 
+/// Commits. A crash before this loses the effect, a crash afterwards does not.
+async fn commit<D: Database>(local: Local<'_, D>) -> Result<(), Broken> {
+    reach("barrier.commit.before");
+    local.commit().await.map_err(broken::<D>)?;
+    reach("barrier.commit.after");
+    Ok(())
+}
+
 #[allow(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn broken<D: Database>(error: sqlx::Error) -> Broken {
     let line = chain(&error);
@@ -453,13 +484,6 @@ pub(super) fn now_ms() -> u64 {
         .map_or(0, millis)
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Returns the smallest transaction id of that millisecond, as it is stored.
-fn first_id_of(ms: u64) -> String {
-    uuid::Builder::from_unix_timestamp_millis(ms, &[0; 10])
-        .into_uuid()
-        .to_string()
 }

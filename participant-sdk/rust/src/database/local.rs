@@ -14,7 +14,6 @@
 //! A connection whose seal is not known to be off never goes back to its pool.
 
 use sqlx::{Connection as _, Pool, Transaction, pool::PoolConnection};
-use tercet_failpoint::reach;
 
 use super::{Connection, Database, dialect::Sealing};
 
@@ -137,9 +136,8 @@ impl<D: Database> Local<'_, D> {
         Ok(())
     }
 
-    /// Commits. A crash before this loses the effect, a crash afterwards does not.
+    /// Commits.
     pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
-        reach("barrier.commit.before");
         if let Err(error) = self.transaction.commit().await {
             *self.seal = Seal::Lost;
             return Err(error);
@@ -147,7 +145,6 @@ impl<D: Database> Local<'_, D> {
         if D::SEALING == Sealing::Begin && self.is_code_over {
             *self.seal = Seal::Off;
         }
-        reach("barrier.commit.after");
         Ok(())
     }
 

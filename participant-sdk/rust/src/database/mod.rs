@@ -9,21 +9,24 @@
 //! | `result` | the bytes that its Try returned |
 //! | `rejection` | the reason for which its Try was refused; with `RUNNING` the operation whose code runs |
 //! | `changed_at` | the time of the last change, by the database's clock, UTC |
+//!
+//! The row of the nil UUID, in state `PURGED`, shows in `rejection` how far rows have been removed.
 
 mod barrier;
 mod initiator_row;
 mod local;
 mod mysql;
 mod postgres;
+mod retention;
 mod rows;
 mod sqlite;
 mod statements;
 
 pub use barrier::{Barrier, MAX_LOCAL_ATTEMPTS, create_table};
 pub(crate) use barrier::{Code, MAX_RESULT_BYTES};
-pub use initiator_row::{
-    CHECK_BACK_LOCK_WAIT, InitiatorRowError, check_back_initiator_row, insert_initiator_row,
-};
+pub use initiator_row::{CHECK_BACK_LOCK_WAIT, InitiatorRowError};
+pub(crate) use local::Lease;
+pub use retention::MIN_RETENTION;
 
 use futures::future::BoxFuture;
 use statements::Statements;

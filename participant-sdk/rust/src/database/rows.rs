@@ -1,6 +1,5 @@
 //! Reads and writes rows of the table `tercet_barrier`, without interpreting them.
 
-use tercet_barrier::Row;
 use uuid::Uuid;
 
 use super::{Bind, Connection, Database, StoredRow};
@@ -52,12 +51,14 @@ pub(super) async fn read<D: Database>(
 pub(super) async fn update<D: Database>(
     connection: &mut Connection<D>,
     key: &Key<'_>,
-    row: &Row,
+    state: &str,
+    result: &[u8],
+    rejection: &str,
 ) -> Result<u64, sqlx::Error> {
     let binds = [
-        Bind::Text(row.state.as_str()),
-        Bind::Bytes(&row.result),
-        Bind::Text(&row.rejection),
+        Bind::Text(state),
+        Bind::Bytes(result),
+        Bind::Text(rejection),
         Bind::Text(&key.tx_id),
         D::name(key.action),
     ];

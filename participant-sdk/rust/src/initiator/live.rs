@@ -17,8 +17,9 @@ use super::{Action, Client, Decision, Error, Outcome, TransactionContext, Wait};
 /// Call each participant with the [`context`](Self::context) of its action, then
 /// [`commit`](Self::commit) or [`rollback`](Self::rollback). Dropping an undecided transaction rolls
 /// it back on a best-effort basis: in the background, once, within the client's time. If that fails,
-/// the deadline decides, or the check-back. Dropping does nothing to a transaction that an earlier
-/// request began, or for which a decision was requested.
+/// the deadline decides. Dropping does nothing to a transaction that an earlier request began, for which
+/// a decision was requested, or that has a check-back: there the initiator may have committed, and its
+/// answer decides.
 #[derive(Debug)]
 pub struct LiveTransaction {
     client: Client,
@@ -125,6 +126,9 @@ impl LiveTransaction {
     }
 
     /// Decides FAILURE. May be called again after [`Error::OutcomeUnknown`].
+    ///
+    /// Where a local transaction of this id may have committed, in an earlier run too, call
+    /// [`rollback_with`](Self::rollback_with).
     pub async fn rollback(&mut self, reason: impl Into<String>) -> Result<Outcome, Error> {
         self.decide(Decision::Failure, reason.into()).await
     }
@@ -162,7 +166,7 @@ impl LiveTransaction {
 impl Drop for LiveTransaction {
     fn drop(&mut self) {
         let undecided = self.latest.decision().is_none() && !self.latest.is_repeated();
-        if self.decision_asked || !undecided {
+        if self.decision_asked || !undecided || self.has_check_back() {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {

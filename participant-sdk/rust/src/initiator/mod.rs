@@ -60,7 +60,7 @@ pub use self::{
     draft::{Begin, Draft, Execute, Wait},
     error::{Error, Refused},
     live::LiveTransaction,
-    local::CommitWithError,
+    local::{CommitWithError, LocalFailure, RollbackWithError},
     outcome::{Cause, CauseKind, Decision, Outcome, Results},
     watch::Watch,
 };

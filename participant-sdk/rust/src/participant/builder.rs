@@ -6,7 +6,6 @@ use futures::future::BoxFuture;
 use sqlx::Pool;
 use tercet_barrier::{CallAnswer, Mode, initiator::Truth};
 use tercet_proto::v1;
-use uuid::Uuid;
 
 use super::{
     CheckBackHandler, Inner, Participant,
@@ -15,8 +14,8 @@ use super::{
     interceptor::CallInterceptor,
 };
 use crate::{
-    context::name_problem,
-    database::{Barrier, Database, check_back_initiator_row},
+    context::{name_problem, read_tx_id},
+    database::{Barrier, Database},
     error::{BuildError, chain},
 };
 
@@ -131,17 +130,17 @@ impl<B> ParticipantBuilder<B> {
         self.handler(handler, move |_: &B| Handler::raw(mode, serve))
     }
 
-    /// Answers check-backs through the initiator's row in this database: see
-    /// [`insert_initiator_row`](crate::database::insert_initiator_row).
+    /// Answers check-backs through the initiator's row in this barrier's table: see
+    /// [`Barrier::check_back`]. It is the barrier through which the initiator commits, with the same
+    /// retention.
     #[must_use]
-    pub fn check_back<D: Database>(self, pool: Pool<D>) -> Self {
+    pub fn check_back<D: Database>(self, barrier: Barrier<D>) -> Self {
         self.check_back_with(move |call| {
-            let pool = pool.clone();
+            let barrier = barrier.clone();
             async move {
-                let tx_id = Uuid::try_parse(&call.tx_id).map_err(|error| error.to_string())?;
-                check_back_initiator_row(&pool, tx_id)
-                    .await
-                    .map_err(|error| chain(&error))
+                let tx_id = read_tx_id(&call.tx_id)?;
+                let answer = barrier.check_back(tx_id).await;
+                answer.map_err(|error| chain(&error))
             }
         })
     }

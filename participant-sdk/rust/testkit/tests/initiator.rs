@@ -9,7 +9,7 @@ use std::time::Duration;
 use shop::Shop;
 use tercet_sdk::{
     Json, Truth,
-    database::{InitiatorRowError, check_back_initiator_row},
+    database::InitiatorRowError,
     initiator::{
         Action, CauseKind, CheckBack, Client, CommitWithError, Decision, Draft, Error, Execute,
         Outcome, Wait,
@@ -261,8 +261,10 @@ async fn local_commit_and_check_back_race_to_one_truth() {
         shop.try_as(&tx.context("freeze").unwrap(), "freeze", 1)
             .await
             .ok();
-        let committed = tx.commit_with(&shop.pool, Shop::insert_order(tx_id)).await;
-        let truth = check_back_initiator_row(&shop.pool, tx_id).await.unwrap();
+        let committed = tx
+            .commit_with(&shop.barrier, Shop::insert_order(tx_id))
+            .await;
+        let truth = shop.barrier.check_back(tx_id).await.unwrap();
         match &committed {
             Ok((_, outcome)) => assert!(outcome.is_committed()),
             Err(CommitWithError::Local(InitiatorRowError::AlreadyFailed(_))) => {}

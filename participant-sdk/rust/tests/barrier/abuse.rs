@@ -227,7 +227,7 @@ async fn a_connection_goes_back_to_the_pool_as_it_came<D: Dialect>() {
     let hanging = hanging.build().unwrap();
     let tx = world.transaction().handled_by("parcel", Mode::Deliver);
     let mut call = tx.call(Confirm);
-    call.time_left_ms = 1;
+    call.time_left_ms = Some(1);
     let outcome = hanging.call(call).await.outcome.unwrap();
     assert_eq!(is(&outcome), Is::Unknown, "{outcome:?}");
     plain().await;
@@ -298,8 +298,8 @@ impl DeliverAction<sqlx::MySql> for Ignorant {
             take(&mut other, 1).await.unwrap();
             other.rollback().await.unwrap();
         });
-        let blocked = "SELECT trx_state FROM information_schema.innodb_trx
-                       WHERE trx_state = 'LOCK WAIT'";
+        let blocked = "SELECT 'waits' FROM information_schema.processlist
+                       WHERE db = DATABASE() AND info LIKE 'UPDATE account%'";
         wait_until("the other session waits", SOON, async || {
             let states = sqlx::MySql::words(&self.pool, blocked.to_owned()).await;
             (!states.is_empty()).then_some(())

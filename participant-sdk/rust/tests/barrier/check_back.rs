@@ -1,13 +1,16 @@
 //! The initiator's own row: its local commit and its check-back agree.
 
+use std::time::Duration;
+
 use tercet_sdk::{
+    Barrier,
     Operation::Try,
-    database::{InitiatorRowError, insert_initiator_row},
+    database::InitiatorRowError,
     proto::{CheckBackCall, CheckBackResult, Outcome},
 };
 use uuid::Uuid;
 
-use crate::world::{Dialect, Tx, World, effect, on_every_database};
+use crate::world::{Dialect, Tx, World, days_ago, effect, on_every_database};
 
 on_every_database!(
     a_check_back_after_the_commit_is_success,
@@ -16,6 +19,7 @@ on_every_database!(
     a_check_back_races_the_commit,
     a_check_back_of_an_old_transaction_is_unknown,
     the_initiators_row_is_no_actions_row,
+    a_purge_turns_no_success_into_failure,
 );
 
 async fn ask<D: Dialect>(tx: Tx<'_, D>) -> CheckBackResult {
@@ -37,7 +41,10 @@ async fn ask<D: Dialect>(tx: Tx<'_, D>) -> CheckBackResult {
 /// The initiator's local transaction: its row, its effect, its commit.
 async fn commit<D: Dialect>(tx: Tx<'_, D>) -> Result<(), InitiatorRowError> {
     let mut local = tx.world.pool.begin().await?;
-    insert_initiator_row::<D>(&mut local, tx.id).await?;
+    tx.world
+        .barrier
+        .insert_initiator_row(&mut local, tx.id)
+        .await?;
     D::run(&mut local, effect(tx.id, "", "LOCAL")).await?;
     local.commit().await?;
     Ok(())
@@ -69,7 +76,11 @@ async fn a_check_back_behind_an_open_commit_is_unknown<D: Dialect>() {
     let world = World::<D>::new().await;
     let tx = world.transaction();
     let mut local = world.pool.begin().await.unwrap();
-    insert_initiator_row::<D>(&mut local, tx.id).await.unwrap();
+    tx.world
+        .barrier
+        .insert_initiator_row(&mut local, tx.id)
+        .await
+        .unwrap();
     let result = ask(tx).await;
     assert_eq!(result.outcome(), Outcome::Unspecified);
     assert!(!result.error.is_empty());
@@ -131,4 +142,33 @@ async fn the_initiators_row_is_no_actions_row<D: Dialect>() {
     tx.does(Try).await;
     assert_eq!(ask(tx).await.outcome(), Outcome::Failure);
     tx.left(&["TRY"], &["FAILURE", "TRIED"]).await;
+}
+
+async fn a_purge_turns_no_success_into_failure<D: Dialect>() {
+    let world = World::<D>::new().await;
+    let tx = world.transaction_of(days_ago(9));
+    commit(tx).await.unwrap();
+    world.age_rows().await;
+    assert_eq!(ask(tx).await.outcome(), Outcome::Success);
+    // Another barrier of the same table keeps rows for a shorter time.
+    let week = Duration::from_hours(7 * 24);
+    let forgetful = Barrier::new(world.pool.clone()).retention(week);
+    assert_eq!(forgetful.purge(10).await.unwrap(), 1);
+    for _ in 0..2 {
+        let result = ask(tx).await;
+        assert_eq!(result.outcome(), Outcome::Unspecified);
+        assert!(result.error.contains("longer ago"), "{}", result.error);
+    }
+    let again = commit(tx).await.unwrap_err();
+    assert!(
+        matches!(again, InitiatorRowError::Expired(id) if id == tx.id),
+        "{again}"
+    );
+    tx.left(&["LOCAL"], &[]).await;
+    assert_eq!(ask(world.transaction()).await.outcome(), Outcome::Failure);
+    // The horizon never goes back.
+    let older = world.transaction_of(days_ago(29));
+    commit(older).await.unwrap_err();
+    assert_eq!(world.barrier.purge(10).await.unwrap(), 0);
+    assert_eq!(ask(tx).await.outcome(), Outcome::Unspecified);
 }

@@ -1,13 +1,16 @@
 //! The barrier's table, cell by cell.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use tercet_sdk::{
+    Barrier,
     Operation::{self, Cancel, Confirm, Try},
+    database::MIN_RETENTION,
     proto::{Mode, result::Outcome},
 };
-use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::world::{Behave, Dialect, Is, Tx, World, is, on_every_database};
+use crate::world::{Behave, Dialect, Is, Tx, World, days_ago, is, on_every_database};
 
 on_every_database!(
     every_cell_of_the_table,
@@ -19,6 +22,8 @@ on_every_database!(
     names_are_compared_as_bytes,
     without_a_row_an_old_transaction_is_unknown,
     final_rows_are_purged_and_tried_ones_stay,
+    what_a_purge_may_have_removed_is_unknown_to_every_barrier,
+    no_row_is_kept_for_less_than_the_shortest_retention,
     without_the_barrier_repeated_and_late_calls_take_effect,
 );
 
@@ -229,16 +234,6 @@ async fn names_are_compared_as_bytes<D: Dialect>() {
     assert_eq!(tx.rows().await.len(), names.len());
 }
 
-/// Returns an id that was made the given number of days ago.
-fn days_ago(days: u64) -> Uuid {
-    let now = Timestamp::now(NoContext).to_unix().0;
-    Uuid::new_v7(Timestamp::from_unix(
-        NoContext,
-        now - days * 24 * 60 * 60,
-        0,
-    ))
-}
-
 async fn without_a_row_an_old_transaction_is_unknown<D: Dialect>() {
     let world = World::<D>::new().await;
     let old = world.transaction_of(days_ago(31));
@@ -258,7 +253,7 @@ async fn without_a_row_an_old_transaction_is_unknown<D: Dialect>() {
 }
 
 async fn final_rows_are_purged_and_tried_ones_stay<D: Dialect>() {
-    const DAY: std::time::Duration = std::time::Duration::from_hours(24);
+    const DAY: Duration = Duration::from_hours(24);
     let world = World::<D>::with(|barrier| barrier.retention(1_000 * DAY)).await;
     let old: Vec<_> = (0..5).map(|_| world.transaction_of(days_ago(40))).collect();
     for (tx, before) in old.iter().zip([
@@ -270,31 +265,69 @@ async fn final_rows_are_purged_and_tried_ones_stay<D: Dialect>() {
     ]) {
         prepare(*tx, before).await;
     }
-    world
-        .run("UPDATE tercet_barrier SET changed_at = '2020-01-01 00:00:00'".to_owned())
-        .await;
+    world.age_rows().await;
     // A transaction that began long ago and is final only now.
     let late = world.transaction_of(days_ago(40));
     prepare(late, Before::Confirmed).await;
     let young = world.transaction();
     prepare(young, Before::Confirmed).await;
 
-    let careful = tercet_sdk::Barrier::new(world.pool.clone()).retention(1_000 * DAY);
+    let careful = Barrier::new(world.pool.clone()).retention(1_000 * DAY);
     assert_eq!(
-        careful.purge(DAY, 100).await.unwrap(),
+        careful.purge(100).await.unwrap(),
         0,
         "never younger than the retention"
     );
-    let barrier = tercet_sdk::Barrier::new(world.pool.clone());
-    assert_eq!(barrier.purge(30 * DAY, 3).await.unwrap(), 3);
-    assert_eq!(barrier.purge(30 * DAY, 3).await.unwrap(), 1);
-    assert_eq!(barrier.purge(30 * DAY, 3).await.unwrap(), 0);
+    let barrier = Barrier::new(world.pool.clone());
+    assert_eq!(barrier.purge(3).await.unwrap(), 3);
+    assert_eq!(barrier.purge(3).await.unwrap(), 1);
+    assert_eq!(barrier.purge(3).await.unwrap(), 0);
     assert_eq!(old[0].rows().await, ["TRIED"]);
     for tx in &old[1..] {
         assert!(tx.rows().await.is_empty());
     }
     assert_eq!(late.rows().await, ["CONFIRMED"]);
     assert_eq!(young.rows().await, ["CONFIRMED"]);
+}
+
+/// The row that a barrier with a shorter retention removed is not taken for one that was never there.
+async fn what_a_purge_may_have_removed_is_unknown_to_every_barrier<D: Dialect>() {
+    let world = World::<D>::new().await;
+    let old = |handler, mode| world.transaction_of(days_ago(9)).handled_by(handler, mode);
+    let confirmed = old("ledger", Mode::Tcc);
+    prepare(confirmed, Before::Confirmed).await;
+    let cancelled = old("ledger", Mode::Tcc);
+    prepare(cancelled, Before::Cancelled).await;
+    let delivered = old("parcel", Mode::Deliver);
+    assert_eq!(is(&delivered.does(Confirm).await), Is::Done);
+    let external = old("outside", Mode::Tcc);
+    prepare(external, Before::Confirmed).await;
+    world.age_rows().await;
+
+    let forgetful = Barrier::new(world.pool.clone()).retention(MIN_RETENTION);
+    assert_eq!(forgetful.purge(100).await.unwrap(), 4);
+    for tx in [confirmed, cancelled, external] {
+        let effects = tx.effects().await;
+        for operation in [Try, Confirm, Cancel] {
+            assert_eq!(is(&tx.does(operation).await), Is::Unknown, "{operation:?}");
+        }
+        assert_eq!(tx.effects().await, effects);
+        assert!(tx.rows().await.is_empty());
+    }
+    assert_eq!(is(&delivered.does(Confirm).await), Is::Unknown);
+    delivered.left(&["CONFIRM"], &[]).await;
+    let young = world.transaction_of(days_ago(7));
+    assert_eq!(is(&young.does(Try).await), Is::Done);
+}
+
+async fn no_row_is_kept_for_less_than_the_shortest_retention<D: Dialect>() {
+    let world = World::<D>::new().await;
+    let tx = world.transaction_of(days_ago(7));
+    prepare(tx, Before::Confirmed).await;
+    world.age_rows().await;
+    let hasty = Barrier::new(world.pool.clone()).retention(Duration::ZERO);
+    assert_eq!(hasty.purge(100).await.unwrap(), 0);
+    assert_eq!(tx.rows().await, ["CONFIRMED"]);
 }
 
 /// Shows the purpose of the barrier.

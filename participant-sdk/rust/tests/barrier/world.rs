@@ -20,7 +20,7 @@ use tercet_sdk::{
     participant::ParticipantBuilder,
     proto::{self, result::Outcome},
 };
-use uuid::Uuid;
+use uuid::{NoContext, Timestamp, Uuid};
 
 /// Enough connections that operations which race have one each.
 const CONNECTIONS: u32 = 8;
@@ -36,6 +36,9 @@ pub(crate) trait Dialect: Database {
         connection: &mut Connection<Self>,
         sql: String,
     ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
+    /// Returns the one word that a query selects.
+    #[allow(dead_code, reason = "only some tests need it")]
+    fn word(connection: &mut Connection<Self>, sql: String) -> impl Future<Output = String> + Send;
     fn words(pool: &Pool<Self>, sql: String) -> impl Future<Output = Vec<String>> + Send;
 }
 
@@ -54,6 +57,13 @@ macro_rules! dialect {
                     .execute(connection)
                     .await?
                     .rows_affected())
+            }
+
+            async fn word(connection: &mut Connection<Self>, sql: String) -> String {
+                sqlx::query_scalar(AssertSqlSafe(sql))
+                    .fetch_one(connection)
+                    .await
+                    .unwrap()
             }
 
             async fn words(pool: &Pool<Self>, sql: String) -> Vec<String> {
@@ -267,6 +277,7 @@ impl<D: Dialect> tercet_sdk::CompensateAction<D> for Sale {
 /// A participant with a database of its own.
 pub(crate) struct World<D: Dialect> {
     pub(crate) pool: Pool<D>,
+    pub(crate) barrier: Barrier<D>,
     pub(crate) participant: Participant,
     script: Arc<Mutex<VecDeque<Behave>>>,
     _folder: Option<TempDir>,
@@ -308,15 +319,16 @@ impl<D: Dialect> World<D> {
             script: Arc::clone(&script),
         };
         let builder = Participant::builder("shop")
-            .barrier(barrier)
+            .barrier(barrier.clone())
             .tcc("ledger", ledger(false))
             .tcc("outside", ledger(true))
             .deliver("parcel", Parcel(ledger(false)))
             .compensate("sale", Sale(ledger(false)))
-            .check_back(pool.clone());
+            .check_back(barrier.clone());
         let participant = change(builder).build().unwrap();
         Self {
             pool,
+            barrier,
             participant,
             script,
             _folder: folder,
@@ -337,11 +349,27 @@ impl<D: Dialect> World<D> {
         }
     }
 
+    /// Lets every row look as if it had not changed for years.
+    pub(crate) async fn age_rows(&self) {
+        self.run("UPDATE tercet_barrier SET changed_at = '2020-01-01 00:00:00'".to_owned())
+            .await;
+    }
+
     pub(crate) async fn run(&self, sql: String) -> u64 {
         D::run(&mut *self.pool.acquire().await.unwrap(), sql)
             .await
             .unwrap()
     }
+}
+
+/// Returns an id that was made the given number of days ago.
+pub(crate) fn days_ago(days: u64) -> Uuid {
+    let now = Timestamp::now(NoContext).to_unix().0;
+    Uuid::new_v7(Timestamp::from_unix(
+        NoContext,
+        now - days * 24 * 60 * 60,
+        0,
+    ))
 }
 
 /// A transaction with one action of this participant.

@@ -118,6 +118,7 @@ impl CompensateAction<Sqlite> for Spend {
 pub struct Shop {
     pub participant: Participant,
     pub pool: SqlitePool,
+    pub barrier: Barrier<Sqlite>,
     /// The same action over prost messages, under the name "points".
     points: Participant,
     _folder: TempDir,
@@ -143,13 +144,14 @@ impl Shop {
         barrier.create_table().await.unwrap();
         let shop = Participant::builder("shop").barrier(barrier.clone());
         let shop = shop.tcc("freeze", Freeze::<Json<i64>>(std::marker::PhantomData));
-        let shop = shop.compensate("spend", Spend).check_back(pool.clone());
-        let points = Participant::builder("points").barrier(barrier);
+        let shop = shop.compensate("spend", Spend).check_back(barrier.clone());
+        let points = Participant::builder("points").barrier(barrier.clone());
         let points = points.tcc("freeze", Freeze::<i64>(std::marker::PhantomData));
         Self {
             participant: shop.build().unwrap(),
             points: points.build().unwrap(),
             pool,
+            barrier,
             _folder: folder,
         }
     }
@@ -174,7 +176,7 @@ impl Shop {
     /// Runs the initiator's local transaction, without informing the coordinator.
     pub async fn store_order(&self, tx_id: Uuid) -> Result<(), Box<dyn std::error::Error>> {
         let mut local = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        tercet_sdk::database::insert_initiator_row::<Sqlite>(&mut local, tx_id).await?;
+        self.barrier.insert_initiator_row(&mut local, tx_id).await?;
         Self::insert_order(tx_id)(&mut local).await?;
         Ok(local.commit().await?)
     }
