@@ -203,7 +203,7 @@ impl<'a> QueueKey<'a> {
             Queue::Wait {
                 participant,
                 business_type,
-            } => Self::new(Self::WAIT, &**participant, &**business_type),
+            } => Self::new(Self::WAIT, &**participant, business_type),
         }
     }
 
@@ -333,13 +333,13 @@ impl<'a> ParticipantColumns<'a> {
 
 impl StandingColumns<'_> {
     /// Returns the row, and its unique key.
-    pub(crate) fn parse(self) -> Result<(StandingRow, Option<Vec<u8>>), String> {
+    pub(crate) fn parse(self) -> (StandingRow, Option<Vec<u8>>) {
         let row = StandingRow {
             id: self.tx_id,
             version: self.version,
             write_id: self.write_id,
         };
-        Ok((row, self.unique_key.map(Cow::into_owned)))
+        (row, self.unique_key.map(Cow::into_owned))
     }
 }
 

@@ -125,7 +125,10 @@ async fn standing_chunk<D: Dialect>(
     let rows = fetch(pool, doing, &mut query).await?;
     let rows: Vec<(StandingRow, Option<Vec<u8>>)> = rows
         .iter()
-        .map(|row| StandingColumns::read(&mut Cells::<D>::of(row))?.parse())
+        .map(|row| {
+            let columns = StandingColumns::read(&mut Cells::<D>::of(row))?;
+            Ok(columns.parse())
+        })
         .collect::<Result<_, String>>()
         .map_err(|what| StoreError::fatal(doing, what))?;
     for (write, key) in batch.iter().zip(keys) {
