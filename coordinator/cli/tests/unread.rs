@@ -138,6 +138,10 @@ impl Coordinator {
             participant: participant.to_owned(),
             instance: format!("{participant}-1"),
             concurrency,
+            handlers: vec![proto::Handler {
+                name: "take".to_owned(),
+                ..proto::Handler::default()
+            }],
             ..proto::Hello::default()
         };
         let hello = attach_request::Message::Hello(hello);

@@ -203,7 +203,7 @@ impl<'a> QueueKey<'a> {
             Queue::Wait {
                 participant,
                 business_type,
-            } => Self::new(Self::WAIT, &**participant, &**business_type),
+            } => Self::new(Self::WAIT, &**participant, business_type),
         }
     }
 

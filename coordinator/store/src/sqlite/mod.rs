@@ -403,7 +403,7 @@ mod tests {
     }
 
     /// Runs a query that has these parameters, and returns its number of rows and that of SQLite's steps.
-    fn run(connection: &Connection, text: &str, parameters: &[Value<'_>]) -> (usize, i32) {
+    fn run(connection: &Connection, text: &str, parameters: &[Value<'_>]) -> (usize, usize) {
         let mut statement = connection.prepare(text).unwrap();
         for (place, value) in (1..).zip(parameters) {
             statement.raw_bind_parameter(place, value).unwrap();
@@ -414,7 +414,8 @@ mod tests {
             count += 1;
         }
         drop(rows);
-        (count, statement.get_status(StatementStatus::VmStep))
+        let steps = statement.get_status(StatementStatus::VmStep);
+        (count, usize::try_from(steps).unwrap())
     }
 
     /// The cost of a look at the queues is that of the queues, and the cost of a page that of its rows, however many rows
@@ -452,7 +453,7 @@ mod tests {
         let parameters = [&parameters[..], &[all.limit.value()]].concat();
         let (rows, steps) = run(&connection, text.sql().as_str(), &parameters);
         assert_eq!(rows, QUEUES + 3);
-        assert!(steps < 300 * rows as i32, "{steps} steps for {rows} rows");
+        assert!(steps < 300 * rows, "{steps} steps for {rows} rows");
 
         let own = look(Some("p00500"), 100);
         assert_eq!(store.queues(&own).await.unwrap().len(), 2);
@@ -485,6 +486,6 @@ mod tests {
         .concat();
         let (rows, steps) = run(&connection, text.sql().as_str(), &parameters);
         assert_eq!(rows, 100);
-        assert!(steps < 100 * rows as i32, "{steps} steps for {rows} rows");
+        assert!(steps < 100 * rows, "{steps} steps for {rows} rows");
     }
 }

@@ -216,15 +216,15 @@ pub async fn a_due_row_that_is_missing_is_named<D: Database>(database: &mut D) {
 
 /// Puts these rows in the place of those that there are.
 async fn restore<D: Database>(database: &D, id: TxId, rows: &[DueCells]) {
-    let mut sql = String::from("DELETE FROM tx_due;");
+    database.tamper("DELETE FROM tx_due").await;
     for (kind, name, business_type, at) in rows {
         let id = D::literal(id);
-        sql += &format!(
+        let sql = format!(
             "INSERT INTO tx_due (kind, name, business_type, at, tx_id) \
-             VALUES ('{kind}', '{name}', '{business_type}', {at}, {id});"
+             VALUES ('{kind}', '{name}', '{business_type}', {at}, {id})"
         );
+        database.tamper(&sql).await;
     }
-    database.tamper(&sql).await;
 }
 
 /// The same for a row that is there already.

@@ -29,7 +29,7 @@ use tonic_types::StatusExt;
 pub(crate) use self::{
     faulty::{Fault, Faulty},
     messages::{action, asking_back, begin, execute, of_order, quick, tcc},
-    participant::{Attached, done, hello, message, open, rejected, result},
+    participant::{Attached, done, handler, hello, message, open, rejected, result},
     raw::{framed, send},
     session::Session,
 };
