@@ -32,7 +32,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 /// The longest wait for anything: what is cut off is so after 30 s at the latest.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 /// The most memory that a coordinator may ever have had: what it needs for nothing, and its bounds.
 const MEMORY_MIB: u64 = 600;
 const CUT: &str = "a peer is cut off: its connection is closed";
