@@ -9,7 +9,10 @@ use tercet_core::{
 use tercet_store::{ListQuery, TxView};
 use tracing::error;
 
-use super::{Requests, obstacles::obstacles};
+use super::{
+    Requests,
+    obstacles::{self, obstacles},
+};
 use crate::{bounds, error::RequestError};
 
 /// The transaction to read.
@@ -54,7 +57,8 @@ pub(crate) struct Seen {
 
 /// A page of transactions, newest first.
 pub(crate) struct Page {
-    pub(crate) views: Vec<TxView>,
+    /// Each with the first obstacle in its way.
+    pub(crate) seen: Vec<Seen>,
     /// The last transaction of the page; `None`: no page follows.
     pub(crate) next: Option<TxId>,
 }
@@ -105,13 +109,14 @@ impl Requests {
         let _place = self.reads.acquire().await;
         let rows = self.store.list(query).await?;
         let full = rows.len() >= query.limit as usize;
-        let mut views = Vec::with_capacity(rows.len());
+        let mut seen = Vec::with_capacity(rows.len());
         let mut last = None;
         for row in rows {
             match row {
                 Ok(view) => {
                     last = Some(view.tx.spec.id);
-                    views.push(view);
+                    let obstacles = obstacles::of_list(&view);
+                    seen.push(Seen { view, obstacles });
                 }
                 Err(row) => {
                     error!(tx_id = %row.id, what = row.what, "a row is not legal");
@@ -120,7 +125,7 @@ impl Requests {
             }
         }
         Ok(Page {
-            views,
+            seen,
             next: last.filter(|_| full),
         })
     }
