@@ -120,14 +120,15 @@ fn wanted(args: ListArgs, standings: &[Standing]) -> v1::ListRequest {
 }
 
 /// The columns of a list.
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     Column::whole("TRANSACTION"),
+    Column::whole("TYPE").cut_to(10).leaves(4),
     Column::whole("BUSINESS").cut_to(12),
     Column::whole("STANDING"),
     Column::whole("BEGUN").leaves(2),
     Column::whole("WAITS FOR").leaves(3),
     Column::whole("NEXT STEP").leaves(1),
-    Column::whole("BECAUSE").cut_to(16).leaves(4),
+    Column::whole("BECAUSE").cut_to(16).leaves(5),
 ];
 
 fn rows(transactions: &[v1::Transaction], width: Option<usize>) -> String {
@@ -140,7 +141,8 @@ fn rows(transactions: &[v1::Transaction], width: Option<usize>) -> String {
             };
             vec![
                 tx.tx_id.clone(),
-                words::plain(&format!("{} / {}", tx.business_type, tx.business_id)),
+                words::plain(&tx.business_type),
+                words::plain(&tx.business_id),
                 words::standing(tx).to_owned(),
                 words::time(tx.create_time_micros),
                 words::plain(&tx.waiting_for),

@@ -490,7 +490,14 @@ async fn lists_fit_the_width_that_is_given_and_are_whole_without() {
         command
     };
     let whole = String::from_utf8(run(None).output().await.unwrap().stdout).unwrap();
-    assert!(whole.contains("points_for_coupon / order-1"), "{whole}");
+    for part in [
+        "points_for_coupon",
+        "order-1",
+        "Action issue of coupons failed: the printer is broken",
+    ] {
+        assert!(whole.contains(part), "{part} is not in\n{whole}");
+    }
+    assert!(!whole.contains("every Try answered OK"), "{whole}");
     let narrow = run(Some("80")).output().await.unwrap().stdout;
     let narrow = String::from_utf8(narrow).unwrap();
     assert!(

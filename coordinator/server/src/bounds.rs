@@ -109,6 +109,8 @@ limits! {
     PAGE_DEFAULT: u32 = 50;
     /// The most rows per page of `List`.
     PAGE_MAX: u32 = 500;
+    /// Bytes of an error in a list; the read of one transaction has the whole.
+    LIST_ERROR_BYTES: usize = 256;
     /// The first wait between two reads of a `Watch`.
     WATCH_FIRST: Duration = Duration::from_millis(50);
     /// The longest wait between two reads of a `Watch`, while few transactions are watched.

@@ -6,6 +6,7 @@
     clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     clippy::result_large_err,
+    clippy::semicolon_if_nothing_returned,
     dead_code,
     missing_docs,
     unreachable_pub,
@@ -13,8 +14,7 @@
     reason = "tests"
 )]
 
-#[path = "conformance/fixture.rs"]
-mod fixture;
+mod conformance;
 
 use std::{
     fs::{self, OpenOptions},
@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fixture::{begin_all, change, decided, id, success, transaction};
+use conformance::fixture::{begin_all, change, decided, id, success, transaction};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tercet_core::write::{ApplyFailure, Fence, Write};

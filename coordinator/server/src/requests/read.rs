@@ -13,7 +13,10 @@ use tokio::{
 };
 use tracing::error;
 
-use super::{Requests, answered, obstacles::obstacles};
+use super::{
+    Requests, answered,
+    obstacles::{self, obstacles},
+};
 use crate::{bounds, error::RequestError};
 
 /// The transaction to read.
@@ -59,7 +62,8 @@ pub(crate) struct Seen {
 
 /// A page of transactions, newest first.
 pub(crate) struct Page {
-    pub(crate) views: Vec<TxView>,
+    /// Each with the first obstacle in its way.
+    pub(crate) seen: Vec<Seen>,
     /// The last transaction of the page; `None`: no page follows.
     pub(crate) next: Option<TxId>,
 }
@@ -109,13 +113,14 @@ impl Requests {
         let _place = turn(&self.lists).await?;
         let rows = answered(self.store.list(query)).await?;
         let full = rows.len() >= query.limit as usize;
-        let mut views = Vec::with_capacity(rows.len());
+        let mut seen = Vec::with_capacity(rows.len());
         let mut last = None;
         for row in rows {
             match row {
                 Ok(view) => {
                     last = Some(view.tx.spec.id);
-                    views.push(view);
+                    let obstacles = obstacles::of_list(&view);
+                    seen.push(Seen { view, obstacles });
                 }
                 Err(row) => {
                     error!(tx_id = %row.id, what = row.what, "a row is not legal");
@@ -124,7 +129,7 @@ impl Requests {
             }
         }
         Ok(Page {
-            views,
+            seen,
             next: last.filter(|_| full),
         })
     }

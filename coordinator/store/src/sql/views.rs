@@ -1,5 +1,7 @@
 //! Transactions for people: one, the newest of a business, lists.
 
+use std::collections::HashMap;
+
 use sqlx::QueryBuilder;
 use tercet_core::{
     id::TxId,
@@ -15,7 +17,7 @@ use super::{
     transactions::{row_id, rows, tx},
 };
 use crate::{
-    LIST_LIMIT, ListQuery, StoreError, TxView,
+    FailingAction, LIST_LIMIT, ListQuery, StoreError, TxView,
     cells::{Cells, Column},
     columns::{Columns, OperatorColumns, QueueKey},
 };
@@ -39,6 +41,7 @@ pub(super) async fn view<D: Dialect>(
         tx,
         actions,
         operator_log,
+        failing: Vec::new(),
     })))
 }
 
@@ -98,9 +101,59 @@ pub(super) async fn list<D: Dialect>(
             tx,
             actions: Vec::new(),
             operator_log: Vec::new(),
+            failing: Vec::new(),
         }))
     });
-    views.collect()
+    let mut views: Vec<Result<TxView, IllegalRow>> = views.collect::<Result<_, StoreError>>()?;
+    add_failing(readers, doing, &mut views).await?;
+    Ok(views)
+}
+
+/// Adds the actions whose calls fail to those transactions of a list that are not finished.
+async fn add_failing<D: Dialect>(
+    readers: &Readers<D>,
+    doing: &str,
+    views: &mut [Result<TxView, IllegalRow>],
+) -> Result<(), StoreError> {
+    let mut open: HashMap<TxId, &mut TxView> = views
+        .iter_mut()
+        .flatten()
+        .filter(|view| view.tx.status != TxStatus::Success)
+        .map(|view| (view.tx.spec.id, view))
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let mut query = QueryBuilder::new(
+        "SELECT a.tx_id, a.action_name, a.participant, a.status, a.last_error FROM action_info a \
+         WHERE a.last_error <> '' AND a.status IN ('INIT', 'TRIED', 'FAILED') AND a.tx_id IN (",
+    );
+    push_values(&mut query, open.keys().map(Column::value));
+    query.push(") ORDER BY a.tx_id, a.position");
+    let rows = fetch(readers, doing, &mut query).await?;
+    for row in &rows {
+        let (id, action) = failing::<D>(row).map_err(|what| StoreError::fatal(doing, what))?;
+        if let Some(view) = open.get_mut(&id) {
+            view.failing.push(action);
+        }
+    }
+    Ok(())
+}
+
+fn failing<D: Dialect>(row: &D::Row) -> Result<(TxId, FailingAction), String> {
+    let mut cells = Cells::<D>::of(row);
+    let id = cells.next("tx_id")?;
+    let name: &str = cells.next("action_name")?;
+    let participant: &str = cells.next("participant")?;
+    let status = cells.next("status")?;
+    let last_error: &str = cells.next("last_error")?;
+    let action = FailingAction {
+        name: name.into(),
+        participant: participant.into(),
+        status,
+        last_error: last_error.to_owned(),
+    };
+    Ok((id, action))
 }
 
 /// Makes the query for a page. Its rows come from the narrowest source that has them all, newest first.
@@ -161,7 +214,13 @@ fn push_filters<D: Dialect>(text: &mut QueryBuilder<D>, query: &ListQuery) {
         D::push_value(text, &since.value());
         text.push(") OR t.create_time > ");
         D::push_value(text, &(since + BEGUN_AHEAD).value());
-        text.push(")");
+        // The last error is that of phase two, or of a Try before it: for longer than this no phase two of it should run.
+        text.push(" OR (t.status = 'PROCESSING' AND t.decided_at < ");
+        D::push_value(text, &since.value());
+        text.push(
+            " AND EXISTS (SELECT 1 FROM action_info a WHERE a.tx_id = t.tx_id AND a.last_error <> '' \
+             AND a.status IN ('INIT', 'TRIED', 'FAILED'))))",
+        );
     }
 }
 
