@@ -110,7 +110,10 @@ impl Engine {
         }
         let again = self.now + self.config.poll;
         for id in ids {
-            self.refuse_unwritten(id, Effects::default());
+            let entry = self.entries.get(&id);
+            if entry.is_some_and(|entry| matches!(entry.state, State::Loading { .. })) {
+                self.refuse_unwritten(id, Effects::default());
+            }
             self.set_wake(id, Some(again));
         }
     }
