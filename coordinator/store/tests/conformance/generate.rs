@@ -352,7 +352,7 @@ pub fn steps(after: &Transaction) -> (Transaction, Transaction) {
 /// anything that is legal.
 pub fn history() -> impl Strategy<Value = Vec<Transaction>> {
     let rests = collection::vec(option::of(rest()), 0..4);
-    (transaction(), rests).prop_map(|(tx, rests)| {
+    (transaction().boxed(), rests.boxed()).prop_map(|(tx, rests)| {
         let (begun, mut after) = steps(&tx);
         let mut history = vec![begun.clone()];
         for rest in rests {
