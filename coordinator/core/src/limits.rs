@@ -63,10 +63,11 @@ limits! {
     PAYLOAD_BYTES: usize = 64 * 1024;
     /// Bytes of the result of a Try.
     RESULT_BYTES: usize = 64 * 1024;
-    /// Keys of `ext_properties`.
+    /// Keys of `ext_properties`: of a transaction, of an action, and of an action overlaid on its transaction.
     EXT_KEYS: usize = 16;
-    /// Bytes of the keys and values of `ext_properties` together.
-    EXT_BYTES: usize = 4 * 1024;
+    /// Bytes of the keys and values of `ext_properties` together, counted like the keys. They travel with every call, so
+    /// this is what fits into HTTP headers: see `docs/adr/0016`.
+    EXT_BYTES: usize = 1024;
     /// Bytes of a reason or an error that is kept; longer ones are cut.
     REASON_BYTES: usize = 1_024;
     /// Attempts kept per action.
@@ -83,6 +84,8 @@ limits! {
     /// The farthest that an id without a row may be ahead of the database's clock.
     BEGIN_AHEAD: Duration = Duration::from_mins(10);
 
+    /// The farthest that a begin may be ahead of the database's clock before that clock is taken for wrong at the begin.
+    BEGUN_AHEAD: Duration = Duration::from_mins(1);
     /// The time for which every commit may fail for good before the process ends.
     FATAL_AFTER: Duration = Duration::from_secs(30);
 

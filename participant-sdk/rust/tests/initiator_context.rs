@@ -8,9 +8,11 @@ use std::{convert::Infallible, time::Duration};
 
 use coordinator_mock::{Mock, running};
 use http::{Request, Response};
+use prost::Message;
 use tercet_sdk::{
     Mode, Operation,
     initiator::{Action, Client, ContextLayer, LiveTransaction, TransactionContext, key},
+    proto as v1,
 };
 use tower::{Layer, ServiceExt, service_fn};
 use uuid::Uuid;
@@ -124,6 +126,31 @@ async fn a_time_left_of_zero_arrives_as_zero() {
             assert_eq!(arrived.time_left, time_left);
         }
     }
+}
+
+/// A context of another language may be one message, without entries of its own.
+#[tokio::test]
+async fn the_message_alone_is_enough() {
+    let call = v1::Call {
+        tx_id: Uuid::now_v7().to_string(),
+        action: "take".to_owned(),
+        operation: v1::Operation::Try.into(),
+        mode: v1::Mode::Tcc.into(),
+        business_id: "注文 7".to_owned(),
+        time_left_ms: Some(0),
+        ..v1::Call::default()
+    };
+    let mut metadata = tonic::metadata::MetadataMap::new();
+    let value = tonic::metadata::MetadataValue::from_bytes(&call.encode_to_vec());
+    metadata.insert_bin(key::CONTEXT, value);
+    let mut request = Request::new(());
+    *request.headers_mut() = metadata.into_headers();
+    let context = serve(request).await.into_body().unwrap();
+    assert_eq!(
+        (&*context.action, &*context.business_id),
+        ("take", "注文 7")
+    );
+    assert_eq!(context.time_left, Some(Duration::ZERO));
 }
 
 #[tokio::test]

@@ -24,6 +24,10 @@ pub const MUTATIONS: &[Mutation] = &[
         "a loaded action has made no attempts",
     ),
     mutation(
+        "attempts_reset_on_take_over",
+        "a transaction that is taken in hand counts its calls anew",
+    ),
+    mutation(
         "barrier_stores_phase_two_rejection",
         "a Confirm or Cancel that the code rejects leaves a row REJECTED",
     ),
@@ -65,8 +69,16 @@ pub const MUTATIONS: &[Mutation] = &[
         "an answer counts if its call id is open, whatever else it names",
     ),
     mutation(
+        "live_starves_table",
+        "of two places that come free none is for what waits in the table",
+    ),
+    mutation(
         "loaded_action_taken_as_unsent",
         "the Try of a loaded INIT action counts as never sent",
+    ),
+    mutation(
+        "one_participant_fills_memory",
+        "any number of calls wait in memory for a participant's place",
     ),
     mutation(
         "own_orphan_never_reloaded",
@@ -77,12 +89,36 @@ pub const MUTATIONS: &[Mutation] = &[
         "a REJECTED that is not the answer to the only Try needs no Cancel",
     ),
     mutation(
+        "rest_keeps_permit",
+        "a call that was allowed and not made counts as made at rest",
+    ),
+    mutation(
+        "rest_names_one_participant",
+        "a transaction at rest waits for one participant of those that it wants",
+    ),
+    mutation(
+        "restart_loads_beyond_window",
+        "a page of due rows is as long as memory has room, not as its participant has",
+    ),
+    mutation(
+        "routed_without_handler",
+        "a call goes to any instance of its participant",
+    ),
+    mutation(
         "unknown_commit_taken_as_failed",
         "a commit of unknown outcome counts as not applied",
     ),
     mutation(
         "unknown_commit_taken_as_held",
         "a commit of unknown outcome counts as applied",
+    ),
+    mutation(
+        "unsent_trusted_in_hand",
+        "an action that another incarnation had in hand counts as not called where no attempt is noted",
+    ),
+    mutation(
+        "waiter_pins_row",
+        "a transaction stays in memory for as long as a caller waits",
     ),
     mutation(
         "version_check_dropped",

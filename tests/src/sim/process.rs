@@ -15,6 +15,9 @@ use tercet_core::{
 
 use super::judge::RequestKind;
 
+/// The shortest window.
+const WINDOW_MIN: usize = 16;
+
 /// A stream that the coordinator takes for open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenStream {
@@ -22,6 +25,8 @@ pub struct OpenStream {
     pub service: usize,
     /// The instance.
     pub instance: usize,
+    /// Calls that it takes at once.
+    pub places: u32,
 }
 
 /// The client behind a caller's number.
@@ -58,6 +63,15 @@ pub struct Process {
     pub now: Timestamp,
     /// The time at which it is to wake up.
     pub wakes: Option<Timestamp>,
+    /// The most places of each participant at once, by its place in the plan.
+    pub widest: BTreeMap<usize, u32>,
+    /// Transactions that a page of due rows brought into memory.
+    pub from_table: BTreeSet<TxId>,
+    /// The input that is being handled is a page of due rows.
+    pub is_page: bool,
+    /// Calls that left to each participant in a row while calls of transactions from the table waited for it, and how many of
+    /// these waited at the last one.
+    pub in_a_row: BTreeMap<Name, (u32, usize)>,
     /// The end of its pause.
     pub paused_until: Timestamp,
     next_stream: u64,
@@ -81,6 +95,10 @@ impl Process {
             left: BTreeSet::new(),
             now,
             wakes: None,
+            widest: BTreeMap::new(),
+            from_table: BTreeSet::new(),
+            is_page: false,
+            in_a_row: BTreeMap::new(),
             paused_until: now,
             next_stream: 0,
             next_caller: 0,
@@ -115,7 +133,18 @@ impl Process {
         self.next_stream += 1;
         let id = StreamId(self.next_stream);
         self.streams.insert(id, stream);
+        let of_the_service = |other: &&OpenStream| other.service == stream.service;
+        let streams = self.streams.values().filter(of_the_service).count();
+        let places = stream.places * u32::try_from(streams).unwrap_or(u32::MAX);
+        let widest = self.widest.entry(stream.service).or_default();
+        *widest = places.max(*widest);
         id
+    }
+
+    /// Returns the most calls to a participant that may wait in one queue for a place: its window at its widest.
+    pub fn window(&self, service: usize, places: u32) -> usize {
+        let widest = self.widest.get(&service).copied().unwrap_or(0).max(places);
+        (2 * widest as usize).max(WINDOW_MIN)
     }
 
     /// Makes a number for a new caller.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::fields::is_name;
+use super::fields::{is_name, overlaid};
 use crate::{
     limits,
     model::{ActionSpec, Transaction},
@@ -118,6 +118,9 @@ pub fn fits(tx: &Transaction, spec: &ActionSpec) -> Result<(), Violation> {
             &root,
             format!("is one more than the {} of a transaction", limits::ACTIONS),
         ));
+    }
+    if let Some(problem) = overlaid(&tx.spec.ext, &spec.ext) {
+        return Err(Violation::new(&root.of("ext_properties"), problem));
     }
     let mut first = Ok(());
     unknown(

@@ -18,6 +18,32 @@ pub(super) fn is_name(text: &str) -> bool {
     (1..=limits::NAME_BYTES).contains(&text.len()) && !text.contains('\0')
 }
 
+fn ext_bytes(ext: &Ext) -> usize {
+    ext.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
+
+/// Returns the problem of an action's properties overlaid on those of its transaction, which travel together. Each of
+/// them alone has been checked.
+pub(super) fn overlaid(tx: &Ext, action: &Ext) -> Option<String> {
+    let within = |keys: usize, bytes: usize| keys <= limits::EXT_KEYS && bytes <= limits::EXT_BYTES;
+    let alone = |ext: &Ext| within(ext.len(), ext_bytes(ext));
+    if !alone(tx) || !alone(action) {
+        return None;
+    }
+    let kept = tx.iter().filter(|(key, _)| !action.contains_key(*key));
+    let (keys, bytes) = kept.fold(
+        (action.len(), ext_bytes(action)),
+        |(keys, bytes), (key, value)| (keys + 1, bytes + key.len() + value.len()),
+    );
+    (!within(keys, bytes)).then(|| {
+        format!(
+            "makes {keys} keys and {bytes} bytes with the transaction's own; at most {} and {} are accepted",
+            limits::EXT_KEYS,
+            limits::EXT_BYTES
+        )
+    })
+}
+
 impl Violations {
     /// Checks a name: not empty, not too long, without NUL.
     pub fn name(&mut self, field: &At<'_>, value: &str) {
@@ -125,7 +151,7 @@ impl Violations {
         if ext.len() > limits::EXT_KEYS {
             self.too_many(field, "keys", ext.len(), limits::EXT_KEYS);
         }
-        let bytes: usize = ext.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let bytes = ext_bytes(ext);
         if bytes > limits::EXT_BYTES {
             self.too_many(field, "bytes of keys and values", bytes, limits::EXT_BYTES);
         }

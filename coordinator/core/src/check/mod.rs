@@ -3,7 +3,7 @@
 //! A front end translates a request into the core's own types and has it checked here; the rules depend on no wire
 //! format. Every violation is reported at once, each with the path of its field.
 //!
-//! The rules that depend on the transaction's state are the [`transition`](mod@crate::transition)'s; the two
+//! The rules that depend on the transaction's state are the [`transition`](mod@crate::transition)'s; those
 //! that an added action shares with a begin are in [`fits`].
 
 mod actions;
@@ -62,7 +62,11 @@ fn begin(new: &NewTransaction, root: &At<'_>, is_known: &dyn Fn(&str) -> bool, v
     }
     actions::order(&new.actions, root, v);
     for (place, spec) in new.actions.iter().enumerate() {
-        action(spec, &root.index("actions", place), is_known, v);
+        let at = root.index("actions", place);
+        action(spec, &at, is_known, v);
+        if let Some(problem) = fields::overlaid(&new.ext, &spec.ext) {
+            v.add(&at.of("ext_properties"), problem);
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::mem;
 
-#[cfg(feature = "mutations")]
 use tercet_mutation::broken;
 
 use super::{
@@ -163,6 +162,10 @@ impl Engine {
         let is_taken = next.rest.take().is_some() || next.owner != self.owner;
         next.owner = self.owner.clone();
         if is_taken {
+            if broken("attempts_reset_on_take_over") {
+                let states = next.actions.iter_mut().map(|action| &mut action.state);
+                states.for_each(|state| state.retry_count = 0);
+            }
             let actions = self.to_authorise(id, next);
             self.follow(next, &Event::Authorise { actions });
         }

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use tercet_mutation::broken;
+
 use super::{
     Engine,
     advance::{awaits_initiator, claim_of},
@@ -82,7 +84,9 @@ impl Engine {
         }
         let pursuit = pursue(tx, self.now);
         let under_way = |(place, call): &(Option<usize>, _)| self.is_kept(*place, *call, &pursuit);
-        if entry.open.iter().any(under_way) {
+        if entry.open.iter().any(under_way)
+            || broken("waiter_pins_row") && !entry.waiters.is_empty()
+        {
             return None;
         }
         let soon = self.now + self.hold();

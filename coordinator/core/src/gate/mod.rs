@@ -65,6 +65,8 @@ pub struct Load {
     pub open: u32,
     /// Calls that wait for a place.
     pub waiting: usize,
+    /// Those among them whose transactions come from the table.
+    pub from_table: usize,
 }
 
 /// The admission of a call.

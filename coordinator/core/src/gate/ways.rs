@@ -61,6 +61,7 @@ impl Ways {
         Load {
             open: self.direct_open + streams.map(|stream| stream.open).sum::<u32>(),
             waiting: self.queued.len(),
+            from_table: self.from_table.len(),
         }
     }
 

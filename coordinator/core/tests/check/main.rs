@@ -49,8 +49,8 @@ begin timeout_ms=604800000            |
 begin timeout_ms=604800001            | timeout_ms: is 604800001; at most 604800000 ms are accepted
 begin ext=k%16:v                      |
 begin ext=k%17:v                      | ext_properties: has 17 keys; at most 16 are accepted
-begin ext=k:x*4095                    |
-begin ext=k:x*4096                    | ext_properties: has 4097 bytes of keys and values; at most 4096 are accepted
+begin ext=k:x*1023                    |
+begin ext=k:x*1024                    | ext_properties: has 1025 bytes of keys and values; at most 1024 are accepted
 begin ext='':v                        | ext_properties: has an empty key; name it
 begin ext=\0:v                        | ext_properties: contains NUL; give text without it
 begin ext=k:\0                        | ext_properties: contains NUL; give text without it
@@ -109,6 +109,11 @@ add { a after=b,'' }                  | action.after[1]: is empty; give 1 to 128
 add { a after=b%64 }                  |
 add { a after=b%65 }                  | action.after: has 65 names; at most 64 are accepted
 begin { a } { b participant='' }      | actions[1].participant: is empty; give 1 to 128 bytes
+begin ext=k%8:v { a ext=j%8:v }       |
+begin ext=k%8:v { a ext=j%9:v }       | actions[0].ext_properties: makes 17 keys and 51 bytes with the transaction's own; at most 16 and 1024 are accepted
+begin ext=k:x*511 { a ext=j:x*511 }   |
+begin ext=k:x*511 { a } { b ext=j:x*512 } | actions[1].ext_properties: makes 2 keys and 1025 bytes with the transaction's own; at most 16 and 1024 are accepted
+begin ext=k:x*1023 { a ext=k:x*1023 } |
 begin { a } { b ext=\0:v }            | actions[1].ext_properties: contains NUL; give text without it
 ";
 
@@ -355,6 +360,16 @@ fn an_added_action_fits_the_transaction() {
     assert_eq!(fits(&full, "c after=z"), Err(one_more.into()));
     let almost = transaction((0..63).map(|number| tcc(&format!("a{number}"))).collect());
     assert_eq!(fits(&almost, "c after=a62"), Ok(()));
+    let mut new = new_transaction(1, Decider::Initiator, []);
+    new.ext = [("k".to_owned(), "v".repeat(511))].into();
+    let with_properties = Transaction::begin(&new, owner(1), START);
+    assert_eq!(fits(&with_properties, "c ext=j:x*511"), Ok(()));
+    let too_many = "action.ext_properties: makes 2 keys and 1025 bytes with the transaction's own; at \
+                    most 16 and 1024 are accepted";
+    assert_eq!(
+        fits(&with_properties, "c ext=j:x*512"),
+        Err(too_many.into())
+    );
 }
 
 fn is_known(name: &str) -> bool {

@@ -23,8 +23,9 @@ fn up_to(max: Duration) -> impl Strategy<Value = Duration> {
     (0..=u64::try_from(max.as_millis()).unwrap()).prop_map(Duration::from_millis)
 }
 
+/// Properties of which those of a transaction and of an action fit together.
 fn an_ext() -> impl Strategy<Value = Ext> {
-    collection::btree_map("[a-z]{1,56}", "[a-z]{0,200}", 0..=limits::EXT_KEYS)
+    collection::btree_map("[a-z]{1,14}", "[a-z]{0,50}", 0..=limits::EXT_KEYS / 2)
 }
 
 fn a_retry() -> impl Strategy<Value = RetryPolicy> {

@@ -1,7 +1,7 @@
 //! Calls by HTTP POST: the action's payload is the body, the context travels as headers, the response's body is the
 //! result of a Try.
 
-use std::error::Error;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{Client, Response, StatusCode, redirect::Policy};
@@ -10,11 +10,16 @@ use tercet_core::{
     model::{Operation, Outcome},
     port::{AskBack, Call, CallAnswer},
 };
+use tokio::time::timeout;
 
+use super::{chain, unary::cut_bytes};
 use crate::{
     bounds,
-    wire::{context, cut},
+    wire::{calls::too_large, context, cut},
 };
+
+/// Bytes of a refusal's body that are kept: a reason, and what is needed to cut it between characters.
+const REASON_BYTES: usize = limits::REASON_BYTES + 4;
 
 /// Makes the client of all calls, which keeps its connections by address. It follows no redirect and uses no proxy of
 /// the environment.
@@ -35,32 +40,80 @@ pub(super) async fn call(
     call: &Call,
     epoch: u64,
 ) -> CallAnswer {
-    let payload = call.action.payload.clone();
-    let mut pairs = context::of_call(call, epoch);
-    match context::binary(call, epoch) {
-        Ok(binary) => pairs.push((context::BINARY, context::base64(&binary))),
-        Err(error) => return CallAnswer::Unknown(error),
-    }
-    let response = match post(client, address, path, pairs, payload).await {
-        Ok(response) => response,
+    let pairs = match context::of_call(call, epoch) {
+        Ok(pairs) => pairs,
         Err(error) => return CallAnswer::Unknown(error),
     };
+    let payload = call.action.payload.clone();
+    let posted = timeout(call.timeout, async {
+        match post(client, address, path, pairs, payload).await {
+            // Nothing leaves before there is a connection.
+            Err(error) if error.is_connect() => CallAnswer::Unsent(chain(&error)),
+            Err(error) => CallAnswer::Unknown(chain(&error)),
+            Ok(response) => answer(response, call).await,
+        }
+    });
+    posted
+        .await
+        .unwrap_or_else(|_| CallAnswer::Unknown(no_answer(call.timeout)))
+}
+
+fn no_answer(limit: Duration) -> String {
+    format!("no answer came within {} ms", limit.as_millis())
+}
+
+/// Reads the participant's answer. The status decides; of the body no more is kept than is used.
+async fn answer(response: Response, call: &Call) -> CallAnswer {
     let status = response.status();
-    let body = body(response).await;
-    if status == StatusCode::CONFLICT {
-        let reason = body.unwrap_or_default();
-        return CallAnswer::Rejected(cut(&String::from_utf8_lossy(&reason)));
+    if status == StatusCode::CONFLICT || !status.is_success() {
+        let text = refusal(response, call.timeout / 4).await;
+        return if status == StatusCode::CONFLICT {
+            CallAnswer::Rejected(text)
+        } else {
+            CallAnswer::Unknown(cut(&format!("HTTP {status}: {text}")))
+        };
     }
-    if !status.is_success() {
-        let reason = body.unwrap_or_default();
-        let text = String::from_utf8_lossy(&reason);
-        return CallAnswer::Unknown(cut(&format!("HTTP {status}: {text}")));
+    let read = if call.operation == Operation::Try {
+        result(response).await
+    } else {
+        read_away(response).await
+    };
+    read.unwrap_or_else(|error| CallAnswer::Unknown(chain(&error)))
+}
+
+/// Returns the reason of a refusal: as much of it as is kept, whatever comes after. The status has decided already, so
+/// words that do not come are not waited for any longer.
+async fn refusal(mut response: Response, limit: Duration) -> String {
+    let mut text = Vec::new();
+    let read = timeout(limit, async {
+        while let Ok(Some(chunk)) = response.chunk().await
+            && text.len() < REASON_BYTES
+        {
+            text.extend_from_slice(&chunk[..chunk.len().min(REASON_BYTES)]);
+        }
+    });
+    let _ = read.await;
+    cut_bytes(&text)
+}
+
+/// Reads the result of a Try; one above the limit is not read further.
+async fn result(mut response: Response) -> Result<CallAnswer, reqwest::Error> {
+    let declared = response.content_length();
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limits::RESULT_BYTES {
+            let so_far = (body.len() + chunk.len()) as u64;
+            return Ok(too_large(declared.unwrap_or(so_far)));
+        }
+        body.extend_from_slice(&chunk);
     }
-    match body {
-        Ok(_) if call.operation != Operation::Try => CallAnswer::Ok(Bytes::new()),
-        Ok(result) => CallAnswer::Ok(result),
-        Err(error) => CallAnswer::Unknown(error),
-    }
+    Ok(CallAnswer::Ok(body.freeze()))
+}
+
+/// Reads the body of a Confirm or Cancel to its end, and keeps nothing: only then is it known to be done.
+async fn read_away(mut response: Response) -> Result<CallAnswer, reqwest::Error> {
+    while response.chunk().await?.is_some() {}
+    Ok(CallAnswer::Ok(Bytes::new()))
 }
 
 /// Asks an initiator back; returns its answer.
@@ -72,7 +125,14 @@ pub(super) async fn ask_back(
     epoch: u64,
 ) -> Result<Outcome, String> {
     let pairs = context::of_ask(ask, epoch);
-    let response = post(client, address, path, pairs, Bytes::new()).await?;
+    let posted = timeout(
+        ask.timeout,
+        post(client, address, path, pairs, Bytes::new()),
+    );
+    let response = match posted.await {
+        Ok(response) => response.map_err(|error| chain(&error))?,
+        Err(_) => return Err(no_answer(ask.timeout)),
+    };
     let status = response.status();
     if !status.is_success() {
         return Err(format!("HTTP {status}"));
@@ -87,7 +147,7 @@ async fn post(
     path: &str,
     pairs: Vec<(&'static str, String)>,
     body: Bytes,
-) -> Result<Response, String> {
+) -> Result<Response, reqwest::Error> {
     let url = format!("{}{path}", address.trim_end_matches('/'));
     let mut request = client
         .post(url)
@@ -96,31 +156,5 @@ async fn post(
     for (name, value) in pairs {
         request = request.header(name, value);
     }
-    request.send().await.map_err(|error| chain(&error))
-}
-
-/// Reads the body of a response; one above the limit of a result is refused without reading further.
-async fn body(mut response: Response) -> Result<Bytes, String> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| chain(&error))? {
-        if body.len() + chunk.len() > limits::RESULT_BYTES {
-            return Err(format!(
-                "the participant returned more than the {} bytes that are accepted",
-                limits::RESULT_BYTES
-            ));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
-}
-
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    cut(&text)
+    request.send().await
 }

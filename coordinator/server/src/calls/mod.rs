@@ -1,25 +1,33 @@
 //! Calls to participants that do not attach: to `tercet.v1.Participant`, to any unary gRPC method, and by HTTP POST.
 //! Each is a task; the engine bounds their number.
+//!
+//! | file | makes |
+//! |---|---|
+//! | `invoke`, `generic`, `http_post` | a call or a question by one protocol |
+//! | `unary` | a unary gRPC call as bytes |
+//! | `connections` | the connections of gRPC |
 
-mod channels;
+mod connections;
 mod generic;
 mod http_post;
 mod invoke;
+mod unary;
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{error::Error, future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt as _;
 use tercet_core::{
     model::{Operation, Outcome},
     port::{AskBack, Call, CallAnswer, CallResult, CheckBackResult, Input, Route},
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
 use tracing::debug;
 
-use self::channels::Channels;
+use self::connections::Connections;
 use crate::{
     directory::{Directory, Participant, Protocol},
     driver::{CallBatch, Driver},
+    wire::cut,
 };
 
 /// Makes calls to registered addresses. Cheap to clone.
@@ -27,7 +35,7 @@ use crate::{
 pub(crate) struct DirectCalls {
     directory: Arc<Directory>,
     driver: Driver,
-    channels: Arc<Channels>,
+    connections: Arc<Connections>,
     http: reqwest::Client,
     epoch: u64,
 }
@@ -41,7 +49,7 @@ impl DirectCalls {
         Ok(Self {
             directory,
             driver,
-            channels: Arc::new(Channels::default()),
+            connections: Arc::new(Connections::new()),
             http: http_post::client()?,
             epoch,
         })
@@ -61,9 +69,8 @@ impl DirectCalls {
 
     /// Makes a call, and gives its result to the engine.
     async fn call(self, call: Call) {
-        let answer = within(call.timeout, self.call_answer(&call))
-            .await
-            .unwrap_or_else(CallAnswer::Unknown);
+        let answer = caught(self.call_answer(&call)).await;
+        let answer = answer.unwrap_or_else(CallAnswer::Unknown);
         debug!(tx_id = %call.tx, action = %call.action.name, operation = %call.operation, ?answer, "answer");
         let result = CallResult {
             route: Route::Direct,
@@ -81,16 +88,15 @@ impl DirectCalls {
         let name = &call.action.participant;
         let known = self.directory.snapshot();
         let Some(participant) = known.get(name) else {
-            return CallAnswer::Unknown(format!("participant {name} is no longer known"));
+            return CallAnswer::Unsent(format!("participant {name} is no longer known"));
         };
         match participant.protocol {
             Protocol::Attach => {
-                CallAnswer::Unknown(format!("participant {name} attaches instead now"))
+                CallAnswer::Unsent(format!("participant {name} attaches instead now"))
             }
-            Protocol::Invoke => match self.channels.get(&participant.address).await {
-                Ok(channel) => invoke::call(channel, call, self.epoch).await,
-                Err(error) => CallAnswer::Unknown(error),
-            },
+            Protocol::Invoke => {
+                invoke::call(&self.connections, &participant.address, call, self.epoch).await
+            }
             Protocol::Grpc | Protocol::Http => match method(participant, call) {
                 Err(error) => CallAnswer::Unknown(error),
                 Ok(path) => self.generic_answer(participant, path, call).await,
@@ -104,20 +110,16 @@ impl DirectCalls {
         path: &str,
         call: &Call,
     ) -> CallAnswer {
+        let address = &participant.address;
         if participant.protocol == Protocol::Http {
-            return http_post::call(&self.http, &participant.address, path, call, self.epoch).await;
+            return http_post::call(&self.http, address, path, call, self.epoch).await;
         }
-        match self.channels.get(&participant.address).await {
-            Ok(channel) => generic::call(channel, path, call, self.epoch).await,
-            Err(error) => CallAnswer::Unknown(error),
-        }
+        generic::call(&self.connections, address, path, call, self.epoch).await
     }
 
     /// Asks an initiator back, and gives the result to the engine.
     async fn ask_back(self, ask: AskBack) {
-        let answer = within(ask.timeout, self.check_back_answer(&ask))
-            .await
-            .unwrap_or_else(Err);
+        let answer = caught(self.check_back_answer(&ask)).await.flatten();
         debug!(tx_id = %ask.tx, participant = %ask.participant, ?answer, "answer to a check-back");
         let result = CheckBackResult {
             route: Route::Direct,
@@ -137,35 +139,40 @@ impl DirectCalls {
         let Some(participant) = known.get(name) else {
             return Err(format!("participant {name} is no longer known"));
         };
-        let path = participant.check_back.as_str();
+        let (address, path) = (&participant.address, participant.check_back.as_str());
         match participant.protocol {
             Protocol::Attach => Err(format!("participant {name} attaches instead now")),
-            Protocol::Invoke => {
-                let channel = self.channels.get(&participant.address).await?;
-                invoke::ask_back(channel, ask, self.epoch).await
-            }
+            Protocol::Invoke => invoke::ask_back(&self.connections, address, ask, self.epoch).await,
             Protocol::Grpc | Protocol::Http if path.is_empty() => Err(format!(
                 "no method registered for a check-back of participant {name}; register it with one"
             )),
             Protocol::Grpc => {
-                let channel = self.channels.get(&participant.address).await?;
-                generic::ask_back(channel, path, ask, self.epoch).await
+                generic::ask_back(&self.connections, address, path, ask, self.epoch).await
             }
-            Protocol::Http => {
-                http_post::ask_back(&self.http, &participant.address, path, ask, self.epoch).await
-            }
+            Protocol::Http => http_post::ask_back(&self.http, address, path, ask, self.epoch).await,
         }
     }
 }
 
-async fn within<T>(limit: Duration, answer: impl Future<Output = T>) -> Result<T, String> {
-    match timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(_)) => {
-            Err("the coordinator failed to make the call; its log has the reason".to_owned())
+/// Returns an error in words, down to its cause.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
         }
-        Err(_) => Err(format!("no answer came within {} ms", limit.as_millis())),
+        source = error.source();
     }
+    cut(&text)
+}
+
+/// Makes an answer; a panic on the way to it becomes an error, so that its call does not stay open.
+async fn caught<T>(answer: impl Future<Output = T>) -> Result<T, String> {
+    let answer = AssertUnwindSafe(answer).catch_unwind().await;
+    answer.map_err(|_| "the coordinator failed to make the call; its log has the reason".to_owned())
 }
 
 /// Returns the method or path of a call at the participant.

@@ -5,7 +5,7 @@ use prost::Message as _;
 use tercet_core::{
     id::{CallId, TxId},
     limits,
-    model::{ActionStatus, Ext, Outcome},
+    model::{ActionStatus, Ext, Name, Operation, Outcome},
     port::{AskBack, Call, CallAnswer, CallResult, CheckBackResult, Route},
 };
 use tercet_proto::v1;
@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::{compact, cut, millis, words};
 use crate::bounds;
 
-/// Converts a call, with or without its payload.
-pub(crate) fn call(call: &Call, epoch: u64, payload: bool) -> v1::Call {
+/// Converts a call.
+pub(crate) fn call(call: &Call, epoch: u64) -> v1::Call {
     let action = &call.action;
     v1::Call {
         epoch,
@@ -28,21 +28,8 @@ pub(crate) fn call(call: &Call, epoch: u64, payload: bool) -> v1::Call {
         handler: action.handler.to_string(),
         business_type: call.business_type.to_string(),
         business_id: call.business_id.to_string(),
-        payload: if payload {
-            action.payload.clone()
-        } else {
-            Bytes::new()
-        },
-        results: call
-            .results
-            .iter()
-            .map(|(name, result)| v1::ActionState {
-                name: name.to_string(),
-                // Only a Try that was answered with OK has a result.
-                status: words::action_status(ActionStatus::Tried).into(),
-                result: result.clone(),
-            })
-            .collect(),
+        payload: action.payload.clone(),
+        results: results(call),
         ext_properties: overlaid(&call.tx_ext, &action.ext),
         time_left_ms: Some(millis(call.time_left)),
         attempt: call.attempt,
@@ -54,7 +41,7 @@ const AROUND: usize = 32;
 
 /// Converts a call with its payload, unless it is too long for a message of its own; the error says so.
 pub(crate) fn call_that_fits(call: &Call, epoch: u64) -> Result<v1::Call, String> {
-    let converted = self::call(call, epoch, true);
+    let converted = self::call(call, epoch);
     let bytes = converted.encoded_len();
     if bytes + AROUND <= bounds::CALL_BYTES {
         return Ok(converted);
@@ -71,8 +58,19 @@ pub(crate) fn call_that_fits(call: &Call, epoch: u64) -> Result<v1::Call, String
     ))
 }
 
+/// Converts the results that go with a call.
+pub(super) fn results(call: &Call) -> Vec<v1::ActionState> {
+    let result = |(name, result): &(Name, Bytes)| v1::ActionState {
+        name: name.to_string(),
+        // Only a Try that was answered with OK has a result.
+        status: words::action_status(ActionStatus::Tried).into(),
+        result: result.clone(),
+    };
+    call.results.iter().map(result).collect()
+}
+
 /// Returns the transaction's properties, overlaid with the action's.
-fn overlaid(tx: &Ext, action: &Ext) -> Ext {
+pub(super) fn overlaid(tx: &Ext, action: &Ext) -> Ext {
     let mut all = tx.clone();
     all.extend(
         action
@@ -106,26 +104,34 @@ pub(crate) fn call_result(route: Route, result: v1::Result) -> Option<CallResult
         tx: tx_id(&result.tx_id)?,
         operation: words::operation_from(result.operation)?,
         action: result.action.into(),
-        answer: call_answer(result.outcome),
+        answer: call_answer(words::operation_from(result.operation)?, result.outcome),
     })
 }
 
-/// Reads a participant's answer to a call.
-pub(crate) fn call_answer(outcome: Option<v1::result::Outcome>) -> CallAnswer {
+/// Reads a participant's answer to a call of this operation. Only a Try has a result, and so a size to keep.
+pub(crate) fn call_answer(
+    operation: Operation,
+    outcome: Option<v1::result::Outcome>,
+) -> CallAnswer {
     use v1::result::Outcome::{Done, Rejected, Unknown};
     match outcome {
+        Some(Done(_)) if operation != Operation::Try => CallAnswer::Ok(Bytes::new()),
         Some(Done(done)) if done.result.len() > limits::RESULT_BYTES => {
-            CallAnswer::Unknown(format!(
-                "the participant returned {} bytes; at most {} are accepted",
-                done.result.len(),
-                limits::RESULT_BYTES
-            ))
+            too_large(done.result.len() as u64)
         }
         Some(Done(done)) => CallAnswer::Ok(compact(&done.result)),
         Some(Rejected(rejected)) => CallAnswer::Rejected(cut(&rejected.reason)),
         Some(Unknown(unknown)) => CallAnswer::Unknown(cut(&unknown.error)),
         None => CallAnswer::Unknown("the participant answered without an outcome".to_owned()),
     }
+}
+
+/// Returns the answer of a Try that returned more than is accepted.
+pub(crate) fn too_large(bytes: u64) -> CallAnswer {
+    CallAnswer::Unknown(format!(
+        "the participant returned {bytes} bytes; at most {} are accepted",
+        limits::RESULT_BYTES
+    ))
 }
 
 /// Reads the result of a question that came on this route; `None` without a right id.

@@ -332,11 +332,12 @@ impl<'a> ParticipantColumns<'a> {
 }
 
 impl StandingColumns<'_> {
-    /// Returns the row, and its unique key.
+    /// Returns the row, and its unique key. A row that no write can have left stands in the way of every write.
     pub(crate) fn parse(self) -> (StandingRow, Option<Vec<u8>>) {
+        let version = u32::try_from(self.version).unwrap_or(0);
         let row = StandingRow {
             id: self.tx_id,
-            version: self.version,
+            version,
             write_id: self.write_id,
         };
         (row, self.unique_key.map(Cow::into_owned))

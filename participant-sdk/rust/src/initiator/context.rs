@@ -42,8 +42,8 @@ pub mod key {
     pub const TIME_LEFT_MS: &str = "tercet-time-left-ms";
     /// The number of this call among those of the operation, from 1.
     pub const ATTEMPT: &str = "tercet-attempt";
-    /// All of the context: an encoded `tercet.v1.Call` without its payload, in which every byte is
-    /// safe.
+    /// The parts of the context that have no entry of their own, such as the properties: an encoded
+    /// `tercet.v1.Call`. A field that it does have counts instead of the entry.
     pub const CONTEXT: &str = "tercet-context-bin";
 }
 
@@ -140,7 +140,7 @@ impl TransactionContext {
         }
     }
 
-    /// Writes the context into headers: each part separately, and all of it as [`key::CONTEXT`].
+    /// Writes the context into headers: each part separately, and the properties as [`key::CONTEXT`].
     fn write(&self, headers: &mut HeaderMap) {
         let plain = [
             (key::TX_ID, self.tx_id.to_string()),
@@ -160,50 +160,29 @@ impl TransactionContext {
             }
         }
         let mut metadata = MetadataMap::from_headers(std::mem::take(headers));
-        let whole = BinaryMetadataValue::from_bytes(&self.to_call().encode_to_vec());
-        metadata.insert_bin(key::CONTEXT, whole);
+        let rest = v1::Call {
+            ext_properties: self.properties.clone(),
+            ..v1::Call::default()
+        };
+        let rest = BinaryMetadataValue::from_bytes(&rest.encode_to_vec());
+        metadata.insert_bin(key::CONTEXT, rest);
         *headers = metadata.into_headers();
     }
 
     /// Reads the context from headers; returns `None` outside of a transaction. An unreadable context
     /// is an error, because the call does belong to a transaction.
     fn read(headers: &HeaderMap) -> Result<Option<Self>, String> {
-        if let Some(value) = headers.get(key::CONTEXT) {
-            let problem = |error: &dyn fmt::Display| format!("{}: {error}", key::CONTEXT);
-            let bytes = decode_bin(value).map_err(|error| problem(&error))?;
-            let call = v1::Call::decode(bytes).map_err(|error| problem(&error))?;
-            return Self::from_call(call).map(Some);
-        }
-        if !headers.contains_key(key::TX_ID) {
-            return Ok(None);
-        }
-        let text = |name: &str| {
-            let value = headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
-            let decoded = percent_decode(value).decode_utf8();
-            decoded.map_or_else(
-                |e| Err(format!("{name}: {e}")),
-                |text| Ok(text.into_owned()),
-            )
+        let mut call = match headers.get(key::CONTEXT) {
+            Some(value) => {
+                let problem = |error: &dyn fmt::Display| format!("{}: {error}", key::CONTEXT);
+                let bytes = decode_bin(value).map_err(|error| problem(&error))?;
+                v1::Call::decode(bytes).map_err(|error| problem(&error))?
+            }
+            None if headers.contains_key(key::TX_ID) => v1::Call::default(),
+            None => return Ok(None),
         };
-        let number = |name: &str| match text(name)?.as_str() {
-            "" => Ok(None),
-            digits => digits
-                .parse::<i64>()
-                .map(Some)
-                .map_err(|e| format!("{name} is {digits:?}: {e}")),
-        };
-        Self::from_call(v1::Call {
-            tx_id: text(key::TX_ID)?,
-            action: text(key::ACTION)?,
-            operation: parse_operation(&text(key::OPERATION)?)?.into(),
-            mode: parse_mode(&text(key::MODE)?)?.into(),
-            business_type: text(key::BUSINESS_TYPE)?,
-            business_id: text(key::BUSINESS_ID)?,
-            time_left_ms: number(key::TIME_LEFT_MS)?,
-            attempt: number(key::ATTEMPT)?.map_or(0, |number| u32::try_from(number).unwrap_or(1)),
-            ..v1::Call::default()
-        })
-        .map(Some)
+        complete(&mut call, headers)?;
+        Self::from_call(call).map(Some)
     }
 
     fn to_call(&self) -> v1::Call {
@@ -258,6 +237,49 @@ impl TransactionContext {
             properties: call.ext_properties,
         })
     }
+}
+
+/// Reads the fields that a call does not have from their own entries.
+fn complete(call: &mut v1::Call, headers: &HeaderMap) -> Result<(), String> {
+    let text = |name: &str| {
+        let value = headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+        let decoded = percent_decode(value).decode_utf8();
+        decoded.map_or_else(
+            |e| Err(format!("{name}: {e}")),
+            |text| Ok(text.into_owned()),
+        )
+    };
+    let number = |name: &str| match text(name)?.as_str() {
+        "" => Ok(None),
+        digits => digits
+            .parse::<i64>()
+            .map(Some)
+            .map_err(|e| format!("{name} is {digits:?}: {e}")),
+    };
+    for (field, name) in [
+        (&mut call.tx_id, key::TX_ID),
+        (&mut call.action, key::ACTION),
+        (&mut call.business_type, key::BUSINESS_TYPE),
+        (&mut call.business_id, key::BUSINESS_ID),
+    ] {
+        if field.is_empty() {
+            *field = text(name)?;
+        }
+    }
+    if call.operation == 0 {
+        call.operation = parse_operation(&text(key::OPERATION)?)?.into();
+    }
+    if call.mode == 0 {
+        call.mode = parse_mode(&text(key::MODE)?)?.into();
+    }
+    if call.time_left_ms.is_none() {
+        call.time_left_ms = number(key::TIME_LEFT_MS)?;
+    }
+    if call.attempt == 0 {
+        let attempt = number(key::ATTEMPT)?;
+        call.attempt = attempt.map_or(0, |number| u32::try_from(number).unwrap_or(1));
+    }
+    Ok(())
 }
 
 /// Decodes a `-bin` value by gRPC's rules.

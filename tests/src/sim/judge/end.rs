@@ -38,7 +38,7 @@ pub const INVARIANTS: &[(&str, Check)] = &[
 /// a call of them and nothing else. One that is called at an address is called again and again.
 pub fn is_settled(row: &Row, gone: &BTreeSet<Name>) -> bool {
     let Some(rest) = &row.head.rest else {
-        let mut wanted = rows::wanted(row, true).into_iter().peekable();
+        let mut wanted = rows::wanted(row, false).into_iter().peekable();
         let wants_the_gone = wanted.peek().is_some() && wanted.all(|name| gone.contains(name));
         return row.head.phase.is_over() || wants_the_gone;
     };

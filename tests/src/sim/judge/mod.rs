@@ -233,11 +233,16 @@ impl Judge {
             .row(id)
             .is_some_and(|row| row.head.phase.decision().is_some());
         if result != WriteResult::Durable {
-            self.seen.entry(id).or_default().losses += 1;
+            self.forgotten(id);
         }
         if result == WriteResult::Durable && decided {
             self.seen.entry(id).or_default().decision_known_in = Some(epoch);
         }
+    }
+
+    /// Notes that a coordinator has forgotten what it knew of a transaction beyond its row.
+    pub fn forgotten(&mut self, id: TxId) {
+        self.seen.entry(id).or_default().losses += 1;
     }
 
     /// Checks a call that leaves the coordinator.

@@ -3,6 +3,7 @@
 
 use tercet_core::{
     id::{CallId, StreamId, TxId},
+    model::{Name, Queue},
     port::{
         AskBack, Call, CallAnswer, CallResult, CheckBackResult, Input, Output, Reach, Read, Reply,
         Request, Route,
@@ -17,6 +18,9 @@ use crate::sim::{
     judge::{RequestKind, Scene, Way},
     process::{OpenStream, Process, Waiter},
 };
+
+/// Calls in a row that may be of one origin: some that get a place are no longer required.
+const IN_A_ROW: u32 = 5;
 
 const MEMORY: &str = "I9 memory is bounded by configuration";
 
@@ -93,6 +97,7 @@ impl World {
         };
         process.now = process.now.max(now);
         self.coverage.note(&self.database.tables, &input);
+        process.is_page = matches!(input, Input::Due(..));
         process.handle(input);
     }
 
@@ -131,8 +136,14 @@ impl World {
                 let lane = process.lane.len();
                 self.note(Some(id), || format!("write joins {lane} in the lane"));
             }
-            Output::Call(call) => self.call_leaves(epoch, call),
-            Output::AskBack(question) => self.question_leaves(epoch, question),
+            Output::Call(call) => {
+                self.takes_a_turn(&call.action.participant, call.tx);
+                self.call_leaves(epoch, call);
+            }
+            Output::AskBack(question) => {
+                self.takes_a_turn(&question.participant, question.tx);
+                self.question_leaves(epoch, question);
+            }
             Output::Reply(caller, result) => {
                 let left = process.left.contains(&caller);
                 match process.callers.remove(&caller) {
@@ -146,6 +157,7 @@ impl World {
                 }
             }
             Output::Read(read) => {
+                self.check_read(&read);
                 let answer = if self.faults.strikes(Fault::ReadFailed) {
                     FromStore::ReadFailed(read)
                 } else {
@@ -419,7 +431,11 @@ impl World {
             return None;
         }
         let process = self.process.as_mut()?;
-        let stream = process.open_stream(OpenStream { service, instance });
+        let stream = process.open_stream(OpenStream {
+            service,
+            instance,
+            places: self.plan.services[service].concurrency,
+        });
         let epoch = process.owner.epoch;
         let plan = &self.plan.services[service];
         let (participant, concurrency) = (plan.name.clone(), plan.concurrency);
@@ -445,7 +461,84 @@ impl World {
         Some((epoch, stream))
     }
 
+    /// Checks that a page of due rows is no longer than there is room for.
+    fn check_read(&mut self, read: &Read) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        match read {
+            Read::Transactions(ids) if process.is_page => process.from_table.extend(ids),
+            Read::Due(query) => {
+                let Queue::Wait { participant, .. } = &query.queue else {
+                    return;
+                };
+                let service = self.places.get(participant).copied().unwrap_or(0);
+                let places = self.plan.services[service].concurrency;
+                let window = process.window(service, places);
+                let places = process
+                    .widest
+                    .get(&service)
+                    .copied()
+                    .unwrap_or(0)
+                    .max(places);
+                if query.limit as usize > window + places as usize {
+                    let (limit, name) = (query.limit, participant);
+                    let what = format!("a page of {limit} rows for {name}, with {places} places");
+                    self.judge.record(MEMORY, None, what);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Checks that calls of transactions that requests brought and of those from the table take turns.
+    fn takes_a_turn(&mut self, participant: &Name, tx: TxId) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let service = self.places.get(participant).copied().unwrap_or(0);
+        let waiting = process.engine.gate().load(participant).from_table;
+        let (in_a_row, before) = process.in_a_row.entry(participant.clone()).or_default();
+        let had_a_turn = waiting < *before || process.from_table.contains(&tx);
+        *before = waiting;
+        if had_a_turn || waiting == 0 {
+            *in_a_row = 0;
+            return;
+        }
+        *in_a_row += 1;
+        let plan = &self.plan.services[service];
+        // An instance may be free that has not the handler for which others wait.
+        let all_alike = plan.instances.windows(2).all(|pair| pair[0] == pair[1]);
+        if all_alike && *in_a_row > IN_A_ROW {
+            let what = format!(
+                "{in_a_row} calls in a row left to {participant} while {waiting} waited that come from the table"
+            );
+            self.judge.record(
+                "I11 what is new does not starve what is old",
+                Some(tx),
+                what,
+            );
+        }
+    }
+
+    /// Checks that no more calls wait in memory for a participant than its windows hold.
+    fn check_windows(&mut self) {
+        let Some(process) = &self.process else { return };
+        for (service, plan) in self.plan.services.iter().enumerate() {
+            let waiting = process.engine.gate().load(&plan.name).waiting;
+            let window = process.window(service, plan.concurrency);
+            if waiting > 2 * window {
+                let name = &plan.name;
+                let what =
+                    format!("{waiting} calls wait for {name}, its windows hold {window} each");
+                self.judge.record(MEMORY, None, what);
+                return;
+            }
+        }
+    }
+
     fn check_memory(&mut self) {
+        self.check_windows();
         let Some(process) = &self.process else { return };
         let held = process.engine.stats().transactions;
         // A part is kept beside it for requests of transactions that have been begun.

@@ -125,6 +125,7 @@ impl World {
             self.history
                 .note(self.now, Some(*id), || format!("its write is {result:?}"));
             if *result == WriteResult::NotApplied {
+                self.judge.forgotten(*id);
                 let row = self.database.tables.row(*id);
                 let version = row.map_or(0, |row| row.head.version);
                 self.given_up
@@ -178,6 +179,10 @@ impl World {
                 process.now = process.now.max(now);
                 let results = process.lane.done(process.now, result);
                 for (id, result) in &results {
+                    let row = self.database.tables.row(*id);
+                    if row.is_none_or(|row| row.head.rest.is_some() || row.head.phase.is_over()) {
+                        process.from_table.remove(id);
+                    }
                     self.judge
                         .written(epoch, *id, *result, &self.database.tables);
                     self.history

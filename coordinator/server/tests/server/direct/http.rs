@@ -71,7 +71,7 @@ async fn http_posts_the_payload_with_the_context_as_headers() {
     let tx = run(&server, spend()).await;
     assert_eq!(tx.biz_status(), v1::BizStatus::Success);
     assert_eq!(tx.actions[0].result.as_ref(), b"reserved");
-    assert_attempts(&tx.actions[0], &["503", "65536 bytes", "302"]);
+    assert_attempts(&tx.actions[0], &["503", "65537 bytes", "302"]);
     let requests = web.requests.lock().unwrap();
     let (_, headers, body) = &requests[0];
     assert_eq!(body.as_ref(), b"spend");

@@ -1,8 +1,11 @@
 //! Participants that are called at an address: `Participant/Invoke`, any gRPC method, HTTP POST.
 
+mod connections;
 mod grpc;
 mod http;
 mod scripted;
+mod sizes;
+mod switched;
 
 use tercet_proto::v1;
 

@@ -52,7 +52,12 @@ impl Server {
 
     /// Starts a server with a changed configuration.
     pub(crate) async fn with(configure: impl FnOnce(&mut Config)) -> Self {
-        let store = Arc::new(SqliteStore::temporary().await.unwrap());
+        Self::on(SqliteStore::temporary().await.unwrap(), configure).await
+    }
+
+    /// Starts a server over this database.
+    pub(crate) async fn on(store: SqliteStore, configure: impl FnOnce(&mut Config)) -> Self {
+        let store = Arc::new(store);
         Self::over(Arc::<SqliteStore>::clone(&store), store, configure).await
     }
 
@@ -190,6 +195,16 @@ impl Server {
         let reply = self.participants().list(request).await.unwrap();
         reply.into_inner().participants
     }
+}
+
+/// Waits until a condition holds.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let holds = timeout(PATIENCE, async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    holds.await.expect("the condition never held");
 }
 
 /// Returns the stable reason of a refusal, followed by the fields that it names, sorted:
