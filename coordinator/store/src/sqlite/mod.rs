@@ -380,7 +380,9 @@ mod tests {
                 limit: 10,
             };
             let text = queues_query::<Sqlite>(&queues, None).unwrap();
-            assert_searches(&plan(&store, text.sql().as_str()).await);
+            let steps = plan(&store, text.sql().as_str()).await;
+            assert_searches(&steps);
+            assert!(steps.contains("name=? AND business_type>?)"), "{steps}");
         }
 
         for statuses in [vec![TxStatus::Failure], vec![TxStatus::Processing]] {
@@ -443,24 +445,31 @@ mod tests {
             after: None,
             limit,
         };
+        let parameters = |query: &QueuesQuery, key: [&'static str; 3]| {
+            let key = key.map(|text| Value::Text(Some(text.into())));
+            [&key[..], &[query.limit.value().into_owned()]].concat()
+        };
+        let few = look(None, 20);
+        let text = queues_query::<Sqlite>(&few, None).unwrap();
+        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters(&few, [""; 3]));
+        assert_eq!(rows, 20);
+        assert!(steps < 300 * rows, "{steps} steps for {rows} rows");
+
         let all = look(None, u32::MAX);
         let found = store.queues(&all).await.unwrap();
         assert_eq!(found.len(), QUEUES + 2);
         assert_eq!(found[500 + 2].queue, wait("p00500", "sale"));
         assert_eq!(found[500 + 2].at, Timestamp::from_micros(0));
         let text = queues_query::<Sqlite>(&all, None).unwrap();
-        let parameters = ["", "", ""].map(|text| Value::Text(Some(text.into())));
-        let parameters = [&parameters[..], &[all.limit.value()]].concat();
-        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters);
+        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters(&all, [""; 3]));
         assert_eq!(rows, QUEUES + 3);
         assert!(steps < 300 * rows, "{steps} steps for {rows} rows");
 
         let own = look(Some("p00500"), 100);
         assert_eq!(store.queues(&own).await.unwrap().len(), 2);
         let text = queues_query::<Sqlite>(&own, None).unwrap();
-        let parameters = ["WAIT", "p00500", ""].map(|text| Value::Text(Some(text.into())));
-        let parameters = [&parameters[..], &[own.limit.value()]].concat();
-        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters);
+        let given = parameters(&own, ["WAIT", "p00500", ""]);
+        let (rows, steps) = run(&connection, text.sql().as_str(), &given);
         assert_eq!(rows, 2);
         assert!(steps < 600, "{steps} steps");
 
