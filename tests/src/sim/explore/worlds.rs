@@ -34,7 +34,7 @@ impl SmallWorld {
     pub fn states(self) -> usize {
         match self {
             Self::Parallel => 111_932,
-            Self::RefusedInOrder => 74_552,
+            Self::RefusedInOrder => 79_882,
             Self::RefusedInParallel => 313_282,
             Self::Impatient => 80_032,
             Self::Brief => 2_855,
