@@ -19,9 +19,10 @@ use crate::process::Usage;
 use crate::report::per_second;
 
 /// The coordinator's own tables.
-const TABLES: [&str; 2] = [
+const TABLES: [&str; 3] = [
     include_str!("../../migrations/sqlite/0001_first_tables.sql"),
     include_str!("../../migrations/sqlite/0002_who_and_paused.sql"),
+    include_str!("../../migrations/sqlite/0003_due_rows.sql"),
 ];
 /// Transactions per commit.
 const GROUPS: [usize; 2] = [1, 64];
@@ -191,10 +192,10 @@ fn begin(connection: &Connection, id: &[u8], payload: &[u8]) -> rusqlite::Result
     );
     connection
         .prepare_cached(
-            "INSERT INTO tx_info (tx_id, business_type, business_id, driver, status, biz_status, \
-             retry_count, participants_info, version, owner, next_attempt_at, deadline_at, \
-             create_time, db_update_time) VALUES (?1, 'load', ?2, 'COORDINATOR', 'PROCESS_WAITING', \
-             'INIT', 0, ?3, 1, 'floor@1', ?4, ?4, ?4, ?4)",
+            "INSERT INTO tx_info (tx_id, business_type, business_id, decider, status, biz_status, \
+             retry_count, participants_info, version, write_id, owner, deadline_at, create_time, \
+             db_update_time) VALUES (?1, 'load', ?2, 'COORDINATOR', 'PROCESS_WAITING', 'INIT', 0, \
+             ?3, 1, random(), 'floor@1', ?4, ?4, ?4)",
         )?
         .execute(params![id, Uuid::new_v4().to_string(), begun, AT])?;
     let mut insert = connection.prepare_cached(
@@ -205,6 +206,12 @@ fn begin(connection: &Connection, id: &[u8], payload: &[u8]) -> rusqlite::Result
     )?;
     insert.execute(params![id, "first", 0, FIRST, HANDLER, payload, AT])?;
     insert.execute(params![id, "second", 1, SECOND, HANDLER, payload, AT])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO tx_due (kind, name, business_type, at, tx_id) \
+             VALUES ('HAND', 'floor@1', '', 0, ?1)",
+        )?
+        .execute(params![id])?;
     Ok(())
 }
 
@@ -212,7 +219,8 @@ fn decide(connection: &Connection, id: &[u8]) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "UPDATE tx_info SET status = 'PROCESSING', biz_status = 'SUCCESS', \
-             decision_cause = '{\"kind\":\"ALL_TRIED\"}', decided_at = ?2, version = 2 \
+             decision_cause = '{\"kind\":\"ALL_TRIED\"}', decided_at = ?2, version = 2, \
+             write_id = random() \
              WHERE tx_id = ?1 AND version = 1",
         )?
         .execute(params![id, AT])?;
@@ -222,8 +230,8 @@ fn decide(connection: &Connection, id: &[u8]) -> rusqlite::Result<()> {
 fn complete(connection: &Connection, id: &[u8]) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "UPDATE tx_info SET status = 'SUCCESS', finished_at = ?2, next_attempt_at = NULL, \
-             version = 3 WHERE tx_id = ?1 AND version = 2",
+            "UPDATE tx_info SET status = 'SUCCESS', finished_at = ?2, version = 3, \
+             write_id = random() WHERE tx_id = ?1 AND version = 2",
         )?
         .execute(params![id, AT])?;
     let mut update = connection.prepare_cached(
@@ -232,6 +240,12 @@ fn complete(connection: &Connection, id: &[u8]) -> rusqlite::Result<()> {
     )?;
     update.execute(params![id, "first", AT])?;
     update.execute(params![id, "second", AT])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM tx_due WHERE kind = 'HAND' AND name = 'floor@1' AND business_type = '' \
+             AND at = 0 AND tx_id = ?1",
+        )?
+        .execute(params![id])?;
     Ok(())
 }
 

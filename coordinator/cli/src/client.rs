@@ -1,10 +1,10 @@
 //! The connection to a coordinator.
 
-use std::{future::Future, time::Duration};
+use std::{fmt::Write as _, future::Future, time::Duration};
 
 use clap::Args;
-use tercet_server::{bounds, config::PORT};
-use tonic::{Status, transport::Channel};
+use tercet_server::{address, bounds, config::PORT};
+use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
 use crate::failure::{CommandResult, Failure};
@@ -23,9 +23,16 @@ const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Coordinator {
     pub(crate) async fn connect(&self) -> Result<Channel, Failure> {
-        let endpoint = Channel::from_shared(self.coordinator.clone()).map_err(|error| {
-            Failure::Usage(format!("--coordinator {}: {error}", self.coordinator))
-        })?;
+        let wrong = |problem: &str| {
+            let form = address::FORM;
+            Failure::Usage(format!(
+                "--coordinator {:?} {problem}; give {form}",
+                self.coordinator
+            ))
+        };
+        address::check(&self.coordinator).map_err(|problem| wrong(&problem))?;
+        let endpoint = Channel::from_shared(self.coordinator.clone())
+            .map_err(|error| wrong(&format!("is no address ({error})")))?;
         endpoint
             .connect_timeout(bounds::CONNECT_TIMEOUT)
             .tcp_nodelay(true)
@@ -33,7 +40,7 @@ impl Coordinator {
             .await
             .map_err(|error| {
                 let what = format!("no coordinator can be reached at {}", self.coordinator);
-                Failure::because(what, error)
+                Failure::Unreachable(what, Some(Box::new(error)))
             })
     }
 }
@@ -48,18 +55,37 @@ pub(crate) fn request<T>(message: T) -> tonic::Request<T> {
     request
 }
 
-/// The failure of a refused request, with its reason code.
-#[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
+/// The failure of a refused request, with its reason code; or of one that got no answer.
 pub(crate) fn refused(status: Status) -> Failure {
     let details = status.get_error_details();
-    let reason = details.error_info().map(|info| info.reason.clone());
-    Failure::Failed(
-        match reason {
-            Some(reason) => format!("{reason}: {}", status.message()),
-            None => format!("{}: {}", status.code(), status.message()),
-        },
-        None,
-    )
+    if let Some(info) = details.error_info() {
+        let mut text = format!("{}: {}", info.reason, status.message());
+        // The message repeats the first violations.
+        let violations = details.bad_request().map(|bad| &bad.field_violations);
+        for violation in violations.into_iter().flatten() {
+            let (field, description) = (&violation.field, &violation.description);
+            let said = |between| {
+                status
+                    .message()
+                    .contains(&format!("{field}{between}{description}"))
+            };
+            if !said(": ") && !said(" ") {
+                let _ = write!(text, "; {field}: {description}");
+            }
+        }
+        return Failure::Failed(text, None);
+    }
+    if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) {
+        let seconds = REQUEST_TIMEOUT.as_secs();
+        let what = format!("the coordinator did not answer within {seconds} s");
+        return Failure::Unreachable(what, None);
+    }
+    // A status that did not come from a server has the error of the connection.
+    if std::error::Error::source(&status).is_some() {
+        let what = "the connection to the coordinator broke off".to_owned();
+        return Failure::Unreachable(what, Some(Box::new(status)));
+    }
+    Failure::Failed(format!("{}: {}", status.code(), status.message()), None)
 }
 
 /// Runs a command that talks to a coordinator.

@@ -14,6 +14,9 @@ pub(crate) enum Failure {
     /// The configuration or the arguments are wrong.
     #[error("{0}")]
     Usage(String),
+    /// No coordinator answers at the address, or the connection to it broke off.
+    #[error("{0}")]
+    Unreachable(String, #[source] Option<Box<dyn Error + Send + Sync>>),
     /// Everything else.
     #[error("{0}")]
     Failed(String, #[source] Option<Box<dyn Error + Send + Sync>>),
@@ -36,11 +39,23 @@ impl Failure {
         match self {
             Self::Usage(_) => 2,
             Self::Failed(..) | Self::Output(_) => 1,
+            Self::Unreachable(..) => 5,
         }
     }
 
-    /// Prints the error with the chain of its causes on standard error, as one line.
-    pub(crate) fn print(&self) -> io::Result<()> {
+    /// Returns whether the same command may soon succeed: the coordinator is away, stops or cannot read.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable(..) => true,
+            Self::Failed(text, _) => ["DRAINING: ", "STORE_UNAVAILABLE: "]
+                .iter()
+                .any(|reason| text.starts_with(reason)),
+            Self::Usage(_) | Self::Output(_) => false,
+        }
+    }
+
+    /// Returns the error with the chain of its causes, as one line.
+    pub(crate) fn text(&self) -> String {
         let mut text = self.to_string();
         let mut source = self.source();
         while let Some(cause) = source {
@@ -52,6 +67,11 @@ impl Failure {
             }
             source = cause.source();
         }
-        writeln!(io::stderr().lock(), "error: {text}")
+        text
+    }
+
+    /// Prints the error on standard error, as one line.
+    pub(crate) fn print(&self) -> io::Result<()> {
+        writeln!(io::stderr().lock(), "error: {}", self.text())
     }
 }

@@ -1,11 +1,9 @@
 //! JSON for scripts: the wire's fields under the wire's names.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
 use tercet_proto::v1;
 
-use crate::words::short;
+use crate::{payload, words::short};
 
 fn cause(cause: Option<&v1::Cause>) -> Value {
     cause.map_or(Value::Null, |cause| {
@@ -17,7 +15,7 @@ fn cause(cause: Option<&v1::Cause>) -> Value {
     })
 }
 
-/// A transaction; payloads and results in hexadecimal.
+/// A transaction; payloads and results in hexadecimal, and as text and as JSON where they are that.
 pub(crate) fn transaction(tx: &v1::Transaction) -> Value {
     json!({
         "tx_id": tx.tx_id,
@@ -62,13 +60,17 @@ fn action(view: &v1::ActionView) -> Value {
         "mode": short(begun.mode().as_str_name(), "MODE_"),
         "participant": begun.participant,
         "handler": begun.handler,
-        "payload_hex": hex(&begun.payload),
+        "payload_hex": payload::hex(&begun.payload),
+        "payload_text": payload::text(&begun.payload),
+        "payload_json": payload::json(&begun.payload),
         "after": begun.after,
         "wants_results": begun.wants_results,
         "already_tried": begun.already_tried,
         "ext_properties": begun.ext_properties,
         "status": short(view.status().as_str_name(), "ACTION_STATUS_"),
-        "result_hex": hex(&view.result),
+        "result_hex": payload::hex(&view.result),
+        "result_text": payload::text(&view.result),
+        "result_json": payload::json(&view.result),
         "retry_count": view.retry_count,
         "last_error": view.last_error,
         "attempts": view.attempts.iter().map(attempt).collect::<Vec<_>>(),
@@ -118,21 +120,35 @@ pub(crate) fn participant(view: &v1::ParticipantView) -> Value {
         "participant": view.participant,
         "protocol": short(view.protocol().as_str_name(), "PROTOCOL_"),
         "address": view.address,
-        "methods": view.methods.iter().map(|methods| json!({
-            "handler": methods.handler,
-            "try": methods.r#try,
-            "confirm": methods.confirm,
-            "cancel": methods.cancel,
-        })).collect::<Vec<_>>(),
+        "methods": methods(&view.methods),
+        "check_back": view.check_back,
+        "concurrency": view.concurrency,
         "attached": view.attached,
         "calls_open": view.calls_open,
         "calls_waiting": view.calls_waiting,
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
+/// A registration of a participant.
+pub(crate) fn registration(registration: &v1::RegisterRequest) -> Value {
+    json!({
+        "participant": registration.participant,
+        "protocol": short(registration.protocol().as_str_name(), "PROTOCOL_"),
+        "address": registration.address,
+        "methods": methods(&registration.methods),
+        "check_back": registration.check_back,
+        "concurrency": registration.concurrency,
     })
+}
+
+fn methods(all: &[v1::Methods]) -> Value {
+    let methods = all.iter().map(|methods| {
+        json!({
+            "handler": methods.handler,
+            "try": methods.r#try,
+            "confirm": methods.confirm,
+            "cancel": methods.cancel,
+        })
+    });
+    methods.collect()
 }

@@ -7,10 +7,16 @@ mod client;
 mod configuration;
 mod failure;
 mod json;
+mod list;
 mod participants;
+mod payload;
 mod serve;
 mod show;
+mod standing;
+mod table;
+mod timeline;
 mod tx;
+mod watch;
 mod words;
 
 use std::{
@@ -31,9 +37,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_CODES: &str = "Exit codes:
   0  done (tx watch: committed)
   1  refused or failed
-  2  wrong usage or configuration
+  2  wrong usage or configuration; nothing was sent
   3  tx watch: rolled back
-  4  tx watch: parked, or tx list --stuck found something";
+  4  tx watch: parked, or tx list --stuck found something
+  5  no coordinator answers at the address";
 
 #[derive(Parser)]
 #[command(name = "tercet", version, about = "A coordinator of distributed transactions", after_help = EXIT_CODES)]
@@ -92,4 +99,9 @@ fn print(text: &str) -> Result<(), Failure> {
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
+}
+
+/// Prints a line on standard error; one that cannot be printed is no reason to fail.
+fn print_error(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }

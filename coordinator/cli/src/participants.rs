@@ -1,12 +1,18 @@
 //! `tercet participants`.
 
+use std::fmt::Write as _;
+
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
 use tercet_proto::v1::{self, participants_client::ParticipantsClient};
+use tercet_server::bounds;
 
 use crate::{
     client::{Coordinator, MESSAGE_BYTES, refused, request},
-    failure::{CommandResult, Failure},
-    json, print, words,
+    failure::CommandResult,
+    json, print,
+    table::{self, Column},
+    words,
 };
 
 #[derive(Args)]
@@ -24,12 +30,13 @@ pub(crate) struct ParticipantsArgs {
 enum ParticipantsCommand {
     /// List the participants that are known.
     List,
-    /// Say how a participant that does not attach is called.
+    /// Say how a participant is called. This replaces what was registered of it before, as a whole.
     Register(Register),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Protocol {
+    Attach,
     Invoke,
     Grpc,
     Http,
@@ -39,10 +46,10 @@ enum Protocol {
 struct Register {
     /// Its name.
     participant: String,
-    /// Where it is called: `http://host:port`.
-    #[arg(long)]
+    /// Where it is called: `http://host:port`; left out for one that attaches.
+    #[arg(long, default_value = "", hide_default_value = true)]
     address: String,
-    /// How: tercet.v1.Participant/Invoke, any unary gRPC method, or HTTP POST.
+    /// How: tercet.v1.Participant/Invoke, any unary gRPC method, HTTP POST, or not at all: it attaches.
     #[arg(long, value_enum)]
     protocol: Protocol,
     /// The methods of one handler: HANDLER=TRY,CONFIRM,CANCEL, each one empty or /package.Service/Method
@@ -92,38 +99,52 @@ async fn list(mut client: Client, as_json: bool) -> CommandResult {
         .into_inner();
     if as_json {
         let all: Vec<_> = found.participants.iter().map(json::participant).collect();
-        print(&format!("{}\n", serde_json::json!({ "participants": all })))?;
+        print(&format!("{}\n", json!({ "participants": all })))?;
         return Ok(0);
     }
-    let rows: Vec<_> = found
-        .participants
-        .iter()
-        .map(|view| {
-            vec![
-                words::plain(&view.participant),
-                words::short(view.protocol().as_str_name(), "PROTOCOL_").to_owned(),
-                view.attached.to_string(),
-                view.calls_open.to_string(),
-                view.calls_waiting.to_string(),
-                words::plain(&view.address),
-            ]
-        })
-        .collect();
-    let head = [
-        "PARTICIPANT",
-        "PROTOCOL",
-        "ATTACHED",
-        "OPEN",
-        "WAITING",
-        "ADDRESS",
-    ];
-    print(&words::table(&head, &rows, ""))?;
+    let rows: Vec<_> = found.participants.iter().map(row).collect();
+    print(&table::table(&COLUMNS, &rows, "", table::width()))?;
     Ok(0)
+}
+
+/// The columns of the list.
+const COLUMNS: [Column; 9] = [
+    Column::whole("PARTICIPANT").cut_to(20),
+    Column::whole("PROTOCOL"),
+    Column::whole("ATTACHED"),
+    Column::whole("OPEN"),
+    Column::whole("WAITING"),
+    Column::whole("AT ONCE").leaves(3),
+    Column::whole("ADDRESS").cut_to(24),
+    Column::whole("HANDLERS").cut_to(12).leaves(2),
+    Column::whole("CHECK-BACK").cut_to(12).leaves(1),
+];
+
+fn row(view: &v1::ParticipantView) -> Vec<String> {
+    let at_once = match (view.protocol(), view.concurrency) {
+        // Each of its streams has its own.
+        (v1::Protocol::Attach, _) => String::new(),
+        (_, 0) => bounds::CONCURRENCY_DEFAULT.to_string(),
+        (_, given) => given.to_string(),
+    };
+    let handlers: Vec<_> = view.methods.iter().map(|it| it.handler.as_str()).collect();
+    vec![
+        words::plain(&view.participant),
+        words::short(view.protocol().as_str_name(), "PROTOCOL_").to_owned(),
+        view.attached.to_string(),
+        view.calls_open.to_string(),
+        view.calls_waiting.to_string(),
+        at_once,
+        words::plain(&view.address),
+        words::plain(&handlers.join(", ")),
+        words::plain(&view.check_back),
+    ]
 }
 
 async fn register(mut client: Client, wanted: Register, as_json: bool) -> CommandResult {
     let name = wanted.participant.clone();
     let protocol = match wanted.protocol {
+        Protocol::Attach => v1::Protocol::Attach,
         Protocol::Invoke => v1::Protocol::Invoke,
         Protocol::Grpc => v1::Protocol::Grpc,
         Protocol::Http => v1::Protocol::Http,
@@ -136,18 +157,51 @@ async fn register(mut client: Client, wanted: Register, as_json: bool) -> Comman
         check_back: wanted.check_back,
         concurrency: wanted.concurrency,
     };
-    let reply: Result<_, Failure> = client.register(request(message)).await.map_err(refused);
-    let version = reply?.into_inner().version;
+    let reply = client
+        .register(request(message.clone()))
+        .await
+        .map_err(refused)?
+        .into_inner();
+    let version = reply.version;
     if as_json {
-        print(&format!(
-            "{}\n",
-            serde_json::json!({ "participant": name, "version": version })
-        ))?;
-    } else {
-        print(&format!(
-            "{} is registered (version {version})\n",
-            words::plain(&name)
-        ))?;
+        let replaced = reply.replaced.as_ref().map(json::registration);
+        let whole = json!({ "participant": name, "version": version, "replaced": replaced });
+        print(&format!("{whole}\n"))?;
+        return Ok(0);
     }
+    let mut text = format!(
+        "{} is registered (version {version})\n",
+        words::plain(&name)
+    );
+    if let Some(replaced) = reply.replaced.filter(|replaced| *replaced != message) {
+        let _ = writeln!(text, "  before: {}", described(&replaced));
+        let _ = writeln!(text, "  now:    {}", described(&message));
+    }
+    print(&text)?;
     Ok(0)
+}
+
+/// Returns the options that register a participant like this.
+fn described(registration: &v1::RegisterRequest) -> String {
+    let protocol = words::short(registration.protocol().as_str_name(), "PROTOCOL_");
+    let mut text = format!("--protocol {}", protocol.to_lowercase());
+    if !registration.address.is_empty() {
+        let _ = write!(text, " --address {}", registration.address);
+    }
+    for v1::Methods {
+        handler,
+        r#try,
+        confirm,
+        cancel,
+    } in &registration.methods
+    {
+        let _ = write!(text, " --method {handler}={try},{confirm},{cancel}");
+    }
+    if !registration.check_back.is_empty() {
+        let _ = write!(text, " --check-back {}", registration.check_back);
+    }
+    if registration.concurrency > 0 {
+        let _ = write!(text, " --concurrency {}", registration.concurrency);
+    }
+    words::plain(&text)
 }

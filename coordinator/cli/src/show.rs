@@ -1,26 +1,23 @@
-//! `tercet tx show`: a timeline, each line from a column of the database.
+//! `tercet tx show`: one transaction as text.
 
 use std::fmt::Write as _;
+
 use tercet_proto::v1;
 
-use crate::words::{self, plain, short, took};
+use crate::{
+    payload,
+    table::{Column, table},
+    timeline,
+    words::{self, cut, plain, short},
+};
 
 /// One transaction with its actions, its timeline and its obstacles, as text.
 pub(crate) fn text(tx: &v1::Transaction) -> String {
     let mut text = head(tx);
     text.push_str(&actions(tx));
+    text.push_str(&payloads(tx));
     text.push_str("\nTimeline (UTC)\n");
-    let mut steps = timeline(tx);
-    // Steps of one moment stay in the order in which they were found.
-    steps.sort_by_key(|step| step.at);
-    let rows: Vec<_> = steps
-        .into_iter()
-        .map(|step| {
-            let since = took(step.at - tx.create_time_micros);
-            vec![words::time(step.at), format!("+{since}"), step.what]
-        })
-        .collect();
-    text.push_str(&words::table(&["AT", "AFTER", "WHAT"], &rows, "  "));
+    text.push_str(&timeline::table(tx));
     if !tx.obstacles.is_empty() {
         text.push_str("\nIn the way\n");
         for obstacle in &tx.obstacles {
@@ -29,6 +26,9 @@ pub(crate) fn text(tx: &v1::Transaction) -> String {
     }
     text
 }
+
+/// Characters of an error in the table of actions: the timeline has the whole.
+const ERROR_SHOWN: usize = 60;
 
 fn head(tx: &v1::Transaction) -> String {
     let mut text = format!(
@@ -39,8 +39,19 @@ fn head(tx: &v1::Transaction) -> String {
         if tx.unique_business { " (unique)" } else { "" },
         words::standing(tx),
     );
-    if tx.cause.is_some() {
-        let _ = write!(text, ", because {}", words::cause(tx.cause.as_ref()));
+    let cause = words::cause(tx.cause.as_ref());
+    let outcome = short(tx.biz_status().as_str_name(), "BIZ_STATUS_");
+    let failed: Vec<_> = tx
+        .actions
+        .iter()
+        .filter(|view| view.status() == v1::ActionStatus::Failed)
+        .map(|view| plain(&view.action.clone().unwrap_or_default().name))
+        .collect();
+    if tx.cause.is_some() && failed.is_empty() {
+        let _ = write!(text, ", because {cause}");
+    } else if !failed.is_empty() {
+        let _ = write!(text, ", because {} failed", failed.join(", "));
+        let _ = write!(text, "\n  decision   {outcome}, because {cause}");
     }
     let _ = writeln!(
         text,
@@ -53,6 +64,19 @@ fn head(tx: &v1::Transaction) -> String {
         plain(&tx.owner),
         tx.version,
     );
+    let _ = writeln!(
+        text,
+        "  phase one  until {}",
+        words::time(tx.deadline_at_micros)
+    );
+    if let Some(check_back) = &tx.check_back {
+        let _ = writeln!(
+            text,
+            "  check-back {}, asked {} time(s)",
+            plain(&check_back.participant),
+            tx.check_backs
+        );
+    }
     if words::is_in_hand(tx) {
         let _ = writeln!(text, "  place      in hand of {}", plain(&tx.owner));
     }
@@ -88,11 +112,11 @@ fn actions(tx: &v1::Transaction) -> String {
                 short(view.status().as_str_name(), "ACTION_STATUS_").to_owned(),
                 view.retry_count.to_string(),
                 plain(&begun.after.join(", ")),
-                plain(&view.last_error),
+                cut(&plain(&view.last_error), ERROR_SHOWN),
             ]
         })
         .collect();
-    let head = [
+    let columns = [
         "ACTION",
         "MODE",
         "PARTICIPANT / HANDLER",
@@ -100,101 +124,29 @@ fn actions(tx: &v1::Transaction) -> String {
         "RETRIES",
         "AFTER",
         "LAST ERROR",
-    ];
-    format!("\nActions\n{}", words::table(&head, &rows, "  "))
+    ]
+    .map(Column::whole);
+    format!("\nActions\n{}", table(&columns, &rows, "  ", None))
 }
 
-struct Step {
-    at: i64,
-    what: String,
-}
-
-fn timeline(tx: &v1::Transaction) -> Vec<Step> {
-    let begun: Vec<_> = tx
-        .actions
-        .iter()
-        .filter(|view| view.create_time_micros == tx.create_time_micros)
-        .map(|view| plain(&view.action.clone().unwrap_or_default().name))
-        .collect();
-    let mut steps = vec![Step {
-        at: tx.create_time_micros,
-        what: match begun.as_slice() {
-            [] => "begun".to_owned(),
-            names => format!("begun with {}", names.join(", ")),
-        },
-    }];
+/// Payloads and results of actions, those that are not empty.
+fn payloads(tx: &v1::Transaction) -> String {
+    let mut rows = Vec::new();
     for view in &tx.actions {
-        of_action(tx, view, &mut steps);
-    }
-    for entry in &tx.operator_log {
-        steps.push(Step {
-            at: entry.at_micros,
-            what: format!(
-                "operator {}: {} ({}), was {}",
-                plain(&entry.who),
-                plain(&entry.command),
-                plain(&entry.reason),
-                plain(&entry.before)
-            ),
-        });
-    }
-    if tx.decided_at_micros == 0 {
-        steps.push(Step {
-            at: tx.deadline_at_micros,
-            what: "deadline of phase one".to_owned(),
-        });
-    } else {
-        let outcome = short(tx.biz_status().as_str_name(), "BIZ_STATUS_");
-        steps.push(Step {
-            at: tx.decided_at_micros,
-            what: format!("decided {outcome}: {}", words::cause(tx.cause.as_ref())),
-        });
-    }
-    if tx.finished_at_micros != 0 {
-        steps.push(Step {
-            at: tx.finished_at_micros,
-            what: words::standing(tx).to_owned(),
-        });
-    }
-    steps
-}
-
-fn of_action(tx: &v1::Transaction, view: &v1::ActionView, steps: &mut Vec<Step>) {
-    let name = plain(&view.action.clone().unwrap_or_default().name);
-    if view.create_time_micros != tx.create_time_micros {
-        steps.push(Step {
-            at: view.create_time_micros,
-            what: format!("{name} added"),
-        });
-    }
-    for attempt in &view.attempts {
-        let operation = short(attempt.operation().as_str_name(), "OPERATION_");
-        let mut what = match attempt.number {
-            0 => format!("{operation} {name} not sent: {}", attempt.outcome),
-            number => format!(
-                "{operation} {name}, attempt {number}, after {}: {}",
-                took(attempt.duration_micros),
-                attempt.outcome
-            ),
-        };
-        if !attempt.error.is_empty() {
-            let _ = write!(what, " ({})", plain(&attempt.error));
+        let begun = view.action.clone().unwrap_or_default();
+        for (what, bytes) in [("payload", &begun.payload), ("result", &view.result)] {
+            if !bytes.is_empty() {
+                rows.push(vec![
+                    plain(&begun.name),
+                    what.to_owned(),
+                    payload::line(bytes),
+                ]);
+            }
         }
-        if attempt.next_at_micros != 0 {
-            let _ = write!(what, ", next try {}", words::time(attempt.next_at_micros));
-        }
-        steps.push(Step {
-            at: attempt.at_micros,
-            what,
-        });
     }
-    if view.finished_at_micros != 0 {
-        steps.push(Step {
-            at: view.finished_at_micros,
-            what: format!(
-                "{name} {}",
-                short(view.status().as_str_name(), "ACTION_STATUS_")
-            ),
-        });
+    if rows.is_empty() {
+        return String::new();
     }
+    let columns = ["ACTION", "WHAT", "BYTES"].map(Column::whole);
+    format!("\nPayloads\n{}", table(&columns, &rows, "  ", None))
 }

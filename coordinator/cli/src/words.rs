@@ -1,10 +1,11 @@
 //! Times, durations, statuses and tables in words.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use tercet_proto::v1;
+
+use crate::standing::Standing;
 
 /// A time of the database, in UTC.
 pub(crate) fn time(micros: i64) -> String {
@@ -29,18 +30,7 @@ pub(crate) fn took(micros: i64) -> String {
 
 /// Both statuses in one word or two.
 pub(crate) fn standing(transaction: &v1::Transaction) -> &'static str {
-    use v1::{BizStatus, TxStatus};
-    match (transaction.status(), transaction.biz_status()) {
-        (TxStatus::ProcessWaiting, BizStatus::Unknown) => "asking back",
-        (TxStatus::ProcessWaiting, _) => "trying",
-        (TxStatus::Processing, BizStatus::Success) => "confirming",
-        (TxStatus::Processing, _) => "cancelling",
-        (TxStatus::Success, BizStatus::Success) => "committed",
-        (TxStatus::Success, _) => "rolled back",
-        (TxStatus::Failure, BizStatus::Success) => "parked (confirming)",
-        (TxStatus::Failure, _) => "parked (cancelling)",
-        (TxStatus::Unspecified, _) => "unknown",
-    }
+    Standing::of(transaction).map_or("unknown", Standing::word)
 }
 
 /// Returns whether the next step is under way or soon will be: the transaction is neither over nor at rest.
@@ -76,35 +66,39 @@ pub(crate) fn cause(cause: Option<&v1::Cause>) -> String {
     }
 }
 
+/// Why a transaction is where it is: the first obstacle in its way, or else the cause of its decision.
+pub(crate) fn because(tx: &v1::Transaction) -> String {
+    match tx.obstacles.first() {
+        Some(obstacle) => plain(obstacle),
+        None if Standing::of(tx).is_some_and(Standing::is_parked) => {
+            "an action failed; see tercet tx show".to_owned()
+        }
+        None => cause(tx.cause.as_ref()),
+    }
+}
+
 /// The last word of an enum's wire name: `TX_STATUS_SUCCESS` gives `SUCCESS`.
 pub(crate) fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
     name.strip_prefix(prefix).unwrap_or(name)
 }
 
-/// Replaces the control characters of a foreign text, which would steer a terminal.
+/// Makes one line of a foreign text: its line breaks become spaces, and its control characters, which would steer a
+/// terminal, a sign.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    let sign = |c: char| match c {
+        '\n' | '\r' | '\t' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(sign).collect()
 }
 
-/// Rows in columns as wide as they need; the last one is not filled up.
-pub(crate) fn table(head: &[&str], rows: &[Vec<String>], indent: &str) -> String {
-    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
+/// Cuts a text to so many characters, the sign of the cut included.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
     }
-    let mut text = String::new();
-    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
-    for row in std::iter::once(&head).chain(rows) {
-        let mut line = indent.to_owned();
-        for (width, cell) in widths.iter().zip(row) {
-            let _ = write!(line, "{cell:<width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+    let mut cut: String = text.chars().take(most.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
 }

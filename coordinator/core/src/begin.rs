@@ -7,6 +7,7 @@ use crate::{
     port::NewTransaction,
     time::Timestamp,
     transition::decide,
+    violation::At,
 };
 
 impl Transaction {
@@ -51,8 +52,13 @@ impl Transaction {
 
     /// Returns the path of the first field in which a begin differs from the one that made this transaction.
     ///
-    /// The field `executed` distinguishes an Execute from a Begin.
+    /// The field `executed` distinguishes an Execute from a Begin. Every other path is that of the request, as in its
+    /// violations: an Execute has the transaction in its field `begin`.
     pub fn first_difference(&self, new: &NewTransaction) -> Option<String> {
+        let root = match new.decider {
+            Decider::Coordinator => At::field("begin"),
+            Decider::Initiator => At::field(""),
+        };
         let spec = &self.spec;
         let fields = [
             ("business_type", spec.business_type == new.business_type),
@@ -68,12 +74,15 @@ impl Transaction {
             ("actions", spec.begun.len() == new.actions.len()),
         ];
         if let Some((field, _)) = fields.into_iter().find(|(_, same)| !same) {
-            return Some(field.to_owned());
+            return Some(match field {
+                "executed" => field.to_owned(),
+                field => root.of(field).to_string(),
+            });
         }
         let pairs = self.actions.iter().zip(&new.actions).enumerate();
         pairs.into_iter().find_map(|(place, (begun, new))| {
             let field = begun.spec.first_difference(new)?;
-            Some(format!("actions[{place}].{field}"))
+            Some(root.index("actions", place).of(field).to_string())
         })
     }
 }

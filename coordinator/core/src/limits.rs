@@ -84,6 +84,8 @@ limits! {
     /// The farthest that an id without a row may be ahead of the database's clock.
     BEGIN_AHEAD: Duration = Duration::from_mins(10);
 
+    /// The farthest that a begin may be ahead of the database's clock before that clock is taken for wrong at the begin.
+    BEGUN_AHEAD: Duration = Duration::from_mins(1);
     /// The time for which every commit may fail for good before the process ends.
     FATAL_AFTER: Duration = Duration::from_secs(30);
 

@@ -47,6 +47,8 @@ words! {
         OutcomeUnknown = "OUTCOME_UNKNOWN",
         /// Too much is under way.
         Overloaded = "OVERLOADED",
+        /// The participant is registered at an address, so no instance of it attaches.
+        ParticipantRegistered = "PARTICIPANT_REGISTERED",
         /// The request names participants that are not known.
         ParticipantUnknown = "PARTICIPANT_UNKNOWN",
         /// Phase one has time left; the initiator decides.

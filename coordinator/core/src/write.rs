@@ -119,7 +119,7 @@ pub struct Standing {
 pub struct StandingRow {
     /// Its id; another one than the write's when the unique key is taken.
     pub id: TxId,
-    /// Its version.
+    /// Its version; 0, which no write leaves, where version or owner cannot be read.
     pub version: u32,
     /// The `write_id` of the write that made this version.
     pub write_id: i64,

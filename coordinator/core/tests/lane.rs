@@ -240,12 +240,26 @@ fn a_taken_business_names_the_transaction_that_has_it() {
 #[test]
 fn an_unknown_commit_that_was_applied_is_found_to_be() {
     Case::run(
-        "push 1@4 2
+        "push 1@4 2@4
          apply 1 2
          Unknown =>
          apply 1 2
          Moved =>
-         read 1:5 2:1 => 1=Durable 2=Durable",
+         read 1:5 2:5 => 1=Durable 2=Durable",
+    );
+}
+
+/// It may be the row of an earlier begin with the same id, of which calls have left since.
+#[test]
+fn the_row_of_a_begin_in_doubt_is_read() {
+    Case::run(
+        "push 1
+         apply 1
+         Unknown =>
+         apply 1
+         Moved =>
+         read 1:1 => 1=Exists(1)
+         empty",
     );
 }
 
@@ -386,10 +400,11 @@ fn a_write_in_doubt_stays_though_callers_no_longer_wait() {
          Moved =>
          stalled
          gives up =>
-         read 1:1 - => 1=Durable
-         flows
+         read 1:1 - => 1=Exists(1)
+         stalled
          apply 2
          ok => 2=Durable
+         flows
          empty",
     );
 }

@@ -336,6 +336,45 @@ fn a_try_that_ends_after_the_decision_is_noted() {
     }
 }
 
+/// The path of a field is the same in a refusal that compares and in one that checks.
+#[test]
+fn a_field_that_differs_is_named_by_its_path_in_the_request() {
+    let request = |decider, timeout_s: u64, payload: &'static [u8]| {
+        let mut action = tcc("a");
+        action.payload = payload.into();
+        let mut new = new_transaction(1, decider, [action]);
+        new.timeout = Duration::from_secs(timeout_s);
+        new
+    };
+    let (execute, begin) = (Decider::Coordinator, Decider::Initiator);
+    for (first, other, path) in [
+        (request(execute, 9, b"1"), request(execute, 9, b"1"), None),
+        (
+            request(execute, 9, b"1"),
+            request(execute, 8, b"1"),
+            Some("begin.timeout_ms"),
+        ),
+        (
+            request(execute, 9, b"1"),
+            request(execute, 9, b"2"),
+            Some("begin.actions[0].payload"),
+        ),
+        (
+            request(begin, 9, b"1"),
+            request(begin, 9, b"2"),
+            Some("actions[0].payload"),
+        ),
+        (
+            request(begin, 9, b"1"),
+            request(execute, 9, b"1"),
+            Some("executed"),
+        ),
+    ] {
+        let tx = Transaction::begin(&first, owner(1), START);
+        assert_eq!(tx.first_difference(&other).as_deref(), path);
+    }
+}
+
 #[test]
 fn a_cause_of_an_earlier_version_is_read() {
     let read: Cause = serde_json::from_str(r#"{"kind":"DEADLINE"}"#).unwrap();

@@ -28,9 +28,14 @@ limits! {
     ERROR_MESSAGE_BYTES: usize = 1024;
     /// Violations that the message of an error repeats, for callers that do not read its details.
     VIOLATIONS_IN_MESSAGE: usize = 6;
-    /// Reads of the database that sessions, `Get`, `List` and `Watch` have under way at once; further ones
-    /// wait.
+    /// Reads of the database that sessions, `Get` and `Watch` have under way at once; further ones wait.
     READS_AT_ONCE: usize = 16;
+    /// Reads of `List` that callers have under way at once, apart from the others; further ones wait.
+    LISTS_AT_ONCE: usize = 4;
+    /// The longest wait of a read for its turn; then it is refused.
+    READ_WAIT: Duration = Duration::from_secs(5);
+    /// The longest wait of a read or a registration for the database's answer; then it is refused.
+    ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
     /// Replies, calls or results that travel in one message of a stream.
     STREAM_BATCH: usize = 1_024;
     /// Bytes of one message of a stream; only a call or reply that is longer by itself makes a longer one.
@@ -49,12 +54,15 @@ limits! {
     /// The time in which the first request of a connection has to come.
     FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
     /// The time without a request after which a connection is closed.
-    IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+    IDLE_TIMEOUT: Duration = Duration::from_mins(15);
     /// Bytes made for one connection and not yet written beyond which reads for its callers wait.
     UNREAD_BYTES: usize = 32 * 1024 * 1024;
     /// Bytes made for one connection and not yet written beyond which it is closed.
     UNREAD_CUT_BYTES: usize = 128 * 1024 * 1024;
-    /// Bytes made for all connections and not yet written beyond which the one that has the most is closed.
+    /// Bytes of messages of one connection that have begun to come and not ended, beyond which it is closed.
+    BEGUN_BYTES: usize = 256 * 1024 * 1024;
+    /// Bytes of all connections, not yet written or of messages that have not ended, beyond which the connection that
+    /// has the most is closed.
     UNREAD_ALL_BYTES: usize = 512 * 1024 * 1024;
     /// Bytes that wait for one session or attached stream and are much.
     UNREAD_STREAM_BYTES: usize = 64 * 1024 * 1024;
@@ -101,6 +109,8 @@ limits! {
     PAGE_DEFAULT: u32 = 50;
     /// The most rows per page of `List`.
     PAGE_MAX: u32 = 500;
+    /// Bytes of an error in a list; the read of one transaction has the whole.
+    LIST_ERROR_BYTES: usize = 256;
     /// The first wait between two reads of a `Watch`.
     WATCH_FIRST: Duration = Duration::from_millis(50);
     /// The longest wait between two reads of a `Watch`, while few transactions are watched.
@@ -121,6 +131,8 @@ limits! {
     /// The longest time for open connections to close once everything in hand is done, and then for the lease to be
     /// ended.
     CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+    /// The longest interval between two readings of the database's clock.
+    CLOCK_INTERVAL: Duration = Duration::from_secs(5);
     /// The interval at which a database that takes no writes is tried with a renewal of the lease.
     WRITE_PROBE: Duration = Duration::from_secs(1);
     /// The interval at which a draining server checks whether everything in hand is done.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tercet_core::{model::Name, port::Reach};
 use tercet_store::ParticipantRow;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::bounds;
 
@@ -201,6 +202,8 @@ impl Known {
 #[derive(Debug, Default)]
 pub struct Directory {
     inner: Mutex<Inner>,
+    /// The number of participants put.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -221,6 +224,7 @@ impl Directory {
                 known: Arc::new(Known(known)),
                 attached: HashMap::new(),
             }),
+            changes: watch::Sender::default(),
         }
     }
 
@@ -239,6 +243,15 @@ impl Directory {
         let mut inner = self.locked();
         let known = Arc::make_mut(&mut inner.known);
         known.0.insert(Arc::clone(&participant.name), participant);
+        drop(inner);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Returns a receiver that is notified of every participant that is put, and once at first.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        let mut changes = self.changes.subscribe();
+        changes.mark_changed();
+        changes
     }
 
     /// Counts a stream that was attached.

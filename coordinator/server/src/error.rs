@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use tercet_core::{
+    model::Name,
     reason::Reason,
     refusal::Refusal,
     violation::{Invalid, Violation},
@@ -37,6 +38,20 @@ pub enum RequestError {
     /// The session has as many open requests as it may.
     #[error("this session has {0} open requests, the most it may; wait for answers")]
     SessionFull(usize),
+    /// An instance attaches under the name of a participant that is registered at an address.
+    #[error(
+        "participant {participant} is registered at {address} ({protocol}), so no instance of it attaches: register it \
+         with PROTOCOL_ATTACH (tercet participants register {participant} --protocol attach), or attach under another \
+         name"
+    )]
+    ParticipantRegistered {
+        /// The participant.
+        participant: Name,
+        /// The protocol by which it is called.
+        protocol: &'static str,
+        /// The address at which it is called.
+        address: String,
+    },
     /// A participant does not keep to the protocol of Attach.
     #[error("{0}")]
     AttachProtocol(&'static str),
@@ -81,6 +96,7 @@ impl RequestError {
             Self::BusinessNotFound { .. } => Reason::BusinessNotFound,
             Self::RequestIdOpen(_) => Reason::RequestIdOpen,
             Self::SessionFull(_) => Reason::SessionFull,
+            Self::ParticipantRegistered { .. } => Reason::ParticipantRegistered,
             Self::AttachProtocol(_) => Reason::AttachProtocol,
             Self::Malformed(_) => Reason::MalformedMessage,
             Self::TooLong => Reason::MessageTooLong,

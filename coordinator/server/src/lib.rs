@@ -4,7 +4,7 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`bounds`], `clock`, [`config`] | every bound; the database's time; flags, environment and file, checked whole |
+//! | [`bounds`], `clock`, [`address`], [`config`] | every bound; the database's time; the form of addresses; flags, environment and file, checked whole |
 //! | [`directory`], [`error`], `backlog` | the participants that are known, and how each is reached; errors of requests; what peers have not read yet |
 //! | `wire` | conversions between the core's types and `tercet.v1` |
 //! | `observe`, `driver` | the thread that owns the engine and the lane, and the log of its work |
@@ -16,6 +16,7 @@
 //!
 //! Nothing here reads the environment, installs a signal handler or prints.
 
+pub mod address;
 mod backlog;
 pub mod bounds;
 mod calls;

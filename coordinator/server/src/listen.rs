@@ -103,7 +103,8 @@ async fn serve(
             () = idle(&peer), if !ending => {
                 ending = true;
                 connection.as_mut().graceful_shutdown();
-                if closed_in_time(connection.as_mut()).await {
+                // A request that came at the last moment is still served.
+                if closed_in_time(connection.as_mut()).await || peer.is_idle(Instant::now()) {
                     return;
                 }
             }

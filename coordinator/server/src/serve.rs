@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tercet_core::{model::Owner, port::Input};
+use tercet_core::{model::Owner, port::Input, time::Timestamp};
 use tercet_proto::v1::{
     self, coordinator_server::CoordinatorServer, operator_server::OperatorServer,
     participants_server::ParticipantsServer,
@@ -31,7 +31,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     bounds,
     calls::DirectCalls,
-    clock::Clock,
+    clock::{Clock, Jump},
     config::Config,
     directory::{Directory, Participant},
     driver::{CallBatch, Driver, DriverError, Gauges, Setup},
@@ -264,16 +264,42 @@ struct Renewing<'a> {
 }
 
 impl Renewing<'_> {
-    /// Renews the lease every third of it, and more often while the database takes no writes. Ends only once another
+    /// Corrects the clock, and makes a jump of the database's known.
+    async fn correct_clock(&self, now: Timestamp) {
+        let before = self.clock.difference();
+        match self.clock.correct(now) {
+            None => {}
+            Some(Jump::Ahead(by)) => warn!(
+                seconds = by.as_secs(),
+                "the database's clock jumped ahead; it is followed if the next reading agrees"
+            ),
+            Some(Jump::Followed(by)) => warn!(
+                seconds = by.as_secs(),
+                "the database's clock has jumped ahead; deadlines are judged by its new time"
+            ),
+            Some(Jump::Behind(by)) => warn!(
+                seconds = by.as_secs(),
+                "the database's clock went back; new ids follow it, and deadlines of before are judged late"
+            ),
+        }
+        let difference = self.clock.difference();
+        if difference != before {
+            let input = Input::DatabaseClock { difference };
+            self.driver.inform(vec![input]).await;
+        }
+    }
+
+    /// Renews the lease every third of it, at least every [`bounds::CLOCK_INTERVAL`], and more often while the database takes no writes. Ends only once another
     /// incarnation was started.
     async fn run(self, mut ready: watch::Receiver<bool>) -> ServeError {
         let mut failing = false;
         loop {
             let takes_writes = *ready.borrow_and_update();
+            let period = bounds::CLOCK_INTERVAL.min(self.lease / 3);
             let period = if takes_writes {
-                self.lease / 3
+                period
             } else {
-                bounds::WRITE_PROBE.min(self.lease / 3)
+                period.min(bounds::WRITE_PROBE)
             };
             tokio::select! {
                 () = sleep(period) => {}
@@ -283,7 +309,7 @@ impl Renewing<'_> {
             match self.store.renew(self.owner, self.lease).await {
                 Ok(Renewal::Renewed(now)) => {
                     failing = false;
-                    self.clock.correct(now);
+                    self.correct_clock(now).await;
                     if !takes_writes {
                         self.driver.database_writes().await;
                     }

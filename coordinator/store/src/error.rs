@@ -29,6 +29,11 @@ impl StoreError {
         }
     }
 
+    /// Makes the error of a read: nothing was changed, and another try may succeed.
+    pub(crate) fn unread(doing: impl Into<String>, what: impl ToString) -> Self {
+        Self::new(ApplyFailure::NotApplied, doing, what)
+    }
+
     /// Makes an error that no other try can avoid.
     pub(crate) fn fatal(doing: impl Into<String>, what: impl ToString) -> Self {
         Self::new(ApplyFailure::Fatal, doing, what)

@@ -34,7 +34,7 @@ pub use self::{
     registry::{ParticipantRow, Registry},
     sqlite::{Durability, SqliteOptions, SqliteStore},
     transactions::Transactions,
-    views::{LIST_LIMIT, ListQuery, TxView, Views},
+    views::{FailingAction, LIST_LIMIT, ListQuery, TxView, Views},
 };
 
 /// One database that keeps transactions.

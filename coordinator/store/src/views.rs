@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tercet_core::{
     id::TxId,
-    model::{BizStatus, TxStatus},
+    model::{ActionStatus, BizStatus, Name, TxStatus},
     row::{ActionRow, IllegalRow, TxRow},
     time::Timestamp,
     write::OperatorEntry,
@@ -38,6 +38,22 @@ pub struct TxView {
     /// The last [`OPERATOR_ENTRIES_SHOWN`](tercet_core::limits::OPERATOR_ENTRIES_SHOWN) commands of
     /// operators, oldest first. Empty in a list.
     pub operator_log: Vec<OperatorEntry>,
+    /// In a list: the actions that are not finished and whose last call did not go well, by position. Empty
+    /// otherwise.
+    pub failing: Vec<FailingAction>,
+}
+
+/// An action that is not finished and whose last call did not go well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailingAction {
+    /// Its name.
+    pub name: Name,
+    /// Its participant.
+    pub participant: Name,
+    /// Its status: INIT, TRIED or FAILED.
+    pub status: ActionStatus,
+    /// The last error.
+    pub last_error: String,
 }
 
 /// A query for a list of transactions, newest first. A field that is `None` or empty does not filter.
@@ -57,8 +73,9 @@ pub struct ListQuery {
     pub begun_until: Option<Timestamp>,
     /// Transactions begun at this time or later.
     pub begun_from: Option<Timestamp>,
-    /// Transactions that are parked, whose initiator is being asked back, or that were at rest and could have gone on before
-    /// this.
+    /// Transactions that are parked, whose initiator is being asked back, that were at rest and could have gone on before
+    /// this, that were decided before this and have calls that fail, or that were begun after it by more than
+    /// [`BEGUN_AHEAD`](tercet_core::limits::BEGUN_AHEAD), with a clock that was wrong.
     pub stuck_since: Option<Timestamp>,
     /// Transactions with an id below this one: the last of the page before.
     pub before: Option<TxId>,

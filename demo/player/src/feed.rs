@@ -72,7 +72,7 @@ impl Tally {
         self.open.len()
     }
 
-    /// Orders answered with committed, rolled back, and neither.
+    /// Orders answered with the decision SUCCESS, with FAILURE, and without a decision.
     pub(crate) fn decided(&self) -> (usize, usize, usize) {
         let mut counts = (0, 0, 0);
         for answer in self.answers.values() {

@@ -57,22 +57,43 @@ impl Progress {
     }
 
     fn print(&self, tally: &Tally) {
-        let (committed, rolled_back, failed) = tally.decided();
-        let failed = if failed > 0 {
-            format!(", {failed} without an answer")
-        } else {
-            String::new()
-        };
-        let text = format!(
-            "{} of {} orders sent, {} in flight, {committed} committed, {rolled_back} rolled back{failed}",
-            tally.sent(),
+        let text = text(
             self.orders,
+            tally.sent(),
             tally.in_flight(),
+            tally.decided(),
         );
         let _ = if self.terminal {
             write!(stderr(), "\r\x1b[2K{text}").and_then(|()| stderr().flush())
         } else {
             writeln!(stderr(), "{text}")
         };
+    }
+}
+
+/// Returns the progress in words. An answer is a decision: whether every action is confirmed or cancelled is not known yet.
+fn text(orders: usize, sent: usize, in_flight: usize, decided: (usize, usize, usize)) -> String {
+    let (success, failure, failed) = decided;
+    let failed = if failed > 0 {
+        format!(", {failed} without an answer")
+    } else {
+        String::new()
+    };
+    format!(
+        "{sent} of {orders} orders sent, {in_flight} in flight, decided: {success} SUCCESS, {failure} FAILURE{failed}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn answers_are_counted_as_the_decisions_that_they_are() {
+        assert_eq!(
+            text(9, 7, 1, (3, 2, 0)),
+            "7 of 9 orders sent, 1 in flight, decided: 3 SUCCESS, 2 FAILURE"
+        );
+        assert!(text(9, 7, 1, (3, 2, 1)).ends_with("2 FAILURE, 1 without an answer"));
     }
 }

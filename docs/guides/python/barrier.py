@@ -56,11 +56,18 @@ def update(db, key, state, result=b"", rejection=""):
     db.execute(sql, (state, result, rejection, *key))
 
 
+def run(db, effect):
+    """Runs the effect; fails if the local transaction of the row has ended meanwhile."""
+    db.execute("SAVEPOINT effect")
+    result = effect(db)
+    db.execute("RELEASE effect")
+    return result
+
+
 def try_(db, key, effect):
     if insert(db, key, "TRIED"):
-        db.execute("SAVEPOINT effect")
         try:
-            result = effect(db)
+            result = run(db, effect)
         except Rejected as rejected:
             db.execute("ROLLBACK TO effect")
             update(db, key, "REJECTED", rejection=str(rejected))
@@ -77,7 +84,7 @@ def try_(db, key, effect):
 def confirm(db, key, effect):
     state, result, _ = read(db, key)
     if state == "TRIED":
-        effect(db)
+        run(db, effect)
         update(db, key, "CONFIRMED", result)
     elif state != "CONFIRMED":
         raise Rejected(f"cannot confirm: {state or 'nothing was tried'}")
@@ -89,7 +96,7 @@ def cancel(db, key, effect):
         return b""
     state, result, _ = read(db, key)
     if state == "TRIED":
-        effect(db)
+        run(db, effect)
         update(db, key, "CANCELLED", result)
     elif state == "CONFIRMED":
         raise Rejected("already confirmed")
@@ -98,7 +105,7 @@ def cancel(db, key, effect):
 
 def deliver(db, key, effect):  # the Confirm of mode DELIVER, which has neither Try nor Cancel
     if insert(db, key, "CONFIRMED"):
-        effect(db)
+        run(db, effect)
     return b""
 
 

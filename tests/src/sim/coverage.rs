@@ -176,6 +176,8 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "write exists",
             "write durable",
             "write moved",
+            "write not applied",
+            "write unanswered",
         ],
     ),
     (

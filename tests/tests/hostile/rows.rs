@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 /// The columns that are parsed, with their tables.
 const COLUMNS: [&str; 18] = [
-    "UPDATE tx_info SET driver = ?",
+    "UPDATE tx_info SET decider = ?",
     "UPDATE tx_info SET status = ?",
     "UPDATE tx_info SET biz_status = ?",
     "UPDATE tx_info SET decision_cause = ?",
@@ -23,7 +23,7 @@ const COLUMNS: [&str; 18] = [
     "UPDATE tx_info SET participants_info = ?",
     "UPDATE tx_info SET ext_properties = ?",
     "UPDATE tx_info SET owner = ?",
-    "UPDATE tx_info SET waiting_for = ?",
+    "UPDATE tx_info SET rest = ?",
     "UPDATE action_info SET action_type = ?",
     "UPDATE action_info SET participant = ?",
     "UPDATE action_info SET handler = ?",
@@ -97,6 +97,8 @@ fn a_row_with_any_text_in_any_column_is_read_or_named() {
         Just("null".to_owned()),
         Just("[[[[[[[[".to_owned()),
         Just("{\"kind\":1e999}".to_owned()),
+        Just("{\"until\":1e99}".to_owned()),
+        Just("{\"wants\":[{\"participant\":\"\",\"at\":-9223372036854775808}]}".to_owned()),
         Just("SUCCESS".to_owned()),
         Just("FAILURE".to_owned()),
         Just("node@18446744073709551616".to_owned()),

@@ -187,6 +187,10 @@ impl Stream {
             participant: "points".to_owned(),
             instance: "by-hand".to_owned(),
             concurrency: 8,
+            handlers: vec![proto::Handler {
+                name: "deduct".to_owned(),
+                mode: proto::Mode::Compensate.into(),
+            }],
             ..proto::Hello::default()
         };
         let message = Some(attach_request::Message::Hello(hello));

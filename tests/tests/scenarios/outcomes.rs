@@ -187,7 +187,7 @@ async fn the_initiators_own_action_is_never_tried_and_gets_its_confirm() {
     let orders = world.willing("orders").await;
     let points = world.willing("points").await;
 
-    let own = tcc("order", "orders").already_tried();
+    let own = tcc("order", "orders").already_tried_without_barrier();
     let outcome = world.execute([own, tcc("freeze", "points")]).await;
 
     assert!(outcome.is_committed());
@@ -202,7 +202,7 @@ async fn the_initiators_own_action_gets_its_cancel_when_another_is_refused() {
     let short = rejected("short of points");
     world.except("points", "TRY", short).await;
 
-    let own = tcc("order", "orders").already_tried();
+    let own = tcc("order", "orders").already_tried_without_barrier();
     let outcome = world.execute([own, tcc("freeze", "points")]).await;
 
     assert_eq!(outcome.decision(), Some(Decision::Failure));

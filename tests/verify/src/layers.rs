@@ -64,6 +64,7 @@ const LAYERED: &[Layered] = &[
         source: "coordinator/server/src",
         layers: &[
             &["bounds", "clock", "observe"],
+            &["address"],
             &["config", "directory", "error", "backlog"],
             &["wire", "driver"],
             &["calls", "requests"],
@@ -73,6 +74,7 @@ const LAYERED: &[Layered] = &[
         ],
         strangers: &[(
             &[
+                "address",
                 "backlog",
                 "bounds",
                 "clock",

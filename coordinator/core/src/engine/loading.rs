@@ -148,7 +148,10 @@ impl Engine {
             self.loading = self.loading.saturating_sub(ids.len());
             let again = self.now + self.config.poll;
             for id in ids {
-                self.refuse_unwritten(id, Effects::default());
+                let entry = self.entries.get(&id);
+                if entry.is_some_and(|entry| entry.state == State::Loading) {
+                    self.refuse_unwritten(id, Effects::default());
+                }
                 self.set_wake(id, Some(again));
             }
         }

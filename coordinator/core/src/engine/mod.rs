@@ -39,6 +39,8 @@ pub struct Engine {
     owner: Owner,
     dice: u64,
     now: Timestamp,
+    /// The database's clock minus `now` in microseconds, while a jump lies between them.
+    clock_difference: i64,
     entries: BTreeMap<TxId, Entry>,
     gate: Gate,
     loader: Loader,
@@ -93,6 +95,7 @@ impl Engine {
             owner,
             dice: seed,
             now,
+            clock_difference: 0,
             entries: BTreeMap::new(),
             gate,
             loader,
@@ -151,6 +154,7 @@ impl Engine {
             Input::Detached(stream) => self.remove_stream(stream),
             Input::CallResult(result) => self.call_result(result),
             Input::CheckBackResult(result) => self.check_back_result(result),
+            Input::DatabaseClock { difference } => self.clock_difference = difference,
             Input::Tick => {}
         }
         self.fire_timers();

@@ -14,6 +14,7 @@ use crate::{
     model::Transaction,
     port::{NewTransaction, Output, Reply, Request, Wait},
     refusal::Refusal,
+    time::Timestamp,
     transition::Event,
 };
 
@@ -39,10 +40,14 @@ impl Engine {
         }
     }
 
-    /// Returns whether an id without a row may begin: its time is near the database's.
+    /// Returns whether an id without a row may begin: its time is near the database's, before or after a jump of that.
     pub(super) fn may_begin(&self, id: TxId) -> bool {
+        let near = |time: Timestamp, now: Timestamp| {
+            time <= now + limits::BEGIN_AHEAD && time + limits::BEGIN_WINDOW >= now
+        };
+        let database = self.now.as_micros().saturating_add(self.clock_difference);
         id.time().is_some_and(|time| {
-            time <= self.now + limits::BEGIN_AHEAD && time + limits::BEGIN_WINDOW >= self.now
+            near(time, self.now) || near(time, Timestamp::from_micros(database))
         })
     }
 

@@ -36,6 +36,12 @@ pub enum Input {
     },
     /// Results of writes, as the [lane](crate::lane) gives them.
     Written(Vec<(TxId, WriteResult)>),
+    /// The database's clock jumped, and the engine's time does not follow it at once: it was read `difference`
+    /// microseconds ahead of the engine's, or behind it where that is negative.
+    DatabaseClock {
+        /// Microseconds.
+        difference: i64,
+    },
     /// The answer to [`Read::Transactions`]; every id of it is present.
     Loaded(Vec<(TxId, Loaded)>),
     /// The answer to [`Read::Due`].

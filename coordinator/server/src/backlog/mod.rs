@@ -16,5 +16,5 @@ mod peer;
 
 pub(crate) use self::{
     outbox::{Outbox, Unread},
-    peer::{Held, OpenRequest, Peer, Peers},
+    peer::{Begun, Held, OpenRequest, Peer, Peers},
 };

@@ -40,6 +40,8 @@ struct Connection {
     address: Option<SocketAddr>,
     peers: Arc<Peers>,
     held: AtomicUsize,
+    /// The bytes of messages that have begun to come and not ended.
+    begun: AtomicUsize,
     /// Wakes those that wait for room, and is set whenever bytes were written.
     released: Notify,
     activity: Mutex<Activity>,
@@ -55,6 +57,8 @@ struct Activity {
     written_at: Instant,
     /// Whether a request ever came.
     used: bool,
+    /// The streams that it carries and that have a name.
+    streams: Vec<Arc<str>>,
 }
 
 /// Bytes that count as unread until this is dropped.
@@ -63,6 +67,17 @@ pub(crate) struct Held {
     peer: Peer,
     bytes: usize,
 }
+
+/// Bytes of a message that has begun to come, until it ends or this is dropped.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    peer: Peer,
+    bytes: usize,
+}
+
+/// A stream that has a name in the log until this is dropped.
+#[derive(Debug)]
+pub(crate) struct NamedStream(Peer, Arc<str>);
 
 /// A request that is open until this is dropped.
 #[derive(Debug)]
@@ -86,12 +101,14 @@ impl Peers {
             address,
             peers: Arc::clone(self),
             held: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
             released: Notify::new(),
             activity: Mutex::new(Activity {
                 requests: 0,
                 idle_since: now,
                 written_at: now,
                 used: false,
+                streams: Vec::new(),
             }),
             cut: CancellationToken::new(),
         });
@@ -110,12 +127,9 @@ impl Peers {
                 .filter_map(Weak::upgrade)
                 .collect()
         };
-        let largest = open
-            .into_iter()
-            .max_by_key(|connection| connection.held.load(Ordering::Relaxed));
+        let largest = open.into_iter().max_by_key(|connection| connection.bytes());
         if let Some(largest) = largest {
-            Peer(largest)
-                .cut("all connections together leave too much unread, and this one the most");
+            Peer(largest).cut("all connections together hold too much, and this one the most");
         }
     }
 }
@@ -185,6 +199,14 @@ impl Peer {
         }
     }
 
+    /// Begins to count the bytes of a message that comes.
+    pub(crate) fn begun(&self) -> Begun {
+        Begun {
+            peer: self.clone(),
+            bytes: 0,
+        }
+    }
+
     /// Closes the connection at once, and everything on it.
     pub(crate) fn cut(&self, reason: &str) {
         let connection = &self.0;
@@ -192,8 +214,9 @@ impl Peer {
             return;
         }
         connection.cut.cancel();
-        let bytes = connection.held.load(Ordering::Relaxed);
-        warn!(peer = %self, bytes, reason, "a peer does not read: its connection is closed");
+        let bytes = connection.bytes();
+        let streams = self.activity().streams.join(", ");
+        warn!(peer = %self, streams, bytes, reason, "a peer is cut off: its connection is closed");
     }
 
     /// Returns once the connection has to be closed at once.
@@ -207,6 +230,13 @@ impl Peer {
             .activity
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names a stream, for the log.
+    pub(crate) fn name_stream(&self, name: &str) -> NamedStream {
+        let name: Arc<str> = name.into();
+        self.activity().streams.push(Arc::clone(&name));
+        NamedStream(self.clone(), name)
     }
 
     /// Counts a request as open.
@@ -261,9 +291,56 @@ impl Held {
     }
 }
 
+impl Connection {
+    fn bytes(&self) -> usize {
+        self.held.load(Ordering::Relaxed) + self.begun.load(Ordering::Relaxed)
+    }
+}
+
+impl Begun {
+    /// Sets the bytes that have come; none once the message is complete. The connection is cut off where its messages
+    /// that have begun hold too much.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        let connection = &self.peer.0;
+        let peers = &connection.peers;
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        if bytes <= before {
+            connection
+                .begun
+                .fetch_sub(before - bytes, Ordering::Relaxed);
+            peers.held.fetch_sub(before - bytes, Ordering::Relaxed);
+            return;
+        }
+        let more = bytes - before;
+        let begun = connection.begun.fetch_add(more, Ordering::Relaxed) + more;
+        let all = peers.held.fetch_add(more, Ordering::Relaxed) + more;
+        if begun > bounds::BEGUN_BYTES {
+            self.peer.cut("its messages begin and do not end");
+        } else if all > bounds::UNREAD_ALL_BYTES {
+            peers.cut_the_largest();
+        }
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.peer.release(self.bytes);
+    }
+}
+
+impl Drop for NamedStream {
+    fn drop(&mut self) {
+        let Self(peer, name) = self;
+        let mut activity = peer.activity();
+        if let Some(place) = activity.streams.iter().position(|other| other == name) {
+            activity.streams.swap_remove(place);
+        }
     }
 }
 
@@ -339,6 +416,22 @@ mod tests {
         assert_eq!(cut(), [false; 5]);
         let _two = [open[4].hold(2 * MIB), open[4].hold(1)];
         assert_eq!(cut(), [false, true, false, false, false]);
+    }
+
+    #[test]
+    fn a_connection_whose_messages_do_not_end_is_cut_off() {
+        let (peer, other) = two();
+        let mut begun = [peer.begun(), peer.begun(), peer.begun()];
+        begun[0].set(200 * MIB);
+        begun[1].set(56 * MIB);
+        begun[1].set(0);
+        begun[2].set(56 * MIB);
+        assert!(!is_cut(&peer));
+        begun[2].set(56 * MIB + 1);
+        assert!(is_cut(&peer) && !is_cut(&other));
+        drop(begun);
+        assert_eq!(peer.0.bytes(), 0);
+        assert_eq!(peer.0.peers.held.load(Ordering::Relaxed), 0);
     }
 
     #[test]

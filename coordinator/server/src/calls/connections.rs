@@ -137,6 +137,8 @@ async fn open(connector: HttpConnector, address: &str) -> Result<Arc<Connection>
     let (requests, driver) = Builder::new()
         .enable_push(false)
         .max_header_list_size(bounds::ANSWER_HEADER_BYTES)
+        // No call leaves before the server has said how many it takes at once: it would refuse some.
+        .initial_max_send_streams(0)
         .initial_window_size(bounds::STREAM_WINDOW_BYTES)
         .initial_connection_window_size(bounds::CONNECTION_WINDOW_BYTES)
         .handshake(stream.into_inner())

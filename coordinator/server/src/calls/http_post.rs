@@ -50,7 +50,7 @@ pub(super) async fn call(
             // Nothing leaves before there is a connection.
             Err(error) if error.is_connect() => CallAnswer::Unsent(chain(&error)),
             Err(error) => CallAnswer::Unknown(chain(&error)),
-            Ok(response) => answer(response, call.operation).await,
+            Ok(response) => answer(response, call).await,
         }
     });
     posted
@@ -63,17 +63,17 @@ fn no_answer(limit: Duration) -> String {
 }
 
 /// Reads the participant's answer. The status decides; of the body no more is kept than is used.
-async fn answer(mut response: Response, operation: Operation) -> CallAnswer {
+async fn answer(response: Response, call: &Call) -> CallAnswer {
     let status = response.status();
     if status == StatusCode::CONFLICT || !status.is_success() {
-        let text = refusal(&mut response).await;
+        let text = refusal(response, call.timeout / 4).await;
         return if status == StatusCode::CONFLICT {
             CallAnswer::Rejected(text)
         } else {
             CallAnswer::Unknown(cut(&format!("HTTP {status}: {text}")))
         };
     }
-    let read = if operation == Operation::Try {
+    let read = if call.operation == Operation::Try {
         result(response).await
     } else {
         read_away(response).await
@@ -81,14 +81,18 @@ async fn answer(mut response: Response, operation: Operation) -> CallAnswer {
     read.unwrap_or_else(|error| CallAnswer::Unknown(chain(&error)))
 }
 
-/// Returns the reason of a refusal: as much of it as is kept, whatever comes after.
-async fn refusal(response: &mut Response) -> String {
+/// Returns the reason of a refusal: as much of it as is kept, whatever comes after. The status has decided already, so
+/// words that do not come are not waited for any longer.
+async fn refusal(mut response: Response, limit: Duration) -> String {
     let mut text = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await
-        && text.len() < REASON_BYTES
-    {
-        text.extend_from_slice(&chunk[..chunk.len().min(REASON_BYTES)]);
-    }
+    let read = timeout(limit, async {
+        while let Ok(Some(chunk)) = response.chunk().await
+            && text.len() < REASON_BYTES
+        {
+            text.extend_from_slice(&chunk[..chunk.len().min(REASON_BYTES)]);
+        }
+    });
+    let _ = read.await;
     cut_bytes(&text)
 }
 

@@ -187,14 +187,16 @@ async fn on_connection(
     times: Times,
 ) -> Result<Answer, Lost> {
     let mut requests = connection.requests();
+    let asked_at = Instant::now();
     let left = async {
         let opened = requests.send_request(request.clone(), false)?;
-        // The server may allow no further call for now: then this one has not left.
+        // The server may take no further call for now: then this one has not left.
         ready(&mut requests).await?;
         Ok(opened)
     };
     let (response, mut stream) = match timeout_at(times.leave_by, left).await {
         Err(_) => {
+            connection.suspect(asked_at);
             return Err(Lost::Unsent(no_way(
                 outgoing,
                 "no free place on the connection",

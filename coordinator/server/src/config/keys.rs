@@ -5,7 +5,7 @@ use std::{fmt::Display, ops::RangeInclusive, path::Path, str::FromStr, time::Dur
 use tercet_core::limits;
 
 use super::{Config, LogFormat};
-use crate::bounds;
+use crate::address;
 
 /// One key of the configuration.
 pub struct Key {
@@ -61,9 +61,9 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "advertise",
         help: "The address that is given to participants; default: the one listened on",
-        accepts: "http://host:port",
+        accepts: address::FORM,
         switch: false,
-        set: |config, value| address(value).map(|it| config.advertise = it),
+        set: |config, value| advertise(value).map(|it| config.advertise = it),
         show: |config| config.advertise.clone(),
     },
     Key {
@@ -242,17 +242,8 @@ pub(super) fn duration_text(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-fn address(value: &str) -> Result<String, String> {
-    let right = value.len() <= bounds::ADDRESS_BYTES
-        && value
-            .parse::<http::Uri>()
-            .is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.port_u16().is_some())
-        && !value.contains('@');
-    if right {
-        Ok(value.trim_end_matches('/').to_owned())
-    } else {
-        Err("is no address".to_owned())
-    }
+fn advertise(value: &str) -> Result<String, String> {
+    address::check(value).map(|()| value.to_owned())
 }
 
 fn node(value: &str) -> Result<String, String> {

@@ -25,6 +25,12 @@ use crate::bounds;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SessionId(u64);
 
+impl From<u64> for SessionId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// A message in the queue.
 pub(super) enum Message {
     /// Inputs of the engine, without a caller.
@@ -178,7 +184,7 @@ impl Driver {
 
     /// Opens a session whose replies go to `replies`.
     pub(crate) async fn open_session(&self, replies: Replies) -> SessionId {
-        let id = SessionId(self.next_id());
+        let id = SessionId::from(self.next_id());
         self.send(Message::SessionOpened(id, replies)).await;
         id
     }

@@ -110,12 +110,13 @@ impl Driver {
     ) -> Result<oneshot::Receiver<Result<(), DriverError>>, DriverError> {
         let now = setup.clock.now();
         let engine = Engine::new(setup.engine, setup.owner, setup.seed, now);
-        let lane = Lane::new(setup.lane);
         let reads = storing::Reads {
             store: setup.store,
             driver: self.clone(),
             runtime: setup.runtime,
+            patience: setup.lane.patience,
         };
+        let lane = Lane::new(setup.lane);
         let outgoing = outgoing::Outgoing::new(setup.direct);
         let health = health::Health::new(setup.ready, setup.observer);
         let state = run::State::new(engine, lane, setup.clock, reads, outgoing, health);

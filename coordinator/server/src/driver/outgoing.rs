@@ -260,3 +260,40 @@ fn bytes_of_reply(reply: &Result<Reply, Refusal>) -> usize {
         actions.map(|action| action.spec.payload.len() + action.state.result.len() + OVERHEAD);
     OVERHEAD + actions.sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests {
+    use tercet_core::refusal::Refusal;
+
+    use super::*;
+
+    /// A session of requests whose replies were made; some of them wait to be read, some leave with the next flush.
+    #[tokio::test]
+    async fn the_reply_to_a_forgotten_request_leaves_the_queue() {
+        let (mut outgoing, _direct) = {
+            let (direct, batches) = mpsc::unbounded_channel();
+            (Outgoing::new(direct), batches)
+        };
+        let replies = Replies::default();
+        let session = SessionId::from(1);
+        outgoing.open_session(session, Replies::clone(&replies));
+        let callers = [1, 2, 3, 4].map(CallerId);
+        for caller in callers {
+            assert!(outgoing.add_session_caller(session, caller));
+        }
+        for caller in &callers[..2] {
+            outgoing.reply(*caller, Err(Refusal::Overloaded));
+        }
+        outgoing.flush();
+        for caller in &callers[2..] {
+            outgoing.reply(*caller, Err(Refusal::Overloaded));
+        }
+        for forgotten in [callers[0], callers[2]] {
+            outgoing.forget(session, forgotten);
+        }
+        outgoing.flush();
+        let taken = replies.take(10, usize::MAX).into_iter().flatten();
+        let taken: Vec<_> = taken.map(|(caller, _)| caller).collect();
+        assert_eq!(taken, [callers[1], callers[3]]);
+    }
+}

@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use futures::FutureExt as _;
@@ -15,9 +16,11 @@ use tercet_core::{
     id::TxId,
     lane::{LaneCommand, LaneResult},
     port::{Input, Loaded, Read},
+    write::ApplyFailure,
 };
 use tercet_failpoint::reach;
 use tercet_store::{Store, StoreError};
+use tokio::time::timeout;
 
 use super::Driver;
 
@@ -75,6 +78,20 @@ pub(super) struct Reads {
     pub(super) store: Arc<dyn Store>,
     pub(super) driver: Driver,
     pub(super) runtime: tokio::runtime::Handle,
+    /// The longest wait for an answer.
+    pub(super) patience: Duration,
+}
+
+/// Waits for an answer of the database, which may hang.
+async fn answered<T>(
+    patience: Duration,
+    doing: &str,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(patience, answer).await.unwrap_or_else(|_| {
+        let what = "the database does not answer";
+        Err(StoreError::new(ApplyFailure::NotApplied, doing, what))
+    })
 }
 
 impl Reads {
@@ -82,8 +99,16 @@ impl Reads {
     pub(super) fn start(&self, read: Read) {
         let (store, driver) = (Arc::clone(&self.store), self.driver.clone());
         let failed = Input::ReadFailed(read.clone());
-        self.runtime
-            .spawn(finish(driver, failed, carry_out(store, read)));
+        let patience = self.patience;
+        self.runtime.spawn(async move {
+            let doing = match &read {
+                Read::Transactions(_) => "loading transactions",
+                Read::Due(_) => "reading which transactions are due",
+                Read::Queues(_) => "reading which queues have due transactions",
+            };
+            let reading = answered(patience, doing, carry_out(store, read));
+            finish(driver, failed, reading).await;
+        });
     }
 }
 
@@ -148,10 +173,7 @@ mod tests {
         let (driver, Queue(mut messages)) = Driver::queue();
         let id = TxId(Uuid::now_v7());
         let failed = Input::ReadFailed(Read::Transactions(vec![id]));
-        let panics = async {
-            let nothing: Option<Input> = None;
-            Ok(nothing.expect("this panic belongs to the test"))
-        };
+        let panics = async { panic!("this panic belongs to the test") };
         finish(driver, failed, panics).await;
         let message = messages.try_recv().unwrap();
         let Message::Read(Input::ReadFailed(Read::Transactions(ids)), None) = message else {

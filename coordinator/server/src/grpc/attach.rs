@@ -92,6 +92,10 @@ async fn read(
             return;
         }
     };
+    let _named = peer.name_stream(&format!(
+        "participant {} (instance {})",
+        hello.participant, hello.instance
+    ));
     // The welcome goes before the first call can.
     let _ = turn.send(Turn::Welcome).await;
     let attached = Attached::new(&api, &hello);
@@ -114,7 +118,7 @@ async fn read(
     let end = tokio::select! {
         end = results(&api, attached.stream, &hello.participant, &mut requests, &turn) => end,
         unread = calls.unread(most.max(bounds::STREAM_BATCH)) => {
-            cut(&peer, &hello, unread);
+            cut(&peer, unread);
             Ok(())
         }
     };
@@ -126,16 +130,14 @@ async fn read(
 }
 
 /// Cuts off a participant that does not read its calls.
-fn cut(peer: &Peer, hello: &Hello, unread: Unread) {
+fn cut(peer: &Peer, unread: Unread) {
     let Unread {
         number,
         bytes,
         time,
     } = unread;
     peer.cut(&format!(
-        "participant {} (instance {}) leaves {number} calls of {bytes} bytes unread since {} s",
-        hello.participant,
-        hello.instance,
+        "it leaves {number} calls of {bytes} bytes unread since {} s",
         time.as_secs()
     ));
 }
@@ -188,9 +190,16 @@ async fn results(
     requests: &mut Streaming<v1::AttachRequest>,
     turn: &mpsc::Sender<Turn>,
 ) -> Result<(), Status> {
+    let mut changes = api.requests.directory.changes();
     loop {
         let message = tokio::select! {
             message = requests.message() => message,
+            // The directory outlives the stream, so this ends only with a change.
+            _ = changes.changed() => {
+                // Another registration than that of this stream may have been made.
+                api.requests.is_welcome(participant)?;
+                continue;
+            }
             () = turn.closed() => return Ok(()),
             () = api.closing.cancelled() => {
                 return Err(draining());
@@ -331,7 +340,7 @@ impl Replying {
             match item {
                 ToParticipant::Call(call) => match wire::calls::call_that_fits(&call, self.epoch) {
                     Ok(converted) => batches.call(converted),
-                    Err(error) => unsent.push(unsent_call(*call, self.epoch, error)),
+                    Err(error) => unsent.push(unsent_call(&call, self.epoch, error)),
                 },
                 ToParticipant::Question(ask) => {
                     batches.question(wire::calls::ask_back(&ask, self.epoch));
@@ -350,7 +359,7 @@ impl Replying {
 }
 
 /// Makes the answer to a call that is not sent.
-fn unsent_call(call: Call, epoch: u64, error: String) -> Input {
+fn unsent_call(call: &Call, epoch: u64, error: String) -> Input {
     Input::CallResult(CallResult {
         route: call.route,
         epoch,

@@ -66,10 +66,10 @@ impl Coordinator for Api {
         let query = translate::list(request.into_inner(), self.requests.clock.now())?;
         let _room = peer.room(bounds::ANSWER_BYTES).await;
         let page = self.requests.list(&query).await?;
-        let transactions = page.views.into_iter();
+        let transactions = page.seen.into_iter();
         Ok(Response::new(v1::ListReply {
             transactions: transactions
-                .map(|view| views::transaction(view, Vec::new()))
+                .map(|seen| views::transaction(seen.view, seen.obstacles))
                 .collect(),
             next_cursor: page.next.map(|id| id.to_string()).unwrap_or_default(),
         }))

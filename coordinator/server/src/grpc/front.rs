@@ -18,7 +18,7 @@ use tonic::{Code, Status, service::Routes};
 use tower::Service as _;
 
 use crate::{
-    backlog::{Held, OpenRequest, Peer},
+    backlog::{Begun, Held, OpenRequest, Peer},
     error::RequestError,
     wire,
 };
@@ -44,6 +44,7 @@ impl Front {
         let open = self.peer.open_request();
         let deadline = deadline(request.headers());
         request.extensions_mut().insert(self.peer.clone());
+        let request = request.map(|body| Question::new(body, &self.peer));
         let answer = AssertUnwindSafe(self.routes.call(request)).catch_unwind();
         let answer = match deadline {
             Some(deadline) => timeout(deadline, answer).await,
@@ -65,6 +66,84 @@ impl Front {
             _open: open,
         };
         Ok(Response::from_parts(head, answer))
+    }
+}
+
+/// The body of a request: the bytes of a message are counted until it is complete.
+struct Question<B = Incoming> {
+    body: B,
+    begun: Begun,
+    progress: Progress,
+}
+
+/// The progress of the messages of a body: each has a head of five bytes, of which the last four are its length.
+#[derive(Default)]
+struct Progress {
+    head: Vec<u8>,
+    /// Bytes that have come of the message whose head is complete.
+    come: usize,
+    /// Bytes that still have to come of it.
+    left: usize,
+}
+
+impl Progress {
+    /// Goes on with the next bytes. Returns how many have come of the message that is not complete.
+    fn advance(&mut self, mut bytes: &[u8]) -> usize {
+        while let Some((first, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let (now, rest) = bytes.split_at(self.left.min(bytes.len()));
+                self.come += now.len();
+                self.left -= now.len();
+                bytes = rest;
+            } else {
+                self.head.push(*first);
+                bytes = rest;
+                if let [_, a, b, c, d] = *self.head {
+                    self.left =
+                        usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+                    self.come = 0;
+                    self.head.clear();
+                }
+            }
+        }
+        if self.left == 0 { 0 } else { self.come }
+    }
+}
+
+impl<B> Question<B> {
+    fn new(body: B, peer: &Peer) -> Self {
+        Self {
+            body,
+            begun: peer.begun(),
+            progress: Progress::default(),
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Question<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(bytes) = frame.data_ref()
+        {
+            let come = self.progress.advance(bytes);
+            self.begun.set(come);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -186,7 +265,32 @@ mod tests {
 
     use http::{HeaderMap, HeaderValue};
 
-    use super::deadline;
+    use super::{Progress, deadline};
+
+    #[test]
+    fn the_bytes_of_a_message_count_until_it_is_complete() {
+        let message = |bytes: u32| {
+            let body = vec![0; usize::try_from(bytes).unwrap()];
+            [vec![0], bytes.to_be_bytes().to_vec(), body].concat()
+        };
+        let body = [message(3), message(0), message(300), message(10)].concat();
+        // In pieces of every size the same bytes lead to the same count.
+        for size in 1..body.len() {
+            let mut progress = Progress::default();
+            let mut come = 0;
+            for piece in body[..body.len() - 4].chunks(size) {
+                come = progress.advance(piece);
+            }
+            assert_eq!(come, 6, "in pieces of {size}");
+            assert_eq!(progress.advance(&body[body.len() - 4..]), 0);
+        }
+        let mut progress = Progress::default();
+        let counts: Vec<_> = body
+            .chunks(50)
+            .map(|piece| progress.advance(piece))
+            .collect();
+        assert_eq!(counts, [32, 82, 132, 182, 232, 282, 0]);
+    }
 
     #[test]
     fn deadlines_in_every_unit_and_none_that_cannot_be_read() {

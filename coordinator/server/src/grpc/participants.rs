@@ -4,7 +4,7 @@ use tercet_proto::v1::{self, participants_server::Participants};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Api, Replies, attach, peer, translate};
-use crate::directory::{Methods, Protocol};
+use crate::directory::{Methods, Participant, Protocol};
 
 #[tonic::async_trait]
 impl Participants for Api {
@@ -24,8 +24,9 @@ impl Participants for Api {
         request: Request<v1::RegisterRequest>,
     ) -> Result<Response<v1::RegisterReply>, Status> {
         let participant = translate::registration(request.into_inner())?;
-        let version = self.requests.register(participant).await?;
-        Ok(Response::new(v1::RegisterReply { version }))
+        let (version, replaced) = self.requests.register(participant).await?;
+        let replaced = replaced.as_ref().map(registration);
+        Ok(Response::new(v1::RegisterReply { version, replaced }))
     }
 
     async fn list(
@@ -48,10 +49,24 @@ impl Participants for Api {
                     attached: self.requests.directory.attached(&participant.name),
                     calls_open: open,
                     calls_waiting: waiting,
+                    check_back: participant.check_back.clone(),
+                    concurrency: participant.concurrency,
                 }
             })
             .collect();
         Ok(Response::new(v1::ListParticipantsReply { participants }))
+    }
+}
+
+/// Converts a participant to the request that registers it.
+fn registration(participant: &Participant) -> v1::RegisterRequest {
+    v1::RegisterRequest {
+        participant: participant.name.to_string(),
+        protocol: protocol(participant.protocol).into(),
+        address: participant.address.clone(),
+        methods: participant.methods.iter().map(methods).collect(),
+        check_back: participant.check_back.clone(),
+        concurrency: participant.concurrency,
     }
 }
 

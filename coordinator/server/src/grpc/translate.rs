@@ -371,12 +371,12 @@ pub(super) fn registration(request: v1::RegisterRequest) -> Result<Participant, 
     });
     let registration = Registration {
         participant: request.participant.into(),
-        // A number that is no protocol is refused like the one that needs no registration.
         protocol: match v1::Protocol::try_from(request.protocol) {
-            Ok(v1::Protocol::Invoke) => Protocol::Invoke,
-            Ok(v1::Protocol::Grpc) => Protocol::Grpc,
-            Ok(v1::Protocol::Http) => Protocol::Http,
-            Ok(v1::Protocol::Attach | v1::Protocol::Unspecified) | Err(_) => Protocol::Attach,
+            Ok(v1::Protocol::Attach) => Some(Protocol::Attach),
+            Ok(v1::Protocol::Invoke) => Some(Protocol::Invoke),
+            Ok(v1::Protocol::Grpc) => Some(Protocol::Grpc),
+            Ok(v1::Protocol::Http) => Some(Protocol::Http),
+            Ok(v1::Protocol::Unspecified) | Err(_) => None,
         },
         address: request.address,
         methods: methods.collect(),

@@ -80,15 +80,12 @@ async fn newer(
             Some(watching) => watching,
             None => api.requests.watch(id)?,
         };
-        let seen = match watching.newer(shown).await? {
-            Some(seen) => {
-                room_after(peer, async {}).await;
-                seen
-            }
-            None => {
-                let _room = peer.room(bounds::ANSWER_BYTES).await;
-                Arc::new(api.requests.get(Lookup::Id(id)).await?)
-            }
+        let seen = if let Some(seen) = watching.newer(shown).await? {
+            room_after(peer, async {}).await;
+            seen
+        } else {
+            let _room = peer.room(bounds::ANSWER_BYTES).await;
+            Arc::new(api.requests.get(Lookup::Id(id)).await?)
         };
         Ok((seen, watching))
     };

@@ -20,8 +20,11 @@ use tercet_core::{
     model::Name,
     port::{Reply, Request},
 };
-use tercet_store::Store;
-use tokio::sync::{Mutex, Semaphore};
+use tercet_store::{Store, StoreError};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::timeout,
+};
 use uuid::Builder;
 
 pub(crate) use self::{
@@ -47,9 +50,11 @@ pub(crate) struct Requests {
     pub(crate) directory: Arc<Directory>,
     pub(crate) clock: Arc<Clock>,
     store: Arc<dyn Store>,
-    /// Reads for callers and people that may be under way.
+    /// Reads of one transaction that may be under way.
     reads: Arc<Semaphore>,
-    watches: watching::Watches,
+    watches: watching::Watches<Seen>,
+    /// Lists that may be under way.
+    lists: Arc<Semaphore>,
     /// One registration at a time.
     registering: Arc<Mutex<()>>,
 }
@@ -68,6 +73,7 @@ impl Requests {
             store,
             reads: Arc::new(Semaphore::new(bounds::READS_AT_ONCE)),
             watches: watching::Watches::default(),
+            lists: Arc::new(Semaphore::new(bounds::LISTS_AT_ONCE)),
             registering: Arc::default(),
         }
     }
@@ -79,7 +85,7 @@ impl Requests {
 
     /// Makes an id for a transaction whose caller gave none, by the database's clock.
     pub(crate) fn new_id(&self) -> TxId {
-        let millis = u64::try_from(self.clock.now().as_micros() / 1_000).unwrap_or(0);
+        let millis = u64::try_from(self.clock.time_of_ids().as_micros() / 1_000).unwrap_or(0);
         TxId(Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid())
     }
 
@@ -98,6 +104,18 @@ pub(crate) async fn contained<T>(
     read.unwrap_or(Err(RequestError::Internal))
 }
 
+/// Waits for an answer of the database, which may hang.
+async fn answered<T>(
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, RequestError> {
+    let answer = timeout(bounds::ANSWER_TIMEOUT, answer).await;
+    let answer = answer.map_err(|_| {
+        let limit = bounds::ANSWER_TIMEOUT.as_secs();
+        RequestError::StoreUnavailable(format!("no answer came within {limit} s"))
+    })?;
+    Ok(answer?)
+}
+
 /// Returns the author of a request.
 pub(crate) fn author() -> Name {
     LOCAL.into()
@@ -112,11 +130,8 @@ mod tests {
     async fn a_read_that_panics_is_an_error() {
         let fine = contained(async { Ok(1) }).await;
         assert!(matches!(fine, Ok(1)), "{fine:?}");
-        let panics = contained(async {
-            let nothing: Option<u32> = None;
-            Ok(nothing.expect("this panic belongs to the test"))
-        });
-        let error = panics.await;
+        let panics = contained(async { panic!("this panic belongs to the test") });
+        let error: Result<u32, _> = panics.await;
         assert!(matches!(error, Err(RequestError::Internal)), "{error:?}");
     }
 }

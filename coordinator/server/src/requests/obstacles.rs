@@ -1,6 +1,7 @@
 //! The reasons why a transaction is not finished, in words.
 
 use tercet_core::{
+    limits,
     model::{ActionStatus, BizStatus, Rest, TxStatus},
     row::ActionRow,
     time::Timestamp,
@@ -32,6 +33,13 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
              `tercet tx resolve {id} ACTION --as confirmed|cancelled --reason TEXT`."
         ));
         return sentences;
+    }
+    if tx.status == TxStatus::ProcessWaiting && tx.spec.create_time > now + limits::BEGUN_AHEAD {
+        sentences.push(format!(
+            "It was begun {} s ahead of the present time: the database's clock was wrong then, and its deadline \
+             lies as far ahead. An operator may decide: `tercet tx decide {id} success|failure --reason TEXT`.",
+            tx.spec.create_time.since(now).as_secs()
+        ));
     }
     if tx.biz_status == BizStatus::Unknown
         && let Some(check_back) = &tx.spec.check_back
@@ -85,6 +93,21 @@ fn overdue(rest: &Rest, now: Timestamp) -> Vec<String> {
     calls.chain(end).collect()
 }
 
+/// Returns the first obstacle in the way of a transaction of a list, an action that failed before one whose calls fail;
+/// none where its row shows none.
+pub(super) fn of_list(view: &TxView) -> Vec<String> {
+    let failing = view.failing.iter();
+    let worst = failing.min_by_key(|action| action.status != ActionStatus::Failed);
+    let sentence = worst.and_then(|action| {
+        // Many of them travel in one message.
+        let error = &action.last_error[..action
+            .last_error
+            .floor_char_boundary(bounds::LIST_ERROR_BYTES)];
+        sentence(&action.name, &action.participant, action.status, error)
+    });
+    sentence.into_iter().collect()
+}
+
 fn is_open(action: &ActionRow) -> bool {
     matches!(
         action.state.status,
@@ -93,18 +116,29 @@ fn is_open(action: &ActionRow) -> bool {
 }
 
 fn of_action(action: &ActionRow) -> Option<String> {
-    let (name, participant) = (&action.spec.name, &action.spec.participant);
-    match action.state.status {
+    let (spec, state) = (&action.spec, &action.state);
+    sentence(
+        &spec.name,
+        &spec.participant,
+        state.status,
+        &state.last_error,
+    )
+}
+
+fn sentence(
+    name: &str,
+    participant: &str,
+    status: ActionStatus,
+    last_error: &str,
+) -> Option<String> {
+    match status {
         ActionStatus::Failed => Some(format!(
             "Action {name} of {participant} failed: {}.",
-            or(&action.state.last_error, "no reason was given")
+            or(last_error, "no reason was given")
         )),
-        ActionStatus::Init | ActionStatus::Tried if !action.state.last_error.is_empty() => {
-            Some(format!(
-                "The last call of action {name} of {participant} did not succeed: {}.",
-                action.state.last_error
-            ))
-        }
+        ActionStatus::Init | ActionStatus::Tried if !last_error.is_empty() => Some(format!(
+            "The last call of action {name} of {participant} did not succeed: {last_error}."
+        )),
         _ => None,
     }
 }

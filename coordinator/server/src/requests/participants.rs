@@ -2,17 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use http::{Uri, uri::PathAndQuery};
 use tercet_core::{
     model::{Mode, Name},
     port::{Abilities, Input},
     violation::{At, Invalid, Violation, Violations},
 };
+use tokio::time::timeout;
 use tracing::info;
 
-use super::Requests;
+use super::{Requests, answered};
 use crate::{
-    bounds,
+    address, bounds,
     directory::{Methods, Participant, Protocol},
     error::RequestError,
 };
@@ -79,7 +79,8 @@ impl Hello {
 #[derive(Clone, Debug)]
 pub(crate) struct Registration {
     pub(crate) participant: Name,
-    pub(crate) protocol: Protocol,
+    /// `None`: no protocol that is known.
+    pub(crate) protocol: Option<Protocol>,
     pub(crate) address: String,
     /// Each handler with its methods.
     pub(crate) methods: Vec<(String, Methods)>,
@@ -88,37 +89,57 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Returns the participant, if every field is right.
+    /// Returns the participant, if every field is right. Each is kept as it was given.
     pub(crate) fn checked(self) -> Result<Participant, Invalid> {
         let mut v = Violations::default();
         v.name(&At::field("participant"), &self.participant);
-        let attaches = self.protocol == Protocol::Attach;
-        if attaches {
-            v.add(
-                "protocol",
-                "is neither PROTOCOL_INVOKE, PROTOCOL_GRPC nor PROTOCOL_HTTP; give one of them \
-                 (a participant that attaches needs no registration)",
-            );
+        let protocol = v.require(
+            "protocol",
+            self.protocol,
+            Protocol::Attach,
+            "is not given; give PROTOCOL_INVOKE, PROTOCOL_GRPC, PROTOCOL_HTTP or PROTOCOL_ATTACH",
+        );
+        if self.protocol == Some(Protocol::Attach) {
+            self.check_attach(&mut v);
+        } else if let Err(problem) = address::check(&self.address) {
+            v.add("address", format!("{problem}; give {}", address::FORM));
         }
-        address(&self.address, &mut v);
         v.count(
             &At::field("concurrency"),
             self.concurrency,
             bounds::CONCURRENCY_MAX,
         );
-        match self.protocol {
+        match protocol {
             Protocol::Attach => {}
             Protocol::Invoke => self.check_invoke(&mut v),
-            Protocol::Grpc | Protocol::Http => self.check_methods(&mut v),
+            Protocol::Grpc | Protocol::Http => self.check_methods(&mut v, protocol),
         }
         v.give(Participant {
             name: self.participant,
-            protocol: self.protocol,
+            protocol,
             address: self.address,
             methods: BTreeMap::from_iter(self.methods),
             check_back: self.check_back,
             concurrency: self.concurrency,
         })
+    }
+
+    /// A participant that attaches says the rest itself, in each Hello.
+    fn check_attach(&self, v: &mut Violations) {
+        let given = [
+            ("address", !self.address.is_empty()),
+            ("methods", !self.methods.is_empty()),
+            ("check_back", !self.check_back.is_empty()),
+            ("concurrency", self.concurrency > 0),
+        ];
+        for (field, given) in given {
+            if given {
+                v.add(
+                    field,
+                    "is not accepted with PROTOCOL_ATTACH, where the participant calls the coordinator",
+                );
+            }
+        }
     }
 
     fn check_invoke(&self, v: &mut Violations) {
@@ -136,7 +157,7 @@ impl Registration {
         }
     }
 
-    fn check_methods(&self, v: &mut Violations) {
+    fn check_methods(&self, v: &mut Violations, protocol: Protocol) {
         if self.methods.is_empty() && self.check_back.is_empty() {
             v.add(
                 "methods",
@@ -152,7 +173,7 @@ impl Registration {
         for (place, (handler, methods)) in self.methods.iter().enumerate() {
             let at = root.index("methods", place);
             v.name(&at.of("handler"), handler);
-            self.check_paths(methods, &at, v);
+            check_paths(methods, protocol, &at, v);
             if self.methods[..place]
                 .iter()
                 .any(|(other, _)| other == handler)
@@ -160,95 +181,98 @@ impl Registration {
                 v.add(&at.of("handler"), "is given twice; give each handler once");
             }
         }
-        self.check_path(&At::field("check_back"), &self.check_back, v);
-    }
-
-    fn check_paths(&self, methods: &Methods, at: &At<'_>, v: &mut Violations) {
-        let paths = [
-            ("try", &methods.tries),
-            ("confirm", &methods.confirm),
-            ("cancel", &methods.cancel),
-        ];
-        for (field, path) in paths {
-            self.check_path(&at.of(field), path, v);
-        }
-        if paths.iter().all(|(_, path)| path.is_empty()) {
-            v.add(at, "names no method; give one of try, confirm and cancel");
-        }
-    }
-
-    fn check_path(&self, field: &At<'_>, path: &str, v: &mut Violations) {
-        let grpc = self.protocol == Protocol::Grpc;
-        if path.is_empty() || (is_path(path) && (!grpc || is_method(path))) {
-            return;
-        }
-        let form = if grpc {
-            "method of the form /package.Service/Method"
-        } else {
-            "path of the form /…"
-        };
-        v.add(
-            field,
-            format!("is no {form} of at most {} bytes", bounds::ADDRESS_BYTES),
-        );
+        check_path(&At::field("check_back"), &self.check_back, protocol, v);
     }
 }
 
-fn is_path(path: &str) -> bool {
-    path.len() <= bounds::ADDRESS_BYTES
-        && path.starts_with('/')
-        && path.parse::<PathAndQuery>().is_ok()
+fn check_paths(methods: &Methods, protocol: Protocol, at: &At<'_>, v: &mut Violations) {
+    let paths = [
+        ("try", &methods.tries),
+        ("confirm", &methods.confirm),
+        ("cancel", &methods.cancel),
+    ];
+    for (field, path) in paths {
+        check_path(&at.of(field), path, protocol, v);
+    }
+    if paths.iter().all(|(_, path)| path.is_empty()) {
+        v.add(at, "names no method; give one of try, confirm and cancel");
+    }
 }
 
-/// Returns whether a path is that of a gRPC method: `/package.Service/Method`.
-fn is_method(path: &str) -> bool {
-    let mut parts = path.split('/').skip(1);
-    let named = |part: Option<&str>| part.is_some_and(|part| !part.is_empty());
-    named(parts.next()) && named(parts.next()) && parts.next().is_none()
-}
-
-fn address(address: &str, v: &mut Violations) {
-    let plain = address.len() <= bounds::ADDRESS_BYTES
-        && address.parse::<Uri>().is_ok_and(|uri| {
-            uri.scheme_str() == Some("http")
-                && uri.host().is_some_and(|host| !host.is_empty())
-                && matches!(
-                    uri.path_and_query().map(PathAndQuery::as_str),
-                    None | Some("/")
-                )
-                && uri
-                    .authority()
-                    .is_some_and(|authority| !authority.as_str().contains('@'))
-        });
-    if !plain {
-        v.add(
-            "address",
-            format!(
-                "is no address of the form http://host:port of at most {} bytes",
-                bounds::ADDRESS_BYTES
-            ),
-        );
+/// Checks a method or path; an empty one does not exist.
+fn check_path(field: &At<'_>, path: &str, protocol: Protocol, v: &mut Violations) {
+    if path.is_empty() {
+        return;
+    }
+    let checked = match protocol {
+        Protocol::Grpc => address::check_method(path),
+        Protocol::Http | Protocol::Attach | Protocol::Invoke => address::check_path(path),
+    };
+    if let Err(problem) = checked {
+        v.add(field, problem);
     }
 }
 
 impl Requests {
-    /// Makes a participant that attaches known, if it is not yet.
+    /// Makes a participant that attaches known, if it is not yet. One that is registered at an address is refused: a
+    /// Hello never takes an address away.
     pub(crate) async fn welcome(&self, hello: &Hello) -> Result<(), RequestError> {
-        let attaches = self
-            .known()
-            .get(&hello.participant)
-            .is_some_and(|known| known.protocol == Protocol::Attach);
-        if !attaches {
-            let participant = Participant::attaching(Name::clone(&hello.participant));
-            self.register(participant).await?;
+        if self.is_welcome(&hello.participant)? {
+            return Ok(());
         }
+        let one_at_a_time = timeout(bounds::ANSWER_TIMEOUT, self.registering.lock()).await;
+        let one_at_a_time = one_at_a_time.map_err(|_| {
+            let what = "other registrations wait for it too";
+            RequestError::StoreUnavailable(what.to_owned())
+        })?;
+        // It may have been registered meanwhile.
+        if !self.is_welcome(&hello.participant)? {
+            let participant = Participant::attaching(Name::clone(&hello.participant));
+            self.put(participant).await?;
+        }
+        drop(one_at_a_time);
         Ok(())
+    }
+
+    /// Returns whether a participant is known as one that attaches.
+    ///
+    /// # Errors
+    /// It is registered at an address.
+    pub(crate) fn is_welcome(&self, name: &str) -> Result<bool, RequestError> {
+        match self.known().get(name) {
+            None => Ok(false),
+            Some(known) if known.protocol == Protocol::Attach => Ok(true),
+            Some(known) => {
+                info!(
+                    participant = name,
+                    address = known.address,
+                    "a participant that is registered at an address may not attach"
+                );
+                Err(RequestError::ParticipantRegistered {
+                    participant: Name::clone(&known.name),
+                    protocol: known.protocol.word(),
+                    address: known.address.clone(),
+                })
+            }
+        }
+    }
+
+    /// Registers a participant, in place of whatever was known of it. Returns the number of its registrations, and the
+    /// participant that was replaced.
+    pub(crate) async fn register(
+        &self,
+        participant: Participant,
+    ) -> Result<(u32, Option<Participant>), RequestError> {
+        let one_at_a_time = self.registering.lock().await;
+        let replaced = self.known().get(&participant.name).cloned();
+        let version = self.put(participant).await?;
+        drop(one_at_a_time);
+        Ok((version, replaced))
     }
 
     /// Makes a participant known: in the database, here, and to the engine, in this order. Returns the number of its
     /// registrations.
-    pub(crate) async fn register(&self, participant: Participant) -> Result<u32, RequestError> {
-        let _one_at_a_time = self.registering.lock().await;
+    async fn put(&self, participant: Participant) -> Result<u32, RequestError> {
         let known = self.known();
         if known.iter().len() >= bounds::PARTICIPANTS && !known.contains(&participant.name) {
             let description = format!(
@@ -257,7 +281,7 @@ impl Requests {
             );
             return Err(Violation::new("participant", description).into());
         }
-        let version = self.store.put_participant(&participant.to_row()).await?;
+        let version = answered(self.store.put_participant(&participant.to_row())).await?;
         info!(
             participant = %participant.name,
             protocol = participant.protocol.word(),

@@ -7,9 +7,16 @@ use tercet_core::{
     violation::{At, Invalid, Violations},
 };
 use tercet_store::{ListQuery, TxView};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 use tracing::error;
 
-use super::{Requests, obstacles::obstacles};
+use super::{
+    Requests, answered,
+    obstacles::{self, obstacles},
+};
 use crate::{bounds, error::RequestError};
 
 /// The transaction to read.
@@ -55,7 +62,8 @@ pub(crate) struct Seen {
 
 /// A page of transactions, newest first.
 pub(crate) struct Page {
-    pub(crate) views: Vec<TxView>,
+    /// Each with the first obstacle in its way.
+    pub(crate) seen: Vec<Seen>,
     /// The last transaction of the page; `None`: no page follows.
     pub(crate) next: Option<TxId>,
 }
@@ -78,19 +86,18 @@ pub(crate) fn check_list(query: &ListQuery, v: &mut Violations) {
 impl Requests {
     /// Returns one transaction.
     pub(crate) async fn get(&self, lookup: Lookup) -> Result<Seen, RequestError> {
-        // The semaphore is never closed.
-        let _place = self.reads.acquire().await;
+        let _place = turn(&self.reads).await?;
         let id = match lookup {
             Lookup::Id(id) => id,
             Lookup::Business(business_type, business_id) => {
-                let found = self.store.find(&business_type, &business_id).await?;
+                let found = answered(self.store.find(&business_type, &business_id)).await?;
                 found.ok_or(RequestError::BusinessNotFound {
                     business_type,
                     business_id,
                 })?
             }
         };
-        let view = match self.store.view(id).await? {
+        let view = match answered(self.store.view(id)).await? {
             None => return Err(Refusal::NotFound { id }.into()),
             Some(Err(row)) => return Err(corrupt(&row)),
             Some(Ok(view)) => view,
@@ -103,16 +110,17 @@ impl Requests {
 
     /// Returns a page of transactions. Illegal rows are left out, and logged.
     pub(crate) async fn list(&self, query: &ListQuery) -> Result<Page, RequestError> {
-        let _place = self.reads.acquire().await;
-        let rows = self.store.list(query).await?;
+        let _place = turn(&self.lists).await?;
+        let rows = answered(self.store.list(query)).await?;
         let full = rows.len() >= query.limit as usize;
-        let mut views = Vec::with_capacity(rows.len());
+        let mut seen = Vec::with_capacity(rows.len());
         let mut last = None;
         for row in rows {
             match row {
                 Ok(view) => {
                     last = Some(view.tx.spec.id);
-                    views.push(view);
+                    let obstacles = obstacles::of_list(&view);
+                    seen.push(Seen { view, obstacles });
                 }
                 Err(row) => {
                     error!(tx_id = %row.id, what = row.what, "a row is not legal");
@@ -121,10 +129,22 @@ impl Requests {
             }
         }
         Ok(Page {
-            views,
+            seen,
             next: last.filter(|_| full),
         })
     }
+}
+
+/// Waits for a place among the reads that are under way.
+async fn turn(places: &Semaphore) -> Result<SemaphorePermit<'_>, RequestError> {
+    let waited = timeout(bounds::READ_WAIT, places.acquire()).await;
+    // The semaphore is never closed.
+    waited.ok().and_then(Result::ok).ok_or_else(|| {
+        RequestError::StoreUnavailable(format!(
+            "as many reads of this kind are under way as may be, for {} s",
+            bounds::READ_WAIT.as_secs()
+        ))
+    })
 }
 
 fn corrupt(row: &IllegalRow) -> RequestError {

@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tercet_core::{id::TxId, model::TxStatus, refusal::Refusal};
@@ -11,23 +13,29 @@ use tokio::{sync::watch, time::sleep};
 use super::{Lookup, Requests, Seen, contained};
 use crate::{bounds, error::RequestError};
 
-/// The transactions that are watched. Cheap to clone.
-#[derive(Clone, Default)]
-pub(super) struct Watches(Arc<Mutex<HashMap<TxId, watch::Sender<Latest>>>>);
+/// What is watched, by its id. Cheap to clone.
+pub(super) struct Watches<T>(Arc<Mutex<HashMap<TxId, watch::Sender<Latest<T>>>>>);
 
-/// The last that was read of a watched transaction.
-#[derive(Clone, Default)]
-pub(crate) enum Latest {
+/// What one read found.
+struct Read<T> {
+    version: u32,
+    /// Whether no other version follows.
+    over: bool,
+    /// The thing itself, unless it is large.
+    value: Option<Arc<T>>,
+}
+
+/// The last that was read.
+enum Latest<T> {
     /// Nothing yet.
-    #[default]
     Nothing,
-    /// This version, and the transaction unless it is large.
-    Version(u32, Option<Arc<Seen>>),
+    /// This version, and the thing itself unless it is large.
+    Version(u32, Option<Arc<T>>),
     /// It cannot be read.
     Failed(RequestError),
 }
 
-impl Latest {
+impl<T> Latest<T> {
     /// Returns whether it is news for one who has seen this version.
     fn is_news(&self, version: u32) -> bool {
         match self {
@@ -39,18 +47,18 @@ impl Latest {
 }
 
 /// A watch of one transaction.
-pub(crate) struct Watching(watch::Receiver<Latest>);
+pub(crate) struct Watching<T = Seen>(watch::Receiver<Latest<T>>);
 
-impl Watching {
-    /// Waits for a version above this one. Returns the transaction, or `None` where it is large and has to be read.
-    pub(crate) async fn newer(&mut self, version: u32) -> Result<Option<Arc<Seen>>, RequestError> {
+impl<T> Watching<T> {
+    /// Waits for a version above this one. Returns it, or `None` where it is large and has to be read.
+    pub(crate) async fn newer(&mut self, version: u32) -> Result<Option<Arc<T>>, RequestError> {
         match self
             .0
             .wait_for(|latest| latest.is_news(version))
             .await
             .as_deref()
         {
-            Ok(Latest::Version(_, seen)) => Ok(seen.clone()),
+            Ok(Latest::Version(_, value)) => Ok(value.clone()),
             Ok(Latest::Failed(error)) => Err(error.clone()),
             // The reading task panicked.
             Ok(Latest::Nothing) | Err(_) => Err(RequestError::Internal),
@@ -58,13 +66,90 @@ impl Watching {
     }
 }
 
-impl Watches {
-    fn open(&self) -> MutexGuard<'_, HashMap<TxId, watch::Sender<Latest>>> {
+impl<T> Clone for Watches<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Default for Watches<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T: Send + Sync + 'static> Watches<T> {
+    fn open(&self) -> MutexGuard<'_, HashMap<TxId, watch::Sender<Latest<T>>>> {
         // Nothing that panics runs under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether a transaction is watched no more; it is forgotten then.
+    /// Joins those who watch this id; the first of them starts a task that reads it for all.
+    fn watch<R, F>(&self, id: TxId, read: R) -> Result<Watching<T>, RequestError>
+    where
+        R: Fn() -> F + Send + 'static,
+        F: Future<Output = Result<Read<T>, RequestError>> + Send,
+    {
+        let mut open = self.open();
+        if let Some(latest) = open.get(&id) {
+            return Ok(Watching(latest.subscribe()));
+        }
+        if open.len() >= bounds::WATCHES {
+            return Err(Refusal::Overloaded.into());
+        }
+        let (latest, watching) = watch::channel(Latest::Nothing);
+        open.insert(id, latest.clone());
+        drop(open);
+        let watches = self.clone();
+        tokio::spawn(async move {
+            let _ = contained(async {
+                watches.read_again_and_again(id, read, latest).await;
+                Ok(())
+            })
+            .await;
+            // Without the senders, those who watch learn that it is over.
+            watches.open().remove(&id);
+        });
+        Ok(Watching(watching))
+    }
+
+    /// Reads until no other version follows, it cannot be read, or it is watched no more.
+    async fn read_again_and_again<F>(
+        &self,
+        id: TxId,
+        read: impl Fn() -> F,
+        latest: watch::Sender<Latest<T>>,
+    ) where
+        F: Future<Output = Result<Read<T>, RequestError>>,
+    {
+        let mut wait = bounds::WATCH_FIRST;
+        let mut last = 0;
+        loop {
+            let watched = self.open().len();
+            sleep(pause(wait, watched)).await;
+            if self.is_over(id) {
+                return;
+            }
+            let read = match read().await {
+                Ok(read) => read,
+                Err(error) => {
+                    latest.send_replace(Latest::Failed(error));
+                    return;
+                }
+            };
+            wait = (wait * 3 / 2).min(bounds::WATCH_MAX);
+            if read.version > last {
+                last = read.version;
+                wait = bounds::WATCH_FIRST;
+                latest.send_replace(Latest::Version(read.version, read.value));
+            }
+            if read.over {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether an id is watched no more; it is forgotten then.
     fn is_over(&self, id: TxId) -> bool {
         let mut open = self.open();
         let over = open
@@ -77,62 +162,28 @@ impl Watches {
     }
 }
 
+/// Returns the time to the next read, where so many ids are watched.
+fn pause(wait: Duration, watched: usize) -> Duration {
+    let watched = u32::try_from(watched).unwrap_or(u32::MAX);
+    wait.max(bounds::WATCH_SPACING.saturating_mul(watched))
+}
+
 impl Requests {
     /// Watches a transaction, together with all others who do.
     pub(crate) fn watch(&self, id: TxId) -> Result<Watching, RequestError> {
-        let mut open = self.watches.open();
-        if let Some(latest) = open.get(&id) {
-            return Ok(Watching(latest.subscribe()));
-        }
-        if open.len() >= bounds::WATCHES {
-            return Err(Refusal::Overloaded.into());
-        }
-        let (latest, watching) = watch::channel(Latest::default());
-        open.insert(id, latest.clone());
-        drop(open);
         let requests = self.clone();
-        tokio::spawn(async move {
-            let _ = contained(async {
-                requests.read_again_and_again(id, latest).await;
-                Ok(())
-            })
-            .await;
-            // Without the senders, those who watch learn that it is over.
-            requests.watches.open().remove(&id);
-        });
-        Ok(Watching(watching))
-    }
-
-    /// Reads a transaction until it is finished or parked, it cannot be read, or it is watched no more.
-    async fn read_again_and_again(&self, id: TxId, latest: watch::Sender<Latest>) {
-        let mut wait = bounds::WATCH_FIRST;
-        let mut last = 0;
-        loop {
-            let watched = u32::try_from(self.watches.open().len()).unwrap_or(u32::MAX);
-            sleep(wait.max(bounds::WATCH_SPACING * watched)).await;
-            if self.watches.is_over(id) {
-                return;
-            }
-            let seen = match self.get(Lookup::Id(id)).await {
-                Ok(seen) => seen,
-                Err(error) => {
-                    latest.send_replace(Latest::Failed(error));
-                    return;
-                }
-            };
-            let (version, over) = (seen.view.tx.version, seen.is_over());
-            wait = (wait * 3 / 2).min(bounds::WATCH_MAX);
-            if version > last {
-                last = version;
-                wait = bounds::WATCH_FIRST;
+        self.watches.watch(id, move || {
+            let requests = requests.clone();
+            async move {
+                let seen = requests.get(Lookup::Id(id)).await?;
                 let small = seen.bytes() <= bounds::WATCH_SHARED_BYTES;
-                let shared = small.then(|| Arc::new(seen));
-                latest.send_replace(Latest::Version(version, shared));
+                Ok(Read {
+                    version: seen.view.tx.version,
+                    over: seen.is_over(),
+                    value: small.then(|| Arc::new(seen)),
+                })
             }
-            if over {
-                return;
-            }
-        }
+        })
     }
 }
 
@@ -153,5 +204,112 @@ impl Seen {
                 + attempts.sum::<usize>()
         });
         actions.sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::future::join_all;
+    use tokio::time::timeout;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A thing with a version that the test sets, and the number of times that it was read.
+    #[derive(Clone, Default)]
+    struct Thing {
+        version: Arc<AtomicU32>,
+        reads: Arc<AtomicU32>,
+    }
+
+    impl Thing {
+        fn watch(&self, watches: &Watches<u32>, id: TxId) -> Result<Watching<u32>, RequestError> {
+            let thing = self.clone();
+            watches.watch(id, move || {
+                let thing = thing.clone();
+                async move {
+                    thing.reads.fetch_add(1, Ordering::Relaxed);
+                    let version = thing.version.load(Ordering::Relaxed);
+                    Ok(Read {
+                        version,
+                        over: version == 9,
+                        value: (version != 5).then(|| Arc::new(version)),
+                    })
+                }
+            })
+        }
+    }
+
+    fn id() -> TxId {
+        TxId(Uuid::now_v7())
+    }
+
+    #[tokio::test]
+    async fn all_watches_of_one_share_its_reads() {
+        let (watches, thing, id) = (Watches::default(), Thing::default(), id());
+        thing.version.store(1, Ordering::Relaxed);
+        let watching = (0..3_000).map(|_| thing.watch(&watches, id).unwrap());
+        let mut watching: Vec<_> = watching.collect();
+        let seen = join_all(watching.iter_mut().map(|watching| watching.newer(0))).await;
+        assert!(
+            seen.iter()
+                .all(|seen| seen.as_ref().unwrap().as_deref() == Some(&1))
+        );
+        // Nothing is new, so nothing comes, however often it is read.
+        let nothing = join_all(watching.iter_mut().map(|watching| watching.newer(1)));
+        timeout(Duration::from_millis(500), nothing)
+            .await
+            .unwrap_err();
+        let reads = thing.reads.load(Ordering::Relaxed);
+        assert!((2..20).contains(&reads), "{reads} reads in half a second");
+        // A large one has to be read by each; after the last version nothing is read.
+        for (version, expected) in [(5, None), (9, Some(9))] {
+            thing.version.store(version, Ordering::Relaxed);
+            let seen = watching[7].newer(version - 1).await.unwrap();
+            assert_eq!(seen.as_deref().copied(), expected);
+        }
+        until_forgotten(&watches).await;
+    }
+
+    async fn until_forgotten(watches: &Watches<u32>) {
+        let forgotten = async {
+            while !watches.open().is_empty() {
+                sleep(bounds::WATCH_FIRST).await;
+            }
+        };
+        timeout(Duration::from_mins(1), forgotten).await.unwrap();
+    }
+
+    #[test]
+    fn the_more_is_watched_the_less_often_it_is_read() {
+        let pauses = [1, 25, 50, 10_000].map(|watched| pause(bounds::WATCH_FIRST, watched));
+        assert_eq!(pauses.map(|pause| pause.as_millis()), [50, 50, 100, 20_000]);
+    }
+
+    #[tokio::test]
+    async fn too_many_are_refused() {
+        let (watches, thing) = (Watches::default(), Thing::default());
+        let watching: Vec<_> = (0..bounds::WATCHES)
+            .map(|_| thing.watch(&watches, id()).unwrap())
+            .collect();
+        let one_more = thing.watch(&watches, id()).map(|_| ());
+        assert!(matches!(
+            one_more,
+            Err(RequestError::Refused(Refusal::Overloaded))
+        ));
+        drop(watching);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_panics_ends_the_watch() {
+        let watches = Watches::<u32>::default();
+        let read = || async { panic!("this panic belongs to the test") };
+        let mut watching = watches.watch(id(), read).unwrap();
+        let end = watching.newer(0).await;
+        assert!(matches!(end, Err(RequestError::Internal)), "{end:?}");
     }
 }

@@ -104,15 +104,16 @@ fn message(error: &RequestError) -> String {
 fn code(error: &RequestError) -> Code {
     match error {
         RequestError::Refused(refusal) => refusal_code(refusal),
-        RequestError::Invalid(Invalid::Fields(_)) => Code::InvalidArgument,
+        RequestError::Invalid(Invalid::Fields(_))
+        | RequestError::Malformed(_)
+        | RequestError::TooLong => Code::InvalidArgument,
         RequestError::Invalid(Invalid::UnknownParticipants(_))
+        | RequestError::ParticipantRegistered { .. }
         | RequestError::AttachProtocol(_) => Code::FailedPrecondition,
-        RequestError::BusinessNotFound { .. } => Code::NotFound,
+        RequestError::BusinessNotFound { .. } | RequestError::ServiceUnknown => Code::NotFound,
         RequestError::RequestIdOpen(_) => Code::AlreadyExists,
         RequestError::SessionFull(_) => Code::ResourceExhausted,
-        RequestError::Malformed(_) | RequestError::TooLong => Code::InvalidArgument,
         RequestError::Compressed(_) | RequestError::MethodUnknown => Code::Unimplemented,
-        RequestError::ServiceUnknown => Code::NotFound,
         RequestError::CallerDeadline => Code::DeadlineExceeded,
         RequestError::Internal => Code::Internal,
         RequestError::StoreUnavailable(_) => Code::Unavailable,
@@ -129,6 +130,15 @@ fn metadata(error: &RequestError) -> BTreeMap<String, String> {
         } => vec![
             ("business_type", business_type.clone()),
             ("business_id", business_id.clone()),
+        ],
+        RequestError::ParticipantRegistered {
+            participant,
+            protocol,
+            address,
+        } => vec![
+            ("participant", participant.to_string()),
+            ("protocol", (*protocol).to_owned()),
+            ("address", address.clone()),
         ],
         _ => Vec::new(),
     };

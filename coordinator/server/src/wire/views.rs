@@ -49,6 +49,7 @@ pub(crate) fn transaction(view: TxView, obstacles: Vec<String>) -> v1::Transacti
         tx,
         actions,
         operator_log,
+        failing: _,
     } = view;
     v1::Transaction {
         tx_id: tx.spec.id.to_string(),

@@ -6,8 +6,8 @@ use tercet_proto::v1::{self, attach_reply, attach_request::Message, result::Outc
 use tokio::time::{sleep, timeout};
 
 use crate::harness::{
-    Attached, PATIENCE, Server, action, asking_back, done, execute, hello, message, open, quick,
-    refusal, rejected, result, tcc,
+    Attached, PATIENCE, Server, action, asking_back, done, execute, handler, hello, message, open,
+    quick, refusal, rejected, result, tcc,
 };
 
 #[tokio::test]
@@ -234,4 +234,51 @@ async fn a_call_that_is_too_long_fails_alone_with_words() {
 async fn assert_silent(participant: &mut Attached, time: Duration) {
     let message: Result<attach_reply::Message, _> = timeout(time, participant.next()).await;
     assert!(message.is_err(), "{message:?}");
+}
+
+/// In a rolling deployment only some instances have a new handler: calls of its actions go to these alone, and wait for one
+/// of them where there is none.
+#[tokio::test]
+async fn calls_go_to_the_streams_that_have_their_handler() {
+    let server = Server::start().await;
+    let other_name = vec![handler("other", v1::Mode::Tcc)];
+    let other_mode = vec![handler("points", v1::Mode::Deliver)];
+    let mut strangers = [
+        server.attach_with("points", Vec::new(), true).await,
+        server.attach_with("points", other_name, true).await,
+        server.attach_with("points", other_mode, true).await,
+    ];
+    let spend = v1::Action {
+        retry: Some(quick(100)),
+        ..tcc("points")
+    };
+    let tx_id = server.hand_over([spend]).await;
+    let tx = server.until(&tx_id, |tx| tx.waiting_for == "points").await;
+    assert!(
+        tx.obstacles[0].contains("handler points"),
+        "{:?}",
+        tx.obstacles
+    );
+
+    let own = vec![handler("points", v1::Mode::Tcc)];
+    let mut points = server.attach_with("points", own, false).await;
+    points.agree_to(v1::Operation::Try).await;
+    points.agree_to(v1::Operation::Confirm).await;
+    server.until_status(&tx_id, v1::TxStatus::Success).await;
+    for _ in 0..20 {
+        let tx_id = server.hand_over([tcc("points")]).await;
+        points.agree_to(v1::Operation::Try).await;
+        points.agree_to(v1::Operation::Confirm).await;
+        server.until_status(&tx_id, v1::TxStatus::Success).await;
+    }
+    // A question goes to those that answer one, and to no other: the first message that one of them gets.
+    server.begin(asking_back("points")).await;
+    let [first, second, third] = &mut strangers;
+    let question = tokio::select! {
+        question = first.question() => question,
+        question = second.question() => question,
+        question = third.question() => question,
+        _ = points.next() => panic!("it answers no questions"),
+    };
+    assert_eq!(question.business_id, "order-1");
 }

@@ -206,3 +206,24 @@ fn a_database_that_is_no_file_is_refused_without_its_password() {
     let effective = Effective::from_sources(&sources).unwrap();
     assert_eq!(effective.config.database, "sqlite:tercet.db");
 }
+
+#[test]
+fn an_address_to_advertise_is_taken_as_it_is_or_refused() {
+    for value in [
+        "http://tercet.example:7460/",
+        "http://tercet.example",
+        "http://tercet.example:0",
+        "http://tercet.example:70000",
+        "http://tercet.example:7460/path",
+        "http://tercet.example:7460#part",
+        "http://user@tercet.example:7460",
+    ] {
+        let sources = Sources {
+            flags: flags(&[("advertise", value)]),
+            ..Sources::default()
+        };
+        let (key, what) = mistakes(&sources).remove(0);
+        assert_eq!(key, "advertise", "{value}");
+        assert!(what.ends_with("; accepted: http://host:port"), "{what}");
+    }
+}

@@ -1,10 +1,17 @@
 //! A database that takes no writes, does not answer, or cannot be read for a while.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    io::{ErrorKind, Write as _},
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use tercet_core::write::ApplyFailure;
 use tercet_proto::v1;
 use tercet_server::ServeError;
+use tercet_store::{SqliteOptions, SqliteStore};
 use tokio::time::{sleep, timeout};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -98,6 +105,24 @@ async fn a_read_that_fails_ends_nothing() {
     assert_eq!(server.begin(unique()).await.tx_id, begun.tx_id);
 }
 
+/// A transaction that is not in memory is read for its Decide, and the database does not answer.
+#[tokio::test]
+async fn a_read_that_hangs_is_not_waited_for() {
+    let (server, database) = Server::faulty(|config| config.lane.patience = SHORT).await;
+    let elsewhere = uuid::Uuid::now_v7().to_string();
+    let decide = || v1::DecideRequest {
+        tx_id: elsewhere.clone(),
+        outcome: v1::Outcome::Success.into(),
+        ..v1::DecideRequest::default()
+    };
+    database.set(Some(Fault::ReadsHang));
+    let refused = server.coordinator().decide(decide()).await;
+    assert_eq!(refusal(refused), "STORE_UNAVAILABLE");
+    database.set(None);
+    let refused = server.coordinator().decide(decide()).await;
+    assert_eq!(refusal(refused), "TX_NOT_FOUND");
+}
+
 /// Checks that the server ends because every write fails for good, with this error of the database.
 async fn ends_for_good(server: Server, error: &str) {
     let ended = server.ended().await.unwrap_err();
@@ -153,4 +178,115 @@ async fn a_server_whose_database_hangs_stops_in_time() {
     assert_eq!(begin_in_vain(&server).await, "OUTCOME_UNKNOWN");
     server.stop();
     server.ended().await.unwrap();
+}
+
+/// The database's clock is a month ahead for a while; initiators make their ids by clocks that are right.
+#[tokio::test]
+async fn ids_are_taken_after_a_jump_of_the_clock() {
+    let (server, database) = Server::faulty(|config| {
+        config.lease = Duration::from_secs(1);
+    })
+    .await;
+    let with_id = || v1::BeginRequest {
+        tx_id: uuid::Uuid::now_v7().to_string(),
+        ..begin([])
+    };
+    let month = Duration::from_hours(24 * 30);
+    // For one reading, which is not followed, and for as many as it takes to be followed.
+    for readings in [1, 5] {
+        let open = server.begin(with_id()).await;
+        database.set(Some(Fault::ClockAhead(month)));
+        database.renewed(readings).await;
+        database.set(None);
+        database.renewed(3).await;
+        server.begin(with_id()).await;
+        let made = server.begin(begin([])).await;
+        let made = uuid::Uuid::parse_str(&made.tx_id).unwrap();
+        let (seconds, _) = made.get_timestamp().unwrap().to_unix();
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        assert!(seconds <= now.as_secs() + 60, "its own ids are right too");
+        if readings == 1 {
+            let state = server.get(&open.tx_id).await;
+            assert_eq!(state.status(), v1::TxStatus::ProcessWaiting);
+            assert_eq!(
+                state.biz_status(),
+                v1::BizStatus::Init,
+                "no deadline is over"
+            );
+        }
+    }
+}
+
+/// A small disk of its own.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts it; `None` where this process may not.
+    fn mount() -> Option<Self> {
+        let folder = std::env::temp_dir().join(format!("tercet-disk-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir(&folder).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+            .arg(&folder)
+            .output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder));
+        }
+        std::fs::remove_dir(&folder).unwrap();
+        None
+    }
+
+    /// Fills it to the last byte with this file.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("ballast");
+        let mut file = File::create(&path).unwrap();
+        for chunk in [64 * 1024, 1] {
+            loop {
+                match file.write_all(&vec![7; chunk]) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_goes_on_by_itself_when_there_is_room() {
+    // Where this process may not mount a disk, the faulty database of the other tests has to do.
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let store = SqliteStore::open(disk.0.join("tercet.db"), SqliteOptions::default())
+        .await
+        .unwrap();
+    let server = Server::on(store, |config| config.lane.patience = SHORT).await;
+    let mut begun = vec![server.begin(begin([])).await.tx_id];
+    let ballast = disk.fill();
+    // What was left of the last block of the log takes a few more.
+    let reason = loop {
+        match server.coordinator().begin(begin([])).await {
+            Ok(state) => begun.push(state.into_inner().tx_id),
+            Err(refused) => break refusal::<()>(Err(refused)),
+        }
+    };
+    assert_eq!(reason, "STORE_UNAVAILABLE");
+    until_serving(&server, false).await;
+    server.get(&begun[0]).await;
+
+    std::fs::remove_file(ballast).unwrap();
+    until_serving(&server, true).await;
+    begun.push(server.begin(begin([])).await.tx_id);
+    for id in begun {
+        server.get(&id).await;
+    }
 }

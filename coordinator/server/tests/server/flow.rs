@@ -182,8 +182,42 @@ async fn a_participant_that_is_gone_is_an_obstacle() {
     let tx_id = server.hand_over([spend]).await;
     let tx = server.until(&tx_id, |tx| !tx.obstacles.is_empty()).await;
     assert!(
-        tx.obstacles[0].contains("points is not attached"),
+        tx.obstacles[1].contains("points is not attached"),
         "{:?}",
         tx.obstacles
     );
+}
+
+/// A transaction at rest names every participant that it waits for, and goes on with any of them.
+#[tokio::test]
+async fn a_transaction_goes_on_with_each_participant_that_comes_back() {
+    let server = Server::knowing(["coupons", "points"]).await;
+    let begun = server.begin(begin([tcc("points"), tcc("coupons")])).await;
+    let decide = v1::DecideRequest {
+        tx_id: begun.tx_id.clone(),
+        outcome: v1::Outcome::Success.into(),
+        ..v1::DecideRequest::default()
+    };
+    server.coordinator().decide(decide).await.unwrap();
+    let waits = |names: &'static str| move |tx: &v1::Transaction| tx.waiting_for == names;
+    let tx = server.until(&begun.tx_id, waits("coupons, points")).await;
+    assert_ne!(tx.next_attempt_at_micros, 0);
+
+    // While its next step is under way it waits for nothing.
+    let mut points = server.attach("points").await;
+    let confirm = points.call().await;
+    let tx = server.get(&begun.tx_id).await;
+    assert_eq!((&*tx.waiting_for, tx.next_attempt_at_micros), ("", 0));
+    points.answer(&confirm, done(b"")).await;
+    let tx = server.until(&begun.tx_id, waits("coupons")).await;
+    let status = |tx: &v1::Transaction| [tx.actions[0].status(), tx.actions[1].status()];
+    let expected = [v1::ActionStatus::Confirmed, v1::ActionStatus::Init];
+    assert_eq!(status(&tx), expected);
+
+    let mut coupons = server.attach("coupons").await;
+    coupons.agree_to(v1::Operation::Confirm).await;
+    let tx = server
+        .until_status(&begun.tx_id, v1::TxStatus::Success)
+        .await;
+    assert_eq!((&*tx.waiting_for, tx.next_attempt_at_micros), ("", 0));
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use sqlx::{
-    ColumnIndex, Database, Decode, Encode, Executor, IntoArguments, Pool, QueryBuilder, Row, Type,
+    ColumnIndex, Database, Decode, Encode, Executor, IntoArguments, QueryBuilder, Row, Type,
     ValueRef, database::HasStatementCache,
 };
 
@@ -37,7 +37,7 @@ pub(crate) trait Backend: Database {
 
     /// Runs a query, whose text is not kept prepared, and reads all its rows.
     fn fetch_all(
-        pool: &Pool<Self>,
+        connection: &mut Self::Connection,
         query: &mut QueryBuilder<Self>,
     ) -> impl Future<Output = Result<Vec<Self::Row>, sqlx::Error>> + Send;
 }
@@ -84,10 +84,10 @@ where
     }
 
     async fn fetch_all(
-        pool: &Pool<Self>,
+        connection: &mut Self::Connection,
         query: &mut QueryBuilder<Self>,
     ) -> Result<Vec<Self::Row>, sqlx::Error> {
-        query.build().persistent(false).fetch_all(pool).await
+        query.build().persistent(false).fetch_all(connection).await
     }
 }
 

@@ -203,7 +203,7 @@ impl<'a> QueueKey<'a> {
             Queue::Wait {
                 participant,
                 business_type,
-            } => Self::new(Self::WAIT, &**participant, &**business_type),
+            } => Self::new(Self::WAIT, &**participant, business_type),
         }
     }
 
@@ -332,14 +332,15 @@ impl<'a> ParticipantColumns<'a> {
 }
 
 impl StandingColumns<'_> {
-    /// Returns the row, and its unique key.
-    pub(crate) fn parse(self) -> Result<(StandingRow, Option<Vec<u8>>), String> {
+    /// Returns the row, and its unique key. A row that no write can have left stands in the way of every write.
+    pub(crate) fn parse(self) -> (StandingRow, Option<Vec<u8>>) {
+        let version = u32::try_from(self.version).unwrap_or(0);
         let row = StandingRow {
             id: self.tx_id,
-            version: self.version,
+            version,
             write_id: self.write_id,
         };
-        Ok((row, self.unique_key.map(Cow::into_owned)))
+        (row, self.unique_key.map(Cow::into_owned))
     }
 }
 

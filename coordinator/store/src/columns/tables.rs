@@ -133,7 +133,7 @@ columns! {
     /// The part of a row of `tx_info` that shows whether a write is applied, or can be.
     StandingColumns<'a>: "tx_info" {
         tx_id: TxId,
-        version: u32,
+        version: i64,
         write_id: i64,
         unique_key: Option<Cow<'a, [u8]>>,
     }

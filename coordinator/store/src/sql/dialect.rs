@@ -1,6 +1,6 @@
 //! The differences between databases.
 
-use tercet_core::write::ApplyFailure;
+use std::{future::Future, time::Duration};
 
 use super::Statements;
 use crate::cells::Backend;
@@ -37,9 +37,12 @@ pub(crate) trait Dialect: Backend {
         format!("excluded.{column}")
     }
 
-    /// Returns the meaning of an error of a read. A read changes nothing, so this is never
-    /// [`ApplyFailure::Unknown`].
-    fn read_failure(error: &sqlx::Error) -> ApplyFailure;
+    /// Makes the database interrupt the next read of this connection after this time, even if its caller no longer
+    /// waits.
+    fn interrupt_after(
+        connection: &mut Self::Connection,
+        limit: Duration,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 }
 
 /// The queues of `tx_due` among which the next one is looked for.

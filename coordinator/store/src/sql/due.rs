@@ -1,13 +1,13 @@
 //! Reads of `tx_due`: the rows of one queue, and the queues that have rows. Neither ever costs more than the rows that it
 //! returns, however many others there are.
 
-use sqlx::{Pool, QueryBuilder};
+use sqlx::QueryBuilder;
 use tercet_core::{
     model::{DueRow, Queue},
     write::{Due, DueQuery, QueuesQuery},
 };
 
-use super::{Among, Dialect, fetch, push_values};
+use super::{Among, Dialect, Readers, fetch, push_values};
 use crate::{
     StoreError,
     cells::{Cells, Column},
@@ -16,11 +16,11 @@ use crate::{
 
 /// Reads rows of one queue, in the order of (`at`, `tx_id`).
 pub(super) async fn due<D: Dialect>(
-    pool: &Pool<D>,
+    readers: &Readers<D>,
     query: &DueQuery,
 ) -> Result<Vec<Due>, StoreError> {
     let doing = "reading which transactions are due";
-    let rows = fetch(pool, doing, &mut due_query(query)).await?;
+    let rows = fetch(readers, doing, &mut due_query(query)).await?;
     let due = rows.iter().map(|row| {
         let mut cells = Cells::<D>::of(row);
         Ok(Due {
@@ -29,7 +29,7 @@ pub(super) async fn due<D: Dialect>(
         })
     });
     due.collect::<Result<_, String>>()
-        .map_err(|what| StoreError::fatal(doing, what))
+        .map_err(|what| StoreError::unread(doing, what))
 }
 
 /// Makes the query for a page of a queue.
@@ -56,7 +56,7 @@ pub(crate) fn due_query<D: Dialect>(query: &DueQuery) -> QueryBuilder<D> {
 /// Queues of parked transactions are left out, and those that no queue of this program has the name of: such rows are
 /// those of a later program, or made by hand.
 pub(super) async fn queues<D: Dialect>(
-    pool: &Pool<D>,
+    readers: &Readers<D>,
     query: &QueuesQuery,
 ) -> Result<Vec<DueRow>, StoreError> {
     let doing = "reading which queues have due transactions";
@@ -68,10 +68,10 @@ pub(super) async fn queues<D: Dialect>(
         let Some(mut text) = queues_query::<D>(query, after.take()) else {
             break;
         };
-        let rows = fetch(pool, doing, &mut text).await?;
+        let rows = fetch(readers, doing, &mut text).await?;
         for row in &rows {
             let columns = DueColumns::read(&mut Cells::<D>::of(row));
-            let columns = columns.map_err(|what| StoreError::fatal(doing, what))?;
+            let columns = columns.map_err(|what| StoreError::unread(doing, what))?;
             let (key, at) = columns.parts();
             found.extend(due_row(&key, at).filter(|row| row.queue != Queue::Parked));
             after = Some(key.into_owned());

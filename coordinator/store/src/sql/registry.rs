@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use sqlx::{Pool, QueryBuilder};
+use sqlx::QueryBuilder;
 use tercet_core::{
     model::{Name, Owner},
     time::Timestamp,
 };
 
-use super::{Change, Changed, Dialect, SqlStore, fetch};
+use super::{Change, Changed, Dialect, Readers, SqlStore, fetch};
 use crate::{
     Incarnation, ParticipantRow, Renewal, StoreError,
     cells::{Cells, Column, Value},
@@ -106,18 +106,18 @@ pub(super) async fn end_node<S: SqlStore>(store: &S, owner: &Owner) -> Result<()
 
 /// Reads every participant, by name.
 pub(super) async fn participants<D: Dialect>(
-    pool: &Pool<D>,
+    readers: &Readers<D>,
 ) -> Result<Vec<ParticipantRow>, StoreError> {
     let doing = "reading participants";
     let mut query = QueryBuilder::new(&*D::statements().participants);
-    let rows = fetch(pool, doing, &mut query).await?;
+    let rows = fetch(readers, doing, &mut query).await?;
     let participants = rows.iter().map(|row| {
         let columns = ParticipantColumns::read(&mut Cells::<D>::of(row))?;
         Ok(columns.parse())
     });
     participants
         .collect::<Result<_, String>>()
-        .map_err(|what| StoreError::fatal(doing, what))
+        .map_err(|what| StoreError::unread(doing, what))
 }
 
 /// Makes a participant known, or replaces what was known of it.

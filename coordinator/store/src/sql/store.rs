@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::Pool;
 use tercet_core::{
     id::TxId,
     model::{DueRow, Owner, Transaction},
@@ -13,14 +12,14 @@ use tercet_core::{
 };
 use tokio::time::timeout;
 
-use super::{Dialect, due, registry, transactions, views};
+use super::{Dialect, ReadersByUse, due, registry, transactions, views};
 use crate::{
     Incarnation, ListQuery, Nodes, ParticipantRow, Registry, Renewal, Store, StoreError,
     Transactions, TxView, Views, cells::Value,
 };
 
 /// The longest wait for a database to close: one whose disk hangs never does.
-const CLOSE_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
 /// The operations of a SQL database that cannot be written once for all of them.
 #[async_trait]
@@ -29,7 +28,10 @@ pub(crate) trait SqlStore: Send + Sync + 'static {
     type Dialect: Dialect;
 
     /// Returns the connections that read.
-    fn readers(&self) -> &Pool<Self::Dialect>;
+    fn readers(&self) -> &ReadersByUse<Self::Dialect>;
+
+    /// Waits while the database needs a moment without long reads; not for longer than such a read may take twice.
+    async fn before_long_read(&self) {}
 
     /// Applies a batch that is not empty: see [`Transactions::apply`].
     async fn commit(&self, batch: Arc<Vec<Write>>) -> Result<(), StoreError>;
@@ -71,19 +73,19 @@ impl<S: SqlStore> Transactions for S {
     }
 
     async fn standing(&self, batch: &[Write]) -> Result<Vec<Standing>, StoreError> {
-        transactions::standing(self.readers(), batch).await
+        transactions::standing(&self.readers().commits, batch).await
     }
 
     async fn load(&self, ids: &[TxId]) -> Result<Vec<Result<Transaction, IllegalRow>>, StoreError> {
-        transactions::load(self.readers(), ids).await
+        transactions::load(&self.readers().engine, ids).await
     }
 
     async fn due(&self, query: &DueQuery) -> Result<Vec<Due>, StoreError> {
-        due::due(self.readers(), query).await
+        due::due(&self.readers().engine, query).await
     }
 
     async fn queues(&self, query: &QueuesQuery) -> Result<Vec<DueRow>, StoreError> {
-        due::queues(self.readers(), query).await
+        due::queues(&self.readers().engine, query).await
     }
 }
 
@@ -110,7 +112,7 @@ impl<S: SqlStore> Nodes for S {
 #[async_trait]
 impl<S: SqlStore> Views for S {
     async fn view(&self, id: TxId) -> Result<Option<Result<TxView, IllegalRow>>, StoreError> {
-        views::view(self.readers(), id).await
+        views::view(&self.readers().lookups, id).await
     }
 
     async fn find(
@@ -118,18 +120,19 @@ impl<S: SqlStore> Views for S {
         business_type: &str,
         business_id: &str,
     ) -> Result<Option<TxId>, StoreError> {
-        views::find(self.readers(), business_type, business_id).await
+        views::find(&self.readers().lookups, business_type, business_id).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Result<TxView, IllegalRow>>, StoreError> {
-        views::list(self.readers(), query).await
+        self.before_long_read().await;
+        views::list(&self.readers().lists, query).await
     }
 }
 
 #[async_trait]
 impl<S: SqlStore> Registry for S {
     async fn participants(&self) -> Result<Vec<ParticipantRow>, StoreError> {
-        registry::participants(self.readers()).await
+        registry::participants(&self.readers().lookups).await
     }
 
     async fn put_participant(&self, row: &ParticipantRow) -> Result<u32, StoreError> {

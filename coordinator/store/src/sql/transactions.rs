@@ -1,6 +1,6 @@
 //! Reads of transactions. Each answer is that of one statement, so that it shows one point in time.
 
-use sqlx::{Pool, QueryBuilder};
+use sqlx::QueryBuilder;
 use tercet_core::{
     id::TxId,
     model::Transaction,
@@ -8,7 +8,7 @@ use tercet_core::{
     write::{Fence, Standing, StandingRow, Write},
 };
 
-use super::{Dialect, IDS_AT_ONCE, fetch, push_values};
+use super::{Dialect, IDS_AT_ONCE, Readers, fetch, push_values};
 use crate::{
     StoreError,
     cells::{Cells, Column, Value},
@@ -20,12 +20,12 @@ pub(super) type Rows = Result<(TxRow, Vec<ActionRow>), IllegalRow>;
 
 /// Reads those of the transactions that exist, by id.
 pub(super) async fn load<D: Dialect>(
-    pool: &Pool<D>,
+    readers: &Readers<D>,
     ids: &[TxId],
 ) -> Result<Vec<Result<Transaction, IllegalRow>>, StoreError> {
     let mut found = Vec::with_capacity(ids.len());
     for ids in ids.chunks(IDS_AT_ONCE) {
-        for rows in rows(pool, "loading transactions", ids).await? {
+        for rows in rows(readers, "loading transactions", ids).await? {
             found.push(rows.and_then(|(tx, actions)| Transaction::from_rows(tx, actions)));
         }
     }
@@ -34,7 +34,7 @@ pub(super) async fn load<D: Dialect>(
 
 /// Reads the rows of at most [`IDS_AT_ONCE`] transactions, by id.
 pub(super) async fn rows<D: Dialect>(
-    pool: &Pool<D>,
+    readers: &Readers<D>,
     doing: &str,
     ids: &[TxId],
 ) -> Result<Vec<Rows>, StoreError> {
@@ -44,11 +44,11 @@ pub(super) async fn rows<D: Dialect>(
     let mut query = QueryBuilder::new(&*D::statements().rows);
     push_values(&mut query, ids.iter().map(Column::value));
     query.push(") ORDER BY t.tx_id, a.position");
-    let rows = fetch(pool, doing, &mut query).await?;
+    let rows = fetch(readers, doing, &mut query).await?;
 
     let mut found: Vec<(TxId, Rows)> = Vec::with_capacity(ids.len());
     for row in &rows {
-        let id = row_id::<D>(row).map_err(|what| StoreError::fatal(doing, what))?;
+        let id = row_id::<D>(row).map_err(|what| StoreError::unread(doing, what))?;
         if found.last().is_none_or(|(last, _)| *last != id) {
             let tx = tx::<D>(row, id).map(|tx| (tx, Vec::new()));
             found.push((id, tx));
@@ -95,18 +95,18 @@ fn action<D: Dialect>(row: &D::Row, place: usize) -> Result<Option<ActionRow>, S
 
 /// Reads the row that each write of the batch meets.
 pub(super) async fn standing<D: Dialect>(
-    pool: &Pool<D>,
+    readers: &Readers<D>,
     batch: &[Write],
 ) -> Result<Vec<Standing>, StoreError> {
     let mut found = Vec::with_capacity(batch.len());
     for batch in batch.chunks(IDS_AT_ONCE) {
-        standing_chunk(pool, batch, &mut found).await?;
+        standing_chunk(readers, batch, &mut found).await?;
     }
     Ok(found)
 }
 
 async fn standing_chunk<D: Dialect>(
-    pool: &Pool<D>,
+    readers: &Readers<D>,
     batch: &[Write],
     found: &mut Vec<Standing>,
 ) -> Result<(), StoreError> {
@@ -122,12 +122,12 @@ async fn standing_chunk<D: Dialect>(
         query.push(")");
     }
 
-    let rows = fetch(pool, doing, &mut query).await?;
+    let rows = fetch(readers, doing, &mut query).await?;
     let rows: Vec<(StandingRow, Option<Vec<u8>>)> = rows
         .iter()
-        .map(|row| StandingColumns::read(&mut Cells::<D>::of(row))?.parse())
+        .map(|row| Ok(StandingColumns::read(&mut Cells::<D>::of(row))?.parse()))
         .collect::<Result<_, String>>()
-        .map_err(|what| StoreError::fatal(doing, what))?;
+        .map_err(|what| StoreError::unread(doing, what))?;
     for (write, key) in batch.iter().zip(keys) {
         let own = rows.iter().find(|(row, _)| row.id == write.id);
         let row = own.or_else(|| {

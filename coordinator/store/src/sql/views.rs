@@ -1,9 +1,11 @@
 //! Transactions for people: one, the newest of a business, lists.
 
-use sqlx::{Pool, QueryBuilder};
+use std::collections::HashMap;
+
+use sqlx::QueryBuilder;
 use tercet_core::{
     id::TxId,
-    limits::{BEGIN_AHEAD, BEGIN_WINDOW, OPERATOR_ENTRIES_SHOWN},
+    limits::{BEGIN_AHEAD, BEGIN_WINDOW, BEGUN_AHEAD, OPERATOR_ENTRIES_SHOWN},
     model::{BizStatus, Transaction, TxStatus},
     row::IllegalRow,
     time::Timestamp,
@@ -11,22 +13,22 @@ use tercet_core::{
 };
 
 use super::{
-    Dialect, fetch, push_values,
+    Dialect, Readers, fetch, push_values,
     transactions::{row_id, rows, tx},
 };
 use crate::{
-    LIST_LIMIT, ListQuery, StoreError, TxView,
+    FailingAction, LIST_LIMIT, ListQuery, StoreError, TxView,
     cells::{Cells, Column},
     columns::{Columns, OperatorColumns, QueueKey},
 };
 
 /// Reads one transaction with its actions and the last commands of operators.
 pub(super) async fn view<D: Dialect>(
-    pool: &Pool<D>,
+    readers: &Readers<D>,
     id: TxId,
 ) -> Result<Option<Result<TxView, IllegalRow>>, StoreError> {
     let doing = format!("reading transaction {id}");
-    let (tx, actions) = match rows(pool, &doing, &[id]).await?.pop() {
+    let (tx, actions) = match rows(readers, &doing, &[id]).await?.pop() {
         None => return Ok(None),
         Some(Err(illegal)) => return Ok(Some(Err(illegal))),
         Some(Ok(rows)) => rows,
@@ -34,21 +36,22 @@ pub(super) async fn view<D: Dialect>(
     if let Err(illegal) = Transaction::from_rows(tx.clone(), actions.clone()) {
         return Ok(Some(Err(illegal)));
     }
-    let operator_log = operator_log(pool, &doing, id, tx.version).await?;
-    Ok(Some(Ok(TxView {
+    let operator_log = operator_log(readers, &doing, id, tx.version).await?;
+    Ok(Some(operator_log.map(|operator_log| TxView {
         tx,
         actions,
         operator_log,
+        failing: Vec::new(),
     })))
 }
 
-/// Reads the last commands up to this version of the transaction, oldest first.
+/// Reads the last commands up to this version of the transaction, oldest first, or their first fault.
 async fn operator_log<D: Dialect>(
-    pool: &Pool<D>,
+    readers: &Readers<D>,
     doing: &str,
     id: TxId,
     version: u32,
-) -> Result<Vec<OperatorEntry>, StoreError> {
+) -> Result<Result<Vec<OperatorEntry>, IllegalRow>, StoreError> {
     let mut query = QueryBuilder::new(&*D::statements().operator_log);
     D::push_value(&mut query, &id.value());
     query.push(" AND version <= ");
@@ -56,19 +59,21 @@ async fn operator_log<D: Dialect>(
     query.push(format_args!(
         " ORDER BY version DESC LIMIT {OPERATOR_ENTRIES_SHOWN}"
     ));
-    let rows = fetch(pool, doing, &mut query).await?;
+    let rows = fetch(readers, doing, &mut query).await?;
     let entries = rows.iter().rev().map(|row| {
         let columns = OperatorColumns::read(&mut Cells::<D>::of(row))?;
         Ok(columns.parse())
     });
-    entries
-        .collect::<Result<_, String>>()
-        .map_err(|what| StoreError::fatal(doing, what))
+    let entries = entries.collect::<Result<_, String>>();
+    Ok(entries.map_err(|what| IllegalRow {
+        id,
+        what: format!("operator_log: {what}"),
+    }))
 }
 
 /// Finds the newest transaction of a business.
 pub(super) async fn find<D: Dialect>(
-    pool: &Pool<D>,
+    readers: &Readers<D>,
     business_type: &str,
     business_id: &str,
 ) -> Result<Option<TxId>, StoreError> {
@@ -78,27 +83,77 @@ pub(super) async fn find<D: Dialect>(
     query.push(" AND business_id = ");
     D::push_value(&mut query, &business_id.value());
     query.push(" ORDER BY tx_id DESC LIMIT 1");
-    let rows = fetch(pool, doing, &mut query).await?;
+    let rows = fetch(readers, doing, &mut query).await?;
     let id = rows.first().map(row_id::<D>).transpose();
-    id.map_err(|what| StoreError::fatal(doing, what))
+    id.map_err(|what| StoreError::unread(doing, what))
 }
 
 /// Reads one page of a list.
 pub(super) async fn list<D: Dialect>(
-    pool: &Pool<D>,
+    readers: &Readers<D>,
     query: &ListQuery,
 ) -> Result<Vec<Result<TxView, IllegalRow>>, StoreError> {
     let doing = "listing transactions";
-    let rows = fetch(pool, doing, &mut list_query(query)).await?;
+    let rows = fetch(readers, doing, &mut list_query(query)).await?;
     let views = rows.iter().map(|row| {
-        let id = row_id::<D>(row).map_err(|what| StoreError::fatal(doing, what))?;
+        let id = row_id::<D>(row).map_err(|what| StoreError::unread(doing, what))?;
         Ok(tx::<D>(row, id).map(|tx| TxView {
             tx,
             actions: Vec::new(),
             operator_log: Vec::new(),
+            failing: Vec::new(),
         }))
     });
-    views.collect()
+    let mut views: Vec<Result<TxView, IllegalRow>> = views.collect::<Result<_, StoreError>>()?;
+    add_failing(readers, doing, &mut views).await?;
+    Ok(views)
+}
+
+/// Adds the actions whose calls fail to those transactions of a list that are not finished.
+async fn add_failing<D: Dialect>(
+    readers: &Readers<D>,
+    doing: &str,
+    views: &mut [Result<TxView, IllegalRow>],
+) -> Result<(), StoreError> {
+    let mut open: HashMap<TxId, &mut TxView> = views
+        .iter_mut()
+        .flatten()
+        .filter(|view| view.tx.status != TxStatus::Success)
+        .map(|view| (view.tx.spec.id, view))
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let mut query = QueryBuilder::new(
+        "SELECT a.tx_id, a.action_name, a.participant, a.status, a.last_error FROM action_info a \
+         WHERE a.last_error <> '' AND a.status IN ('INIT', 'TRIED', 'FAILED') AND a.tx_id IN (",
+    );
+    push_values(&mut query, open.keys().map(Column::value));
+    query.push(") ORDER BY a.tx_id, a.position");
+    let rows = fetch(readers, doing, &mut query).await?;
+    for row in &rows {
+        let (id, action) = failing::<D>(row).map_err(|what| StoreError::fatal(doing, what))?;
+        if let Some(view) = open.get_mut(&id) {
+            view.failing.push(action);
+        }
+    }
+    Ok(())
+}
+
+fn failing<D: Dialect>(row: &D::Row) -> Result<(TxId, FailingAction), String> {
+    let mut cells = Cells::<D>::of(row);
+    let id = cells.next("tx_id")?;
+    let name: &str = cells.next("action_name")?;
+    let participant: &str = cells.next("participant")?;
+    let status = cells.next("status")?;
+    let last_error: &str = cells.next("last_error")?;
+    let action = FailingAction {
+        name: name.into(),
+        participant: participant.into(),
+        status,
+        last_error: last_error.to_owned(),
+    };
+    Ok((id, action))
 }
 
 /// Makes the query for a page. Its rows come from the narrowest source that has them all, newest first.
@@ -157,7 +212,15 @@ fn push_filters<D: Dialect>(text: &mut QueryBuilder<D>, query: &ListQuery) {
         push_values(text, [QueueKey::TIME.value(), QueueKey::WAIT.value()]);
         text.push(") AND at < ");
         D::push_value(text, &since.value());
-        text.push("))");
+        text.push(") OR t.create_time > ");
+        D::push_value(text, &(since + BEGUN_AHEAD).value());
+        // The last error is that of phase two, or of a Try before it: for longer than this no phase two of it should run.
+        text.push(" OR (t.status = 'PROCESSING' AND t.decided_at < ");
+        D::push_value(text, &since.value());
+        text.push(
+            " AND EXISTS (SELECT 1 FROM action_info a WHERE a.tx_id = t.tx_id AND a.last_error <> '' \
+             AND a.status IN ('INIT', 'TRIED', 'FAILED'))))",
+        );
     }
 }
 

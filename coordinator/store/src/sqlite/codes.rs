@@ -1,4 +1,19 @@
-//! The meaning of SQLite's errors for a commit, in one table.
+//! The meaning of SQLite's errors for a commit, in one table, and for reads.
+//!
+//! | codes | meaning for a commit |
+//! |---|---|
+//! | BUSY, LOCKED, PROTOCOL | a person's session holds a lock: not applied, and tried again |
+//! | FULL, NOMEM, INTERRUPT, ABORT | not applied, and tried again: room may be made |
+//! | IOERR | before COMMIT not applied; at COMMIT it is not known |
+//! | CANTOPEN | the same: mostly too few file descriptors, which passes |
+//! | SCHEMA | not applied: the schema changed during the statement, which is prepared anew |
+//! | CONSTRAINT | another version stands, or a value that no row may have |
+//! | TOOBIG, MISMATCH, RANGE | a value that no row may have |
+//! | PERM, READONLY, AUTH | for good, unless a person gives the right back |
+//! | CORRUPT, NOTADB, ERROR (no such table) | for good, unless a person repairs it |
+//!
+//! A failure for good is tried again too: the process ends only when nothing else came for
+//! [`FATAL_AFTER`](tercet_core::limits::FATAL_AFTER). A read says nothing about writes, whatever its error.
 
 use rusqlite::Error;
 use tercet_core::write::ApplyFailure;
@@ -14,6 +29,7 @@ pub(super) enum At {
 
 // The primary result codes, https://www.sqlite.org/rescode.html.
 const PERM: i32 = 3;
+const ABORT: i32 = 4;
 const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
 const NOMEM: i32 = 7;
@@ -41,14 +57,12 @@ pub(super) fn of_code(code: i32, message: &str, at: At) -> ApplyFailure {
     match (code & 0xff, at) {
         (CONSTRAINT, _) => of_constraint(code, message),
         (TOOBIG | MISMATCH | RANGE, _) => ApplyFailure::Content,
-        (BUSY | LOCKED | FULL | NOMEM | INTERRUPT | PROTOCOL, _) | (IOERR, At::Statement) => {
-            ApplyFailure::NotApplied
-        }
-        (PERM | READONLY | CORRUPT_FILE | CANTOPEN | SCHEMA | AUTH | NOTADB, _) => {
+        (BUSY | LOCKED | FULL | NOMEM | INTERRUPT | PROTOCOL, _)
+        | (ABORT | IOERR | CANTOPEN | SCHEMA, At::Statement) => ApplyFailure::NotApplied,
+        // SQLITE_ERROR is a statement that does not go with the schema; no other code is expected.
+        (PERM | READONLY | CORRUPT_FILE | AUTH | NOTADB, _) | (_, At::Statement) => {
             ApplyFailure::Fatal
         }
-        // SQLITE_ERROR is a statement that does not go with the schema; no other code is expected.
-        (_, At::Statement) => ApplyFailure::Fatal,
         // Mainly IOERR.
         (_, At::Commit) => ApplyFailure::Unknown,
     }
@@ -76,18 +90,6 @@ pub(super) fn of(error: &Error, at: At) -> ApplyFailure {
         // A statement or a row that does not go with the schema.
         (_, At::Statement) => ApplyFailure::Fatal,
         (_, At::Commit) => ApplyFailure::Unknown,
-    }
-}
-
-/// Returns the meaning of an error of a read. A read changes nothing, so each is one before COMMIT.
-pub(super) fn of_read(error: &sqlx::Error) -> ApplyFailure {
-    match error {
-        sqlx::Error::Database(database) => {
-            let code = database.code().and_then(|code| code.parse().ok());
-            of_code(code.unwrap_or_default(), database.message(), At::Statement)
-        }
-        // The pool is closed, or the thread of a connection has ended.
-        _ => ApplyFailure::NotApplied,
     }
 }
 
@@ -135,8 +137,11 @@ mod tests {
             ("READONLY", 8, "", Statement, Fatal),
             ("READONLY at COMMIT", 8, "", Commit, Fatal),
             ("CORRUPT", 11, "", Statement, Fatal),
-            ("CANTOPEN", 14, "", Statement, Fatal),
-            ("SCHEMA", 17, "", Statement, Fatal),
+            ("CANTOPEN", 14, "", Statement, NotApplied),
+            ("CANTOPEN at COMMIT", 14, "", Commit, Unknown),
+            ("SCHEMA", 17, "", Statement, NotApplied),
+            ("ABORT_ROLLBACK", 516, "", Statement, NotApplied),
+            ("PERM", 3, "", Statement, Fatal),
             ("AUTH", 23, "", Statement, Fatal),
             ("NOTADB", 26, "", Statement, Fatal),
             ("ERROR: no such table", 1, "", Statement, Fatal),
@@ -159,11 +164,5 @@ mod tests {
         let error = Error::InvalidColumnIndex(7);
         assert_eq!(of(&error, At::Statement), ApplyFailure::Fatal);
         assert_eq!(of(&error, At::Commit), ApplyFailure::Unknown);
-    }
-
-    #[test]
-    fn a_closed_pool_may_be_asked_again() {
-        let error = sqlx::Error::PoolClosed;
-        assert_eq!(of_read(&error), ApplyFailure::NotApplied);
     }
 }

@@ -1,13 +1,19 @@
 //! The dialect of SQLite.
 
-use std::sync::LazyLock;
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
-use sqlx::Sqlite;
-use tercet_core::write::ApplyFailure;
+use sqlx::{Sqlite, SqliteConnection};
 
-use super::codes;
-use crate::columns::{Columns, DueColumns};
-use crate::sql::{Among, Dialect, Index, Statements};
+use crate::{
+    columns::{Columns, DueColumns},
+    sql::{Among, Dialect, Index, Statements},
+};
+
+/// Instructions of SQLite between two looks at the clock: some tens of microseconds.
+const STEPS: i32 = 10_000;
 
 impl Dialect for Sqlite {
     const CLOCK: &'static str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000";
@@ -55,7 +61,13 @@ impl Dialect for Sqlite {
         )
     }
 
-    fn read_failure(error: &sqlx::Error) -> ApplyFailure {
-        codes::of_read(error)
+    async fn interrupt_after(
+        connection: &mut SqliteConnection,
+        limit: Duration,
+    ) -> Result<(), sqlx::Error> {
+        let end = Instant::now() + limit;
+        let mut handle = connection.lock_handle().await?;
+        handle.set_progress_handler(STEPS, move || Instant::now() < end);
+        Ok(())
     }
 }

@@ -1,5 +1,10 @@
-//! One process per database: a lock on a file beside it.
+//! One process per database: a lock on a file beside it, and one on the file itself, which may have another name.
 
+#[cfg(target_os = "linux")]
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
@@ -11,6 +16,9 @@ use crate::StoreError;
 /// A lock that is held for the store's life. The operating system releases it when the process ends, in whatever way.
 #[derive(Debug)]
 pub(super) struct ProcessLock {
+    /// The database itself, locked: closed after every connection of this process, because closing it releases SQLite's
+    /// own locks.
+    _database: Option<LockedDatabase>,
     _file: File,
 }
 
@@ -28,15 +36,99 @@ impl ProcessLock {
             .open(&path)
             .map_err(|error| failed(format!("the file cannot be opened: {error}")))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(failed(format!(
-                "another process has {} open; stop it first, or choose another database",
-                database.display()
-            ))),
+            Ok(()) => Ok(Self {
+                _database: None,
+                _file: file,
+            }),
+            Err(TryLockError::WouldBlock) => Err(failed(taken(database))),
             Err(TryLockError::Error(error)) => Err(failed(format!(
                 "the file system cannot lock: {error}; choose a local one"
             ))),
         }
+    }
+
+    /// Takes the lock on the database itself too, an empty file where there is none: another process may have opened it
+    /// by another path.
+    pub(super) fn with_file(self, database: &Path) -> Result<Self, StoreError> {
+        let locked = LockedDatabase::take(database)
+            .map_err(|what| StoreError::fatal(format!("locking {}", database.display()), what))?;
+        Ok(Self {
+            _database: locked,
+            ..self
+        })
+    }
+}
+
+fn taken(database: &Path) -> String {
+    format!(
+        "another process has {} open; stop it first, or choose another database",
+        database.display()
+    )
+}
+
+/// The databases that this process has open, by device and inode. They are found here and not by trying to lock them:
+/// to open and close a file of SQLite's releases its locks.
+#[cfg(target_os = "linux")]
+static OPEN: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+
+/// A database file, locked. SQLite's locks and this one do not see each other on Linux; elsewhere they may, so that
+/// there the lock beside the file is the only one.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+struct LockedDatabase {
+    identity: (u64, u64),
+    _file: File,
+}
+
+#[cfg(target_os = "linux")]
+impl LockedDatabase {
+    fn take(database: &Path) -> Result<Option<Self>, String> {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let words = |error: io::Error| format!("the file cannot be opened: {error}");
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        if !database.exists() {
+            options.open(database).map_err(words)?;
+        }
+        let metadata = database.metadata().map_err(words)?;
+        let identity = (metadata.dev(), metadata.ino());
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.contains(&identity) {
+            return Err(taken(database));
+        }
+        let file = options.open(database).map_err(words)?;
+        match file.try_lock() {
+            Ok(()) => {
+                open.insert(identity);
+                Ok(Some(Self {
+                    identity,
+                    _file: file,
+                }))
+            }
+            Err(TryLockError::WouldBlock) => Err(taken(database)),
+            // A file system without such locks: the lock beside the file has to do.
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for LockedDatabase {
+    fn drop(&mut self) {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&self.identity);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+struct LockedDatabase;
+
+#[cfg(not(target_os = "linux"))]
+impl LockedDatabase {
+    fn take(_database: &Path) -> Result<Option<Self>, String> {
+        Ok(None)
     }
 }
 

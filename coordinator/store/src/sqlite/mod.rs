@@ -1,6 +1,7 @@
 //! SQLite: one file, one process, one connection that writes and a few that read beside it.
 
 mod bind;
+mod check;
 mod checkpoint;
 mod codes;
 mod commit;
@@ -12,17 +13,16 @@ mod writer;
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use sqlx::{
-    ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, sqlite::SqlitePoolOptions,
-};
+use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, sqlite::SqlitePoolOptions};
 use tempfile::TempDir;
 use tercet_core::write::Write;
+use tokio::{sync::watch, time::timeout};
 
 pub use self::options::{Durability, SqliteOptions};
 use self::{lock::ProcessLock, writer::Writer};
 use crate::{
     StoreError,
-    sql::{Change, Changed, MigrationFile, SqlStore, migrator},
+    sql::{Change, Changed, LIST_TIME, MigrationFile, ReadersByUse, SqlStore, migrator},
 };
 
 /// The files of `migrations/sqlite`.
@@ -49,7 +49,9 @@ const MIGRATIONS: &[MigrationFile] = &[
 /// A read sees every commit that was acknowledged before it began, and never delays one.
 pub struct SqliteStore {
     writer: Writer,
-    readers: SqlitePool,
+    readers: ReadersByUse<Sqlite>,
+    /// Whether long reads keep the log from starting again: further ones wait.
+    log_waits: watch::Receiver<bool>,
     /// The folder of a temporary database.
     directory: Option<TempDir>,
 }
@@ -67,13 +69,19 @@ impl SqliteStore {
             .check()
             .map_err(|what| StoreError::fatal(&doing, what))?;
         let path = lock::resolved(path).map_err(|error| StoreError::fatal(&doing, error))?;
-        let lock = ProcessLock::take(&path)?;
+        let lock = ProcessLock::take(&path)?.with_file(&path)?;
+        check::intact(&path).await?;
         let preparing = prepare(&path, &options).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(options.readers.max(1))
-            .test_before_acquire(false)
-            .connect_lazy_with(options.reader(&path));
-        let writer = Writer::open(path, options, lock).await?;
+        let reader = options.reader(&path);
+        let readers = ReadersByUse::new(|connections, wait| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(wait)
+                .test_before_acquire(false)
+                .connect_lazy_with(reader.clone())
+        });
+        let (now_waits, log_waits) = watch::channel(false);
+        let writer = Writer::open(path, options, lock, now_waits).await?;
         // Not before there is another one: the last connection of a database copies the log into it, which can take
         // long.
         let closed = preparing.close().await;
@@ -81,6 +89,7 @@ impl SqliteStore {
         Ok(Self {
             writer,
             readers,
+            log_waits,
             directory: None,
         })
     }
@@ -125,8 +134,14 @@ async fn prepare(path: &Path, options: &SqliteOptions) -> Result<SqliteConnectio
 impl SqlStore for SqliteStore {
     type Dialect = Sqlite;
 
-    fn readers(&self) -> &SqlitePool {
+    fn readers(&self) -> &ReadersByUse<Sqlite> {
         &self.readers
+    }
+
+    async fn before_long_read(&self) {
+        let mut waits = self.log_waits.clone();
+        // The reads before this one have ended by then: if the log still waits, it is not for them.
+        let _ = timeout(2 * LIST_TIME, waits.wait_for(|waits| !waits)).await;
     }
 
     async fn commit(&self, batch: Arc<Vec<Write>>) -> Result<(), StoreError> {
@@ -158,12 +173,12 @@ mod tests {
         id::TxId,
         model::{Queue, TxStatus},
         time::Timestamp,
-        write::{Due, DueQuery, QueuesQuery},
+        write::{ApplyFailure, Due, DueQuery, QueuesQuery},
     };
 
     use super::*;
     use crate::{
-        ListQuery, Transactions as _,
+        ListQuery, Store as _, Transactions as _,
         cells::{Column as _, Value},
         columns::{
             ActionColumns, Columns, DueColumns, NodeColumns, OperatorColumns, ParticipantColumns,
@@ -185,6 +200,101 @@ mod tests {
         assert_eq!(found, embedded);
     }
 
+    /// The connection that writes is opened again after an error that leaves a doubt. That it cannot be opened (too few
+    /// file descriptors) passes.
+    #[tokio::test]
+    async fn a_writer_that_cannot_be_opened_again_at_once_is_opened_later() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("tercet.db");
+        let store = SqliteStore::open(&path, SqliteOptions::default())
+            .await
+            .unwrap();
+        let doubt = |_: &rusqlite::Connection| {
+            let kind = ApplyFailure::Unknown;
+            Err::<(), _>(StoreError::new(kind, "committing", "disk I/O error"))
+        };
+        store.writer.run("committing", doubt).await.unwrap_err();
+        let elsewhere = directory.path().join("elsewhere.db");
+        std::fs::rename(&path, &elsewhere).unwrap();
+        let failed = store.writer.run("writing", |_| Ok(())).await.unwrap_err();
+        assert_eq!(failed.kind, ApplyFailure::NotApplied, "{failed}");
+        std::fs::rename(&elsewhere, &path).unwrap();
+        store.writer.run("writing", |_| Ok(())).await.unwrap();
+        store.close().await.unwrap();
+    }
+
+    /// The thread that writes hangs in a commit; nothing can end that.
+    #[tokio::test]
+    async fn a_store_whose_writer_hangs_gives_up_closing() {
+        let store = SqliteStore::temporary().await.unwrap();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let hanging = store.writer.run("committing", move |_| {
+            // An error means that the test is over.
+            let _ = ended.recv();
+            Ok(())
+        });
+        let (_, closed) = tokio::join!(
+            tokio::time::timeout(crate::sql::CLOSE_WAIT, hanging),
+            store.close(),
+        );
+        let words = closed.unwrap_err().to_string();
+        assert!(words.contains("not closed within 10 s"), "{words}");
+        drop(end);
+    }
+
+    /// Returns how often the log has started again, by its header.
+    fn restarts(log: &Path) -> u32 {
+        let header = std::fs::read(log).unwrap();
+        u32::from_be_bytes(header[12..16].try_into().unwrap())
+    }
+
+    /// Long reads overlap, so that there is one at every moment; only those that have not begun can wait.
+    #[tokio::test]
+    async fn the_log_starts_again_although_long_reads_overlap() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("tercet.db");
+        let options = SqliteOptions {
+            durability: Durability::Off,
+            allow_data_loss: true,
+            log_pages: 20,
+            ..SqliteOptions::default()
+        };
+        let store = SqliteStore::open(&path, options).await.unwrap();
+        let log = directory.path().join("tercet.db-wal");
+        let read = |reader: &rusqlite::Connection| {
+            let read = "BEGIN; SELECT count(*) FROM participant_info;";
+            reader.execute_batch(read).unwrap();
+        };
+        let mut readers = [(); 2].map(|()| rusqlite::Connection::open(&path).unwrap());
+        read(&readers[0]);
+        let before = restarts(&log);
+        for n in 0..2_000 {
+            let participant = crate::ParticipantRow {
+                participant: format!("p-{n}").into(),
+                protocol: "ATTACH".into(),
+                address: String::new(),
+                methods: "{}".into(),
+                policy: "{}".into(),
+                paused: false,
+                version: 0,
+            };
+            crate::Registry::put_participant(&store, &participant)
+                .await
+                .unwrap();
+            if !*store.log_waits.borrow() {
+                read(&readers[1]);
+            }
+            if !readers[0].is_autocommit() {
+                readers[0].execute_batch("COMMIT").unwrap();
+            }
+            readers.swap(0, 1);
+            if restarts(&log) > before {
+                return;
+            }
+        }
+        panic!("the log never started again");
+    }
+
     /// A column that the migrations add and the program forgets would be lost by each write and read by none.
     #[tokio::test]
     async fn every_column_of_the_database_is_written_and_read() {
@@ -199,7 +309,11 @@ mod tests {
         let store = SqliteStore::temporary().await.unwrap();
         for (table, mut columns) in tables {
             let query = sqlx::query_scalar("SELECT name FROM pragma_table_info(?) ORDER BY name");
-            let there: Vec<String> = query.bind(table).fetch_all(&store.readers).await.unwrap();
+            let there: Vec<String> = query
+                .bind(table)
+                .fetch_all(&store.readers.engine.pool)
+                .await
+                .unwrap();
             if table != DueColumns::TABLE {
                 columns.push(WRITTEN_AT);
             }
@@ -211,7 +325,7 @@ mod tests {
     async fn plan(store: &SqliteStore, sql: &str) -> String {
         // A plan does not depend on the values; none are bound.
         let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
-            .fetch_all(&store.readers)
+            .fetch_all(&store.readers.engine.pool)
             .await
             .unwrap();
         let steps = rows.iter().map(|row| row.get::<String, _>("detail"));
@@ -266,7 +380,9 @@ mod tests {
                 limit: 10,
             };
             let text = queues_query::<Sqlite>(&queues, None).unwrap();
-            assert_searches(&plan(&store, text.sql().as_str()).await);
+            let steps = plan(&store, text.sql().as_str()).await;
+            assert_searches(&steps);
+            assert!(steps.contains("name=? AND business_type>?)"), "{steps}");
         }
 
         for statuses in [vec![TxStatus::Failure], vec![TxStatus::Processing]] {
@@ -289,7 +405,7 @@ mod tests {
     }
 
     /// Runs a query that has these parameters, and returns its number of rows and that of SQLite's steps.
-    fn run(connection: &Connection, text: &str, parameters: &[Value<'_>]) -> (usize, i32) {
+    fn run(connection: &Connection, text: &str, parameters: &[Value<'_>]) -> (usize, usize) {
         let mut statement = connection.prepare(text).unwrap();
         for (place, value) in (1..).zip(parameters) {
             statement.raw_bind_parameter(place, value).unwrap();
@@ -300,7 +416,8 @@ mod tests {
             count += 1;
         }
         drop(rows);
-        (count, statement.get_status(StatementStatus::VmStep))
+        let steps = statement.get_status(StatementStatus::VmStep);
+        (count, usize::try_from(steps).unwrap())
     }
 
     /// The cost of a look at the queues is that of the queues, and the cost of a page that of its rows, however many rows
@@ -328,24 +445,31 @@ mod tests {
             after: None,
             limit,
         };
+        let parameters = |query: &QueuesQuery, key: [&'static str; 3]| {
+            let key = key.map(|text| Value::Text(Some(text.into())));
+            [&key[..], &[query.limit.value().into_owned()]].concat()
+        };
+        let few = look(None, 20);
+        let text = queues_query::<Sqlite>(&few, None).unwrap();
+        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters(&few, [""; 3]));
+        assert_eq!(rows, 20);
+        assert!(steps < 300 * rows, "{steps} steps for {rows} rows");
+
         let all = look(None, u32::MAX);
         let found = store.queues(&all).await.unwrap();
         assert_eq!(found.len(), QUEUES + 2);
         assert_eq!(found[500 + 2].queue, wait("p00500", "sale"));
         assert_eq!(found[500 + 2].at, Timestamp::from_micros(0));
         let text = queues_query::<Sqlite>(&all, None).unwrap();
-        let parameters = ["", "", ""].map(|text| Value::Text(Some(text.into())));
-        let parameters = [&parameters[..], &[all.limit.value()]].concat();
-        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters);
+        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters(&all, [""; 3]));
         assert_eq!(rows, QUEUES + 3);
-        assert!(steps < 300 * rows as i32, "{steps} steps for {rows} rows");
+        assert!(steps < 300 * rows, "{steps} steps for {rows} rows");
 
         let own = look(Some("p00500"), 100);
         assert_eq!(store.queues(&own).await.unwrap().len(), 2);
         let text = queues_query::<Sqlite>(&own, None).unwrap();
-        let parameters = ["WAIT", "p00500", ""].map(|text| Value::Text(Some(text.into())));
-        let parameters = [&parameters[..], &[own.limit.value()]].concat();
-        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters);
+        let given = parameters(&own, ["WAIT", "p00500", ""]);
+        let (rows, steps) = run(&connection, text.sql().as_str(), &given);
         assert_eq!(rows, 2);
         assert!(steps < 600, "{steps} steps");
 
@@ -371,6 +495,6 @@ mod tests {
         .concat();
         let (rows, steps) = run(&connection, text.sql().as_str(), &parameters);
         assert_eq!(rows, 100);
-        assert!(steps < 100 * rows as i32, "{steps} steps for {rows} rows");
+        assert!(steps < 100 * rows, "{steps} steps for {rows} rows");
     }
 }

@@ -17,6 +17,11 @@ const WRITER_STATEMENTS: usize = 32;
 /// Page cache of each reading connection, in KiB.
 const READER_CACHE_KIB: u32 = 4 * 1024;
 
+/// Pages of the log after which they are copied into the database: 64 MiB, and again after as many where a long read
+/// kept a copy from reaching the end. Larger than SQLite's default, so that a page that is changed again and again
+/// is copied once.
+const LOG_PAGES: u32 = 16_000;
+
 /// The failures that a commit survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -36,8 +41,8 @@ pub struct SqliteOptions {
     pub durability: Durability,
     /// Whether acknowledged commits may be lost.
     pub allow_data_loss: bool,
-    /// Connections that read beside the writer; at least 1.
-    pub readers: u32,
+    /// Pages of the log after which they are copied into the database, beside the commits.
+    pub log_pages: u32,
     /// The time for which a statement waits for a lock that a person's own session holds.
     pub busy_timeout: Duration,
 }
@@ -47,7 +52,7 @@ impl Default for SqliteOptions {
         Self {
             durability: Durability::Full,
             allow_data_loss: false,
-            readers: 4,
+            log_pages: LOG_PAGES,
             busy_timeout: Duration::from_secs(2),
         }
     }

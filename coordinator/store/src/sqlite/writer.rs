@@ -39,6 +39,7 @@ impl Writer {
         path: PathBuf,
         options: SqliteOptions,
         lock: ProcessLock,
+        log_waits: watch::Sender<bool>,
     ) -> Result<Self, StoreError> {
         let doing = format!("opening {}", path.display());
         let failed = |error: io::Error| StoreError::fatal(&doing, error);
@@ -47,7 +48,8 @@ impl Writer {
         let writer = Self { messages, ended };
         let thread = WriterThread {
             connection: None,
-            checkpoints: Checkpoints::start(path.clone(), options.clone()).map_err(failed)?,
+            checkpoints: Checkpoints::start(path.clone(), options.clone(), log_waits)
+                .map_err(failed)?,
             path,
             options,
             _lock: lock,

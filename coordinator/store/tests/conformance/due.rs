@@ -30,8 +30,8 @@ async fn assert_followed<D: Database>(database: &D, history: &[Transaction]) {
     assert_due(database, &history[0]).await;
     for pair in history.windows(2) {
         apply(store, &[change(&pair[0], &pair[1])]).await.unwrap();
-        assert_stands(store, &pair[1]).await;
-        assert_due(database, &pair[1]).await;
+        Box::pin(assert_stands(store, &pair[1])).await;
+        Box::pin(assert_due(database, &pair[1])).await;
     }
 }
 
@@ -106,7 +106,8 @@ pub async fn due_rows_follow_any_history<D: Database>(database: &mut D) {
             let next = next.fetch_add(1, Ordering::Relaxed);
             let history = history.iter().map(|tx| generate::renamed(tx, next));
             let history: Vec<Transaction> = history.collect();
-            tokio::runtime::Handle::current().block_on(assert_followed(database, &history));
+            let followed = Box::pin(assert_followed(database, &history));
+            tokio::runtime::Handle::current().block_on(followed);
             last.borrow_mut().extend(history.last().cloned());
             Ok(())
         })
@@ -216,15 +217,15 @@ pub async fn a_due_row_that_is_missing_is_named<D: Database>(database: &mut D) {
 
 /// Puts these rows in the place of those that there are.
 async fn restore<D: Database>(database: &D, id: TxId, rows: &[DueCells]) {
-    let mut sql = String::from("DELETE FROM tx_due;");
+    database.tamper("DELETE FROM tx_due").await;
     for (kind, name, business_type, at) in rows {
         let id = D::literal(id);
-        sql += &format!(
+        let sql = format!(
             "INSERT INTO tx_due (kind, name, business_type, at, tx_id) \
-             VALUES ('{kind}', '{name}', '{business_type}', {at}, {id});"
+             VALUES ('{kind}', '{name}', '{business_type}', {at}, {id})"
         );
+        database.tamper(&sql).await;
     }
-    database.tamper(&sql).await;
 }
 
 /// The same for a row that is there already.

@@ -266,6 +266,8 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
             0..=i64::MAX as u64,
             option::of(rest()),
         );
+        // Behind pointers: by value these are too large for the stack of a test.
+        let (actions, spec, head) = (actions.boxed(), spec.boxed(), head.boxed());
         (Just(phase), actions, spec, times, head).prop_map(|(phase, actions, spec, times, head)| {
             let mut tx = fixture::with_actions(0, ordered(actions));
             let tx_spec = Arc::make_mut(&mut tx.spec);
@@ -352,7 +354,7 @@ pub fn steps(after: &Transaction) -> (Transaction, Transaction) {
 /// anything that is legal.
 pub fn history() -> impl Strategy<Value = Vec<Transaction>> {
     let rests = collection::vec(option::of(rest()), 0..4);
-    (transaction(), rests).prop_map(|(tx, rests)| {
+    (transaction().boxed(), rests.boxed()).prop_map(|(tx, rests)| {
         let (begun, mut after) = steps(&tx);
         let mut history = vec![begun.clone()];
         for rest in rests {

@@ -2,7 +2,7 @@
 
 use tercet_core::{
     id::TxId,
-    model::{BizStatus, CheckBack, Phase, Transaction, TxStatus},
+    model::{ActionStatus, BizStatus, CheckBack, Phase, Transaction, TxStatus},
 };
 use tercet_store::{LIST_LIMIT, ListQuery, Store};
 
@@ -192,6 +192,50 @@ pub async fn a_list_filters<D: Database>(database: &mut D) {
         ..decisions(&[BizStatus::Failure])
     };
     assert_eq!(ids(store, &both).await, [id(5), id(3)]);
+}
+
+/// A phase two whose calls fail is in the list before it is parked, but not one that has just begun; and each transaction
+/// that is not finished is listed with its actions whose calls fail.
+pub async fn a_list_shows_calls_that_fail<D: Database>(database: &mut D) {
+    let store = database.store();
+    let failing = |mut tx: Transaction| {
+        tx.actions[1].state.last_error = "busy".into();
+        at_once(tx)
+    };
+    let txs = [
+        failing(transaction(0)),
+        failing(decided(&transaction(1), success())),
+        at_once(decided(&transaction(2), success())),
+        failing(finished(&decided(&transaction(3), success()))),
+        failing(parked(&decided(&transaction(4), success()))),
+    ];
+    begin_all(store, &txs).await;
+    let stuck = |millis| ListQuery {
+        stuck_since: Some(at(millis)),
+        ..page(10)
+    };
+    assert_eq!(ids(store, &stuck(21)).await, [id(4)]);
+    assert_eq!(ids(store, &stuck(1_000)).await, [id(4), id(1)]);
+    let listed = store.list(&page(10)).await.unwrap();
+    for view in listed {
+        let view = view.unwrap();
+        let number = txs
+            .iter()
+            .position(|tx| tx.id() == view.tx.spec.id)
+            .unwrap();
+        let errors: Vec<_> = view
+            .failing
+            .iter()
+            .map(|action| (action.status, action.last_error.as_str()))
+            .collect();
+        let busy = (ActionStatus::Init, "busy");
+        let expected = match number {
+            2 | 3 => vec![],
+            4 => vec![(ActionStatus::Failed, "the account is closed"), busy],
+            _ => vec![busy],
+        };
+        assert_eq!(errors, expected, "{number}");
+    }
 }
 
 pub async fn a_list_names_illegal_rows<D: Database>(database: &mut D) {

@@ -91,6 +91,7 @@ macro_rules! conformance {
                 a_list_goes_on_after_a_cursor,
                 a_list_is_bounded,
                 a_list_filters,
+                a_list_shows_calls_that_fail,
                 a_list_names_illegal_rows,
             }
             nodes: {

@@ -40,14 +40,14 @@ pub async fn whatever_is_written_is_read_back<D: Database>(database: &mut D) {
                 generate::renamed(&tx, next),
                 generate::renamed(&tx, next + 1),
             );
-            tokio::runtime::Handle::current().block_on(async {
+            tokio::runtime::Handle::current().block_on(Box::pin(async {
                 begin_all(store, std::slice::from_ref(&inserted)).await;
                 assert_stands(store, &inserted).await;
                 let (before, after) = generate::steps(&changed);
                 begin_all(store, std::slice::from_ref(&before)).await;
                 apply(store, &[change(&before, &after)]).await.unwrap();
                 assert_stands(store, &after).await;
-            });
+            }));
             Ok(())
         })
     });

@@ -39,7 +39,7 @@ const FIRST_PAUSE_MS: u64 = 4;
 pub(crate) const MAX_RESULT_BYTES: usize = 64 * 1024;
 
 /// The code of one action, independent of its types.
-pub(crate) trait Code<D: Database>: Send + Sync + 'static {
+pub(crate) trait Code<D: Database>: Send + Sync {
     /// Returns true if the action has an effect outside the database.
     fn external(&self) -> bool;
 

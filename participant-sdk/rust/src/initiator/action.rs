@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tercet_barrier::Mode;
 use tercet_proto::v1;
 
 use super::Error;
@@ -85,11 +86,29 @@ impl Action {
         self
     }
 
-    /// Marks the initiator's own share, whose Try is already done in its own database: it is never
-    /// tried, and confirmed or cancelled like any other.
-    pub fn already_tried(mut self) -> Self {
+    /// Marks the initiator's own share as already tried, for a participant with a fence of its own: the
+    /// action is never tried, and confirmed or cancelled like any other. **Behind this SDK's barrier its
+    /// Confirm would be rejected and its Cancel do nothing**, because no row shows the Try: use
+    /// [`AlreadyTried`](super::AlreadyTried), which writes the row.
+    pub fn already_tried_without_barrier(self) -> Self {
+        self.tried()
+    }
+
+    pub(super) fn tried(mut self) -> Self {
         self.message.already_tried = true;
         self
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.message.name
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        match self.message.mode() {
+            v1::Mode::Compensate => Mode::Compensate,
+            v1::Mode::Deliver => Mode::Deliver,
+            v1::Mode::Tcc | v1::Mode::Unspecified => Mode::Tcc,
+        }
     }
 
     /// Sets the policy by which a call that did not succeed is repeated.

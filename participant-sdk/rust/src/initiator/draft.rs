@@ -6,7 +6,9 @@ use tercet_failpoint::reach;
 use tercet_proto::v1::{self, session_request::Request};
 use uuid::Uuid;
 
-use super::{Action, CheckBack, Client, Error, LiveTransaction, Outcome, action::millis};
+use super::{
+    Action, AlreadyTried, CheckBack, Client, Error, LiveTransaction, Outcome, action::millis,
+};
 
 /// The default length of phase one; the server's default too.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,8 +37,11 @@ impl From<Wait> for v1::Wait {
 }
 
 /// The kind of a [`Draft`] that the coordinator tries and decides.
-#[derive(Debug, Clone, Copy)]
-pub struct Execute(());
+#[derive(Debug, Clone)]
+pub struct Execute {
+    /// The ids under which the initiator's own Tries were done.
+    tried_as: Vec<Uuid>,
+}
 
 /// The kind of a [`Draft`] that the initiator tries and decides.
 #[derive(Debug, Clone)]
@@ -148,7 +153,44 @@ impl<K> Draft<K> {
 
 impl Draft<Execute> {
     pub(super) fn new(client: Client, business_type: String, business_id: String) -> Self {
-        Self::with_kind(client, business_type, business_id, Execute(()))
+        let tried_as = Vec::new();
+        Self::with_kind(client, business_type, business_id, Execute { tried_as })
+    }
+
+    /// Adds the initiator's own action, whose Try it has already done: no Try is sent, and it is confirmed
+    /// or cancelled like any other. The transaction gets the id under which that was done.
+    ///
+    /// Not with [`unique_business`](Self::unique_business): a second request for the same business would
+    /// be answered with the first transaction, which knows nothing of a Try under another id.
+    pub fn already_tried(mut self, tried: AlreadyTried) -> Self {
+        let (tx_id, action) = tried.into_parts();
+        self.kind.tried_as.push(tx_id);
+        self.tx_id.get_or_insert(tx_id);
+        self.action(action)
+    }
+
+    /// Returns an error if the initiator's own Tries would be left behind.
+    fn check_tried(&self) -> Result<(), Error> {
+        let Some(tx_id) = self.kind.tried_as.first() else {
+            return Ok(());
+        };
+        if self.request.unique_business {
+            let problem = "is not possible with an action that is already tried: its id is the key";
+            return Err(Error::invalid("unique_business", problem));
+        }
+        match self
+            .kind
+            .tried_as
+            .iter()
+            .chain(&self.tx_id)
+            .find(|id| *id != tx_id)
+        {
+            None => Ok(()),
+            Some(other) => {
+                let problem = format!("is {other}, and an action is already tried as {tx_id}");
+                Err(Error::invalid("tx_id", problem))
+            }
+        }
     }
 
     /// Sends the request, repeatedly with the same id if necessary, and returns the outcome: after
@@ -157,6 +199,7 @@ impl Draft<Execute> {
     ///
     /// Dropping the future gives up waiting; the transaction goes on.
     pub async fn send(mut self) -> Result<Outcome, Error> {
+        self.check_tried()?;
         let (begin, tx_id) = self.request()?;
         let default_within = self.client.answer_within().saturating_add(self.timeout);
         let within = self.answer_within.unwrap_or(default_within);

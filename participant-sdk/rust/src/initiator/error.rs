@@ -85,10 +85,12 @@ impl Error {
                 Some(stands) => Self::DecisionConflict { tx_id, stands },
                 None => Self::Refused(Box::new(refused)),
             },
-            (reason::OUTCOME_UNKNOWN, Some(tx_id)) => Self::OutcomeUnknown {
-                tx_id,
-                last: refused.message,
-            },
+            (reason::OUTCOME_UNKNOWN | reason::CALLER_DEADLINE | reason::INTERNAL, Some(tx_id)) => {
+                Self::OutcomeUnknown {
+                    tx_id,
+                    last: refused.message,
+                }
+            }
             _ => Self::Refused(Box::new(refused)),
         }
     }
@@ -195,6 +197,8 @@ impl From<&tonic::Status> for Refused {
 mod reason {
     pub(super) const DECISION_CONFLICT: &str = "DECISION_CONFLICT";
     pub(super) const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
+    pub(super) const CALLER_DEADLINE: &str = "CALLER_DEADLINE";
+    pub(super) const INTERNAL: &str = "INTERNAL";
     pub(super) const OVERLOADED: &str = "OVERLOADED";
     pub(super) const DRAINING: &str = "DRAINING";
 }

@@ -36,6 +36,10 @@
 //! each participant in the [context](LiveTransaction::context) of an action, and
 //! [commits](LiveTransaction::commit) or [rolls back](LiveTransaction::rollback).
 //!
+//! Its own database takes part in two ways: a change that is committed with the decision
+//! ([`commit_with`](LiveTransaction::commit_with)), or an action of its own that is tried, and confirmed or
+//! cancelled later ([`try_own`](LiveTransaction::try_own), [`AlreadyTried`]).
+//!
 //! **After a failure**: [`Error::Refused`] and [`Error::DecisionConflict`] are definite.
 //! [`Error::OutcomeUnknown`] is not: call [`Client::outcome`], or send the same request with the same
 //! [`tx_id`](Draft::tx_id) again. The client itself repeats every request that lost its answer until
@@ -50,6 +54,7 @@ mod frame;
 mod live;
 mod local;
 mod outcome;
+mod own_try;
 mod session;
 mod watch;
 
@@ -62,5 +67,6 @@ pub use self::{
     live::LiveTransaction,
     local::{CommitWithError, LocalFailure, RollbackWithError},
     outcome::{Cause, CauseKind, Decision, Outcome, Results},
+    own_try::{AlreadyTried, OwnTryError},
     watch::Watch,
 };

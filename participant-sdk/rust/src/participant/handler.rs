@@ -30,7 +30,11 @@ pub(crate) enum Kind {
 }
 
 impl Handler {
-    pub(crate) fn fenced<D: Database>(mode: Mode, barrier: Barrier<D>, code: impl Code<D>) -> Self {
+    pub(crate) fn fenced<D: Database>(
+        mode: Mode,
+        barrier: Barrier<D>,
+        code: impl Code<D> + 'static,
+    ) -> Self {
         Self {
             mode,
             kind: Kind::Fenced(Box::new(Fenced { barrier, code })),

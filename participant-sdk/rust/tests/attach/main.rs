@@ -4,7 +4,10 @@
 mod coordinator;
 mod serve;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use coordinator::{Coordinator, SOON, addresses};
 use tercet_sdk::{
@@ -321,5 +324,11 @@ async fn it_goes_on_when_the_coordinator_drains() {
     );
     assert_eq!(stream.heard().await, None);
     drop(stream);
+    let ended = Instant::now();
     coordinator.attached("node-a").await;
+    let pause = ended.elapsed();
+    assert!(
+        pause > Duration::from_millis(900),
+        "it is back after {pause:?}, and would be again and again"
+    );
 }

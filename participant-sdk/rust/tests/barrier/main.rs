@@ -5,6 +5,7 @@ mod abuse;
 mod check_back;
 mod code;
 mod external;
+mod own_try;
 mod races;
 mod table;
 mod world;

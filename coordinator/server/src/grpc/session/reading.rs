@@ -41,6 +41,7 @@ impl Reading {
         requests: Streaming<v1::SessionRequests>,
         end: mpsc::Sender<End>,
     ) {
+        let _named = self.peer.name_stream("a session");
         let Unread {
             number,
             bytes,
@@ -51,7 +52,7 @@ impl Reading {
             unread = self.own.outbox.unread(bounds::SESSION_REPLIES) => unread,
         };
         self.peer.cut(&format!(
-            "a session leaves {number} replies of {bytes} bytes unread since {} s",
+            "it leaves {number} replies of {bytes} bytes unread since {} s",
             time.as_secs()
         ));
     }
@@ -158,10 +159,7 @@ impl Reading {
             };
             let mut room = peer.room(bounds::ANSWER_BYTES).await;
             let read = contained(read(&requests, lookup)).await;
-            room.set(
-                read.as_ref()
-                    .map_or(0, |transaction| transaction.encoded_len()),
-            );
+            room.set(read.as_deref().map_or(0, v1::Transaction::encoded_len));
             own.put(caller, place, OwnContent::Read(caller, read, room));
         };
         tokio::spawn(forgotten.run_until_cancelled_owned(reading));

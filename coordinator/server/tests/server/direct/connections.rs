@@ -1,8 +1,11 @@
 //! Connections to registered addresses that close, are dead, or are made in vain.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 
 use tercet_proto::v1;
@@ -12,7 +15,7 @@ use tokio::{
 };
 
 use super::{register, run, scripted::Scripted, spend};
-use crate::harness::{Server, done, execute, quick, result};
+use crate::harness::{Server, action, done, execute, quick, result};
 
 /// An empty SETTINGS frame.
 const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -30,6 +33,8 @@ enum Fails {
     Refuses,
     /// It takes everything and answers nothing.
     Hangs,
+    /// It is not even a server: it never says a word.
+    IsSilent,
     /// It breaks off after the call has come.
     Breaks,
 }
@@ -73,6 +78,10 @@ impl Front {
 async fn fail(stream: &mut TcpStream, fails: Fails) -> std::io::Result<()> {
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).await?;
+    if matches!(fails, Fails::IsSilent) {
+        let mut rest = Vec::new();
+        return stream.read_to_end(&mut rest).await.map(drop);
+    }
     stream.write_all(&SETTINGS).await?;
     loop {
         let mut head = [0; 9];
@@ -90,7 +99,7 @@ async fn fail(stream: &mut TcpStream, fails: Fails) -> std::io::Result<()> {
                 stream.write_all(&reset).await?;
             }
             Fails::Breaks => return Ok(()),
-            Fails::Hangs => {}
+            Fails::Hangs | Fails::IsSilent => {}
         }
     }
 }
@@ -123,7 +132,7 @@ async fn a_call_that_was_refused_before_it_was_taken_is_no_attempt() {
     let front = Front::of(&shop, Fails::Refuses, usize::MAX).await;
     register(&server, &front.address, v1::Protocol::Invoke).await;
     let mut request = execute([spend()], v1::Wait::Completed);
-    request.begin.as_mut().unwrap().timeout_ms = 500;
+    request.begin.as_mut().unwrap().timeout_ms = 2_000;
     let state = server.carry_out(request).await;
     // Nothing was ever taken, so nothing has to be cancelled.
     assert_eq!(state.status(), v1::TxStatus::Success);
@@ -153,26 +162,25 @@ async fn a_call_whose_connection_breaks_may_have_been_taken() {
 
 #[tokio::test]
 async fn a_dead_connection_is_replaced_after_the_call_that_timed_out() {
-    let server = Server::start().await;
-    let shop = agreeing();
-    let front = Front::of(&shop, Fails::Hangs, 1).await;
-    register(&server, &front.address, v1::Protocol::Invoke).await;
-    let quickly = v1::Action {
-        retry: Some(v1::RetryPolicy {
-            call_timeout_ms: 200,
-            ..quick(5)
-        }),
-        ..spend()
-    };
-    let tx = run(&server, quickly).await;
-    assert_eq!(tx.biz_status(), v1::BizStatus::Success);
-    assert_eq!(
-        tx.actions[0].attempts.len(),
-        1,
-        "{:?}",
-        tx.actions[0].attempts
-    );
-    assert_eq!(front.connections.load(SeqCst), 2);
+    for (fails, outcome) in [(Fails::Hangs, "UNKNOWN"), (Fails::IsSilent, "UNREACHABLE")] {
+        let server = Server::start().await;
+        let shop = agreeing();
+        let front = Front::of(&shop, fails, 1).await;
+        register(&server, &front.address, v1::Protocol::Invoke).await;
+        let quickly = v1::Action {
+            retry: Some(v1::RetryPolicy {
+                call_timeout_ms: 1_000,
+                ..quick(5)
+            }),
+            ..spend()
+        };
+        let tx = run(&server, quickly).await;
+        assert_eq!(tx.biz_status(), v1::BizStatus::Success);
+        let attempts = &tx.actions[0].attempts;
+        assert_eq!(attempts.len(), 1, "{attempts:?}");
+        assert_eq!(attempts[0].outcome, outcome);
+        assert_eq!(front.connections.load(SeqCst), 2);
+    }
 }
 
 /// A call that takes long says nothing against a connection on which others are answered.
@@ -186,6 +194,20 @@ async fn a_connection_on_which_answers_come_is_kept() {
         run(&server, spend()).await;
     }
     assert_eq!(front.connections.load(SeqCst), 1);
+}
+
+/// A server that takes one call at a time lets the others wait on the connection.
+#[tokio::test]
+async fn calls_beyond_what_a_server_takes_at_once_wait_and_are_made() {
+    let server = Server::start().await;
+    let shop = agreeing().slow(Duration::from_millis(30)).at_once(1);
+    register(&server, &shop.serve().await, v1::Protocol::Invoke).await;
+    let actions = ["a", "b", "c"].map(|name| action(name, "shop"));
+    let state = server.execute(actions).await;
+    assert_eq!(state.biz_status(), v1::BizStatus::Success);
+    for action in server.get(&state.tx_id).await.actions {
+        assert!(action.attempts.is_empty(), "{:?}", action.attempts);
+    }
 }
 
 #[tokio::test]

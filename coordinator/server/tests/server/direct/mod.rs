@@ -5,6 +5,7 @@ mod grpc;
 mod http;
 mod scripted;
 mod sizes;
+mod switched;
 
 use tercet_proto::v1;
 

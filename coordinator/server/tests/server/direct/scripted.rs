@@ -25,6 +25,7 @@ pub(super) struct Scripted {
     pub(super) calls: Arc<Mutex<Vec<(Metadata, v1::Call)>>>,
     script: Arc<Script>,
     delay: Duration,
+    at_once: Option<u32>,
 }
 
 impl Scripted {
@@ -35,12 +36,21 @@ impl Scripted {
             calls: Arc::default(),
             script: Arc::new(script),
             delay: Duration::ZERO,
+            at_once: None,
         }
     }
 
     /// Delays every answer.
     pub(super) fn slow(self, delay: Duration) -> Self {
         Self { delay, ..self }
+    }
+
+    /// Takes at most so many calls at once on a connection.
+    pub(super) fn at_once(self, calls: u32) -> Self {
+        Self {
+            at_once: Some(calls),
+            ..self
+        }
     }
 
     /// Serves on a free port; returns the address.
@@ -50,6 +60,7 @@ impl Scripted {
         let service = ParticipantServer::new(self.clone());
         tokio::spawn(
             tonic::transport::Server::builder()
+                .max_concurrent_streams(self.at_once)
                 .add_service(service)
                 .serve_with_incoming(TcpListenerStream::new(listener)),
         );

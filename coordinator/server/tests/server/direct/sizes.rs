@@ -8,7 +8,7 @@ use axum::{
     routing::post,
 };
 use tercet_proto::v1::{self, result::Outcome};
-use tokio::net::TcpListener;
+use tokio::{io::AsyncWriteExt, net::TcpListener};
 use tonic::Status;
 
 use super::{register, scripted::Scripted};
@@ -136,6 +136,30 @@ async fn a_rejection_is_one_at_any_length() {
     assert_rejected(&run(&server).await);
 }
 
+/// The status of HTTP comes first, and is enough.
+#[tokio::test]
+async fn a_rejection_whose_words_do_not_all_come_is_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut stalled = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = "HTTP/1.1 409 Conflict\r\ncontent-length: 1000\r\n\r\nsold out";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stalled.push(stream);
+        }
+    });
+    let server = Server::start().await;
+    register(&server, &address, v1::Protocol::Http).await;
+    let sold_out = v1::Action {
+        retry: Some(quick(5)),
+        ..patient("spend")
+    };
+    let state = server.execute([sold_out]).await;
+    assert_eq!(state.cause.unwrap().reason, "sold out");
+}
+
 #[tokio::test]
 async fn a_rejection_of_an_attached_participant_is_one_at_any_length() {
     let server = Server::start().await;
@@ -155,7 +179,7 @@ async fn a_long_rejection_takes_no_other_call_with_it() {
     let shop = Scripted::new(move |_, call| match call.action.as_str() {
         "spend" => {
             // Answered once the rejection is there.
-            tokio::task::block_in_place(|| waited.lock().unwrap().recv().unwrap());
+            tokio::task::block_in_place(|| waited.lock().unwrap().recv().unwrap_or_default());
             Ok(result(call, done(b"")))
         }
         _ => Err(Status::aborted(long())),
@@ -168,7 +192,6 @@ async fn a_long_rejection_takes_no_other_call_with_it() {
         .carry_out(execute([patient("other")], v1::Wait::Completed))
         .await;
     assert_eq!(refused.biz_status(), v1::BizStatus::Failure);
-    waits.send(()).unwrap();
     drop(waits);
     let tx = server.until(&spent, |tx| tx.decided_at_micros > 0).await;
     assert_eq!(tx.biz_status(), v1::BizStatus::Success);

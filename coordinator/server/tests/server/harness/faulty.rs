@@ -13,7 +13,9 @@ use tercet_store::{
     Incarnation, ListQuery, Nodes, ParticipantRow, Registry, Renewal, SqliteStore, Store,
     StoreError, Transactions, TxView, Views,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
+
+use super::PATIENCE;
 
 /// The way in which a database fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,10 @@ pub(crate) enum Fault {
     Commits(ApplyFailure),
     /// Every read of the engine fails.
     Reads,
+    /// No read of the engine is answered until the fault is over.
+    ReadsHang,
+    /// The clock is read so far ahead.
+    ClockAhead(Duration),
     /// No write is answered until the fault is over; then it is carried out.
     Hangs,
 }
@@ -32,12 +38,26 @@ pub(crate) enum Fault {
 pub(crate) struct Faulty {
     inner: Arc<SqliteStore>,
     fault: watch::Sender<Option<Fault>>,
+    /// The number of renewals of the lease.
+    renewed: watch::Sender<u64>,
 }
 
 impl Faulty {
     pub(crate) fn over(inner: Arc<SqliteStore>) -> Self {
-        let (fault, _) = watch::channel(None);
-        Self { inner, fault }
+        Self {
+            inner,
+            fault: watch::Sender::new(None),
+            renewed: watch::Sender::new(0),
+        }
+    }
+
+    /// Waits until the lease was renewed so many times more.
+    pub(crate) async fn renewed(&self, times: u64) {
+        let mut renewed = self.renewed.subscribe();
+        let before = *renewed.borrow_and_update();
+        // The sender lives as long as this.
+        let until = renewed.wait_for(|now| *now >= before + times);
+        timeout(PATIENCE, until).await.unwrap().unwrap();
     }
 
     /// Fails like this from now on; `None`: no longer.
@@ -63,7 +83,11 @@ impl Faulty {
         }
     }
 
-    fn before_read(&self) -> Result<(), StoreError> {
+    async fn before_read(&self) -> Result<(), StoreError> {
+        let mut fault = self.fault.subscribe();
+        // The sender lives as long as this.
+        let answers = fault.wait_for(|fault| *fault != Some(Fault::ReadsHang));
+        answers.await.unwrap();
         if *self.fault.borrow() == Some(Fault::Reads) {
             let kind = ApplyFailure::Fatal;
             return Err(StoreError::new(
@@ -84,22 +108,22 @@ impl Transactions for Faulty {
     }
 
     async fn standing(&self, batch: &[Write]) -> Result<Vec<Standing>, StoreError> {
-        self.before_read()?;
+        self.before_read().await?;
         self.inner.standing(batch).await
     }
 
     async fn load(&self, ids: &[TxId]) -> Result<Vec<Result<Transaction, IllegalRow>>, StoreError> {
-        self.before_read()?;
+        self.before_read().await?;
         self.inner.load(ids).await
     }
 
     async fn due(&self, query: &DueQuery) -> Result<Vec<Due>, StoreError> {
-        self.before_read()?;
+        self.before_read().await?;
         self.inner.due(query).await
     }
 
     async fn queues(&self, query: &QueuesQuery) -> Result<Vec<DueRow>, StoreError> {
-        self.before_read()?;
+        self.before_read().await?;
         self.inner.queues(query).await
     }
 }
@@ -117,7 +141,12 @@ impl Nodes for Faulty {
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<Renewal, StoreError> {
         self.before_write(false).await?;
-        self.inner.renew(owner, lease).await
+        let renewal = self.inner.renew(owner, lease).await?;
+        self.renewed.send_modify(|times| *times += 1);
+        Ok(match (renewal, *self.fault.borrow()) {
+            (Renewal::Renewed(now), Some(Fault::ClockAhead(by))) => Renewal::Renewed(now + by),
+            (renewal, _) => renewal,
+        })
     }
 
     async fn end_node(&self, owner: &Owner) -> Result<(), StoreError> {

@@ -29,7 +29,7 @@ use tonic_types::StatusExt;
 pub(crate) use self::{
     faulty::{Fault, Faulty},
     messages::{action, asking_back, begin, execute, of_order, quick, tcc},
-    participant::{Attached, done, hello, message, open, rejected, result},
+    participant::{Attached, done, handler, hello, message, open, rejected, result},
     raw::{framed, send},
     session::Session,
 };
@@ -52,7 +52,12 @@ impl Server {
 
     /// Starts a server with a changed configuration.
     pub(crate) async fn with(configure: impl FnOnce(&mut Config)) -> Self {
-        let store = Arc::new(SqliteStore::temporary().await.unwrap());
+        Self::on(SqliteStore::temporary().await.unwrap(), configure).await
+    }
+
+    /// Starts a server over this database.
+    pub(crate) async fn on(store: SqliteStore, configure: impl FnOnce(&mut Config)) -> Self {
+        let store = Arc::new(store);
         Self::over(Arc::<SqliteStore>::clone(&store), store, configure).await
     }
 

@@ -20,6 +20,23 @@ impl Server {
         Attached::new(self, hello(participant, 10)).await
     }
 
+    /// Attaches an instance with these handlers.
+    pub(crate) async fn attach_with(
+        &self,
+        participant: &str,
+        handlers: Vec<v1::Handler>,
+        answers_check_back: bool,
+    ) -> Attached {
+        let hello = v1::Hello {
+            participant: participant.to_owned(),
+            instance: "test".to_owned(),
+            concurrency: 100,
+            handlers,
+            answers_check_back,
+        };
+        Attached::new(self, message(attach_request::Message::Hello(hello))).await
+    }
+
     /// Attaches a participant that answers every call with the outcome that `answer` returns.
     pub(crate) async fn attach_answering(
         &self,
@@ -154,22 +171,24 @@ pub(crate) fn message(message: attach_request::Message) -> v1::AttachRequest {
 
 /// Makes the first message of a participant, with the handler of its name and those that some tests use besides.
 pub(crate) fn hello(participant: &str, concurrency: u32) -> v1::AttachRequest {
+    let numbered = (0..64).map(|n| format!("a{n}"));
+    let named = [participant, "issue", "second", "spend", "sum"].map(str::to_owned);
+    let handler = |name: String| handler(&name, v1::Mode::Unspecified);
     message(attach_request::Message::Hello(v1::Hello {
         participant: participant.to_owned(),
         instance: "test".to_owned(),
         concurrency,
-        handlers: handlers(&[participant, "issue", "second", "spend", "sum"]),
+        handlers: named.into_iter().chain(numbered).map(handler).collect(),
         answers_check_back: true,
     }))
 }
 
-/// Makes handlers for actions of any mode.
-pub(crate) fn handlers(names: &[&str]) -> Vec<v1::Handler> {
-    let handler = |name: &&str| v1::Handler {
-        name: (*name).to_owned(),
-        mode: v1::Mode::Unspecified.into(),
-    };
-    names.iter().map(handler).collect()
+/// Makes a handler.
+pub(crate) fn handler(name: &str, mode: v1::Mode) -> v1::Handler {
+    v1::Handler {
+        name: name.to_owned(),
+        mode: mode.into(),
+    }
 }
 
 /// Makes the result of a call.

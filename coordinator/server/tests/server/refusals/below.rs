@@ -36,105 +36,54 @@ fn too_long() -> Vec<u8> {
     head
 }
 
+/// Sends a call, and asserts with which code and reason it is refused.
+async fn assert_refused(server: &Server, path: &str, body: Vec<u8>, code: Code, reason: &str) {
+    let status = send(server, path, &[], body.clone()).await;
+    assert_eq!(coded(&status), (code, reason.to_owned()), "{path} {body:?}");
+}
+
 #[tokio::test]
-async fn what_no_service_refuses_has_a_reason_too() {
+async fn bytes_that_are_no_message_are_refused_with_a_reason() {
     let server = Server::start().await;
     let nothing = framed(b"");
-    let mut compressed = nothing.clone();
-    compressed[0] = 1;
-    let mut strange = nothing.clone();
-    strange[0] = 7;
-    let health = framed(b"\x0a\x07unknown");
-    let cases: [(&str, &[(&str, &str)], Vec<u8>, Code, &str); 13] = [
-        (
-            BEGIN,
-            &[],
-            framed(CUT_OFF),
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
-        ),
-        (
-            BEGIN,
-            &[],
-            framed(NOT_UTF8),
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
-        ),
-        (
-            BEGIN,
-            &[],
-            nothing[..3].to_vec(),
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
-        ),
-        (
-            BEGIN,
-            &[],
-            Vec::new(),
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
-        ),
-        (
-            BEGIN,
-            &[],
-            compressed,
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
-        ),
-        (
-            BEGIN,
-            &[],
-            strange,
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
-        ),
-        (
-            BEGIN,
-            &[],
-            too_long(),
-            Code::InvalidArgument,
-            "MESSAGE_TOO_LONG",
-        ),
-        (
-            BEGIN,
-            &[("grpc-encoding", "gzip")],
-            nothing.clone(),
-            Code::Unimplemented,
-            "COMPRESSION_UNKNOWN",
-        ),
-        (
-            "/tercet.v1.Coordinator/None",
-            &[],
-            nothing.clone(),
-            Code::Unimplemented,
-            "METHOD_UNKNOWN",
-        ),
-        (
-            "/tercet.v9.Coordinator/Begin",
-            &[],
-            nothing.clone(),
-            Code::Unimplemented,
-            "METHOD_UNKNOWN",
-        ),
-        ("/", &[], nothing, Code::Unimplemented, "METHOD_UNKNOWN"),
-        (HEALTH, &[], health, Code::NotFound, "METHOD_UNKNOWN"),
-        (
-            SESSION,
-            &[],
-            framed(CUT_OFF),
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
-        ),
-    ];
-    for (path, headers, body, code, reason) in cases {
-        let status = send(&server, path, headers, body.clone()).await;
-        assert_eq!(
-            coded(&status),
-            (code, reason.to_owned()),
-            "{path} {headers:?} {body:?}"
-        );
+    let flagged = |flag: u8| [&[flag], &nothing[1..]].concat();
+    for body in [
+        framed(CUT_OFF),
+        framed(NOT_UTF8),
+        nothing[..3].to_vec(),
+        Vec::new(),
+        // Compressed, with no word of how.
+        flagged(1),
+        flagged(7),
+    ] {
+        let code = Code::InvalidArgument;
+        assert_refused(&server, BEGIN, body, code, "MALFORMED_MESSAGE").await;
+    }
+    for path in [BEGIN, SESSION] {
+        let code = Code::InvalidArgument;
+        assert_refused(&server, path, framed(CUT_OFF), code, "MALFORMED_MESSAGE").await;
+        assert_refused(&server, path, too_long(), code, "MESSAGE_TOO_LONG").await;
     }
     assert_nothing_was_written(&server).await;
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_refused_with_a_reason() {
+    let server = Server::start().await;
+    for path in [
+        "/",
+        "/tercet.v1.Coordinator/None",
+        "/tercet.v9.Coordinator/Begin",
+    ] {
+        let code = Code::Unimplemented;
+        assert_refused(&server, path, framed(b""), code, "METHOD_UNKNOWN").await;
+    }
+    // The health of a service that does not exist.
+    let service = framed(b"\x0a\x07unknown");
+    assert_refused(&server, HEALTH, service, Code::NotFound, "METHOD_UNKNOWN").await;
+    let status = send(&server, BEGIN, &[("grpc-encoding", "gzip")], framed(b"")).await;
+    let expected = (Code::Unimplemented, "COMPRESSION_UNKNOWN".to_owned());
+    assert_eq!(coded(&status), expected);
 }
 
 #[tokio::test]

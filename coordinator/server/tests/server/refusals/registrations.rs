@@ -33,7 +33,11 @@ fn at(address: &str) -> v1::RegisterRequest {
 }
 
 fn wrong() -> Vec<(&'static str, v1::RegisterRequest, &'static str)> {
-    let attach = v1::Protocol::Attach.into();
+    let attach = with(|r| {
+        r.protocol = v1::Protocol::Attach.into();
+        r.check_back = "/a.B/C".to_owned();
+        r.concurrency = 1;
+    });
     let invoke_with_methods = with(|r| {
         r.protocol = v1::Protocol::Invoke.into();
         r.check_back = "/a.B/C".to_owned();
@@ -42,12 +46,37 @@ fn wrong() -> Vec<(&'static str, v1::RegisterRequest, &'static str)> {
         r.protocol = v1::Protocol::Http.into();
         r.methods[0].cancel = "no path".to_owned();
     });
+    let http = |path: &str| {
+        with(|r| {
+            r.protocol = v1::Protocol::Http.into();
+            path.clone_into(&mut r.methods[0].cancel);
+        })
+    };
     cases! {
         "no participant":          with(|r| r.participant.clear())                => "participant";
-        "a stream's protocol":     with(|r| r.protocol = attach)                  => "protocol";
+        "no protocol":             with(|r| r.protocol = 0)                       => "protocol";
+        "a protocol of tomorrow":  with(|r| r.protocol = 9)                       => "protocol";
+        "ATTACH with an address":  attach => "address, check_back, concurrency, methods";
         "an encrypted address":    at("https://127.0.0.1:1")                      => "address";
         "an address with a user":  at("http://u:p@127.0.0.1:1")                   => "address";
         "an address, no scheme":   at("127.0.0.1:1")                              => "address";
+        "port 0":                  at("http://127.0.0.1:0")                       => "address";
+        "a port above 65535":      at("http://127.0.0.1:70000")                   => "address";
+        "no port":                 at("http://127.0.0.1")                         => "address";
+        "an address with a path":  at("http://127.0.0.1:1/pay")                   => "address";
+        "an address, a slash":     at("http://127.0.0.1:1/")                      => "address";
+        "an address with a query": at("http://127.0.0.1:1?a=b")                   => "address";
+        "an address, a fragment":  at("http://127.0.0.1:1#a")                     => "address";
+        "half an IPv4 address":    at("http://127.1:1")                           => "address";
+        "a method with a query":   with(|r| r.methods[0].r#try += "?a")           => "methods[0].try";
+        "a method, a fragment":    with(|r| r.methods[0].r#try += "#a")           => "methods[0].try";
+        "a method with ..":        with(|r| r.methods[0].r#try = "/a/..".into())  => "methods[0].try";
+        "a path with ..":          http("/a/../b")                              => "methods[0].cancel";
+        "a path with escaped ..":  http("/a/%2e%2E/b")                            => "methods[0].cancel";
+        "a path with //":          http("/a//b")                                  => "methods[0].cancel";
+        "a path with a fragment":  http("/a#b")                                   => "methods[0].cancel";
+        "a path with a space":     http("/a b")                                   => "methods[0].cancel";
+        "a path, a bare %":        http("/a%b")                                   => "methods[0].cancel";
         "too many calls at once":  with(|r| r.concurrency = 10_001)               => "concurrency";
         "no methods":              with(|r| r.methods.clear())                    => "methods";
         "a method, no service":    with(|r| r.methods[0].r#try = "/C".to_owned()) => "methods[0].try";
@@ -72,4 +101,31 @@ async fn a_bad_registration_names_its_fields() {
         let registered = client.register(right()).await.unwrap();
         assert_eq!(registered.into_inner().version, version);
     }
+}
+
+#[tokio::test]
+async fn a_registration_is_kept_and_listed_as_it_was_given_and_a_later_one_replaces_the_whole() {
+    let server = Server::start().await;
+    let mut client = server.participants();
+    let first = v1::RegisterRequest {
+        check_back: "/a.B/Outcome".to_owned(),
+        concurrency: 5,
+        ..right()
+    };
+    let reply = client.register(first.clone()).await.unwrap().into_inner();
+    assert_eq!((reply.version, reply.replaced), (1, None));
+    let known = server.known().await.remove(0);
+    assert_eq!(
+        (
+            &*known.address,
+            &known.methods,
+            &*known.check_back,
+            known.concurrency
+        ),
+        (&*first.address, &first.methods, "/a.B/Outcome", 5)
+    );
+    let reply = client.register(right()).await.unwrap().into_inner();
+    assert_eq!((reply.version, reply.replaced), (2, Some(first)));
+    let known = server.known().await.remove(0);
+    assert_eq!((&*known.check_back, known.concurrency), ("", 0));
 }
