@@ -86,7 +86,8 @@ impl Loader {
         let page = self.times.first();
         let page = page.map(|(at, _)| (*at).max(self.pages_not_before));
         let look = (!self.is_looking()).then_some(self.look_at);
-        let sweep = (!self.is_sweeping()).then_some(self.sweep_at);
+        let sweeps = !self.is_sweeping() && !broken("own_orphan_never_reloaded");
+        let sweep = sweeps.then_some(self.sweep_at);
         earliest(earliest(returned, page), earliest(look, sweep))
     }
 

@@ -238,7 +238,7 @@ fn loaded(row: ActionRow, phase: &Phase, unsent: &[Name]) -> Action {
         .filter(|last| (last.operation == Operation::Try) != phase_two);
     let next = last.and_then(|attempt| attempt.next);
     let is_unsent = unsent.contains(&spec.name)
-        || broken("unsent_trusted_in_hand") && state.attempts.is_empty()
+        || broken("unsent_trusted_in_hand") && phase_two && state.attempts.is_empty()
         || broken("loaded_action_taken_as_unsent") && state.status == ActionStatus::Init;
     // The incarnation that sent the only Try has written with the rejection that the action is over.
     let only_try_rejected = state.status == ActionStatus::Rejected && state.finished_at.is_some();

@@ -150,7 +150,8 @@ impl Plan {
     pub fn roll(dice: &mut Dice) -> Self {
         let services = services(dice);
         let crowded = dice.chance(300).then(|| dice.place(services.len()));
-        let restarts = (0..dice.below(4)).map(|_| dice.span(Duration::from_secs(2), RESTARTS));
+        let restarts = if dice.chance(500) { 0 } else { dice.below(4) };
+        let restarts = (0..restarts).map(|_| dice.span(Duration::from_secs(2), RESTARTS));
         let mut plan = Self {
             restarts: restarts.collect(),
             services,

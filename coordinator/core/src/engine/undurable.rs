@@ -1,12 +1,21 @@
 //! Mutations only: effects that must never leave before their write is durable.
 
-use super::{Engine, entry::State};
+use super::{
+    Engine,
+    entry::{Entry, State},
+};
 use crate::id::TxId;
 
 impl Engine {
     /// Makes calls as if the write under way were durable.
     pub(super) fn advance_undurably(&mut self, id: TxId) {
-        self.without_write(id, Self::advance);
+        let is_decided = |entry: &Entry| match &entry.state {
+            State::InHand { tx, .. } => tx.phase.decision().is_some() && tx.rest.is_none(),
+            State::Loading | State::Folding => false,
+        };
+        if self.entries.get(&id).is_some_and(is_decided) {
+            self.without_write(id, Self::advance);
+        }
     }
 
     /// Answers callers as if the write under way were durable.

@@ -32,6 +32,13 @@ use crate::sim::{
 /// The limit of wake-ups in a row that change nothing.
 const IDLE: u32 = 12;
 
+/// The same while a participant is away.
+const IDLE_AWAY: u32 = 3;
+
+/// The streams of the last action's participant: before it leaves, and after it has returned.
+const LAST_STREAM: StreamId = StreamId(100);
+const LATER_STREAM: StreamId = StreamId(101);
+
 /// A message, commit or read under way.
 #[derive(Clone, Debug, PartialEq)]
 enum Pending {
@@ -76,6 +83,10 @@ pub enum Move {
     Vanishes(usize),
     /// The coordinator dies and starts again.
     Crash,
+    /// The last action's participant ends its stream.
+    Leaves,
+    /// It opens another one.
+    Returns,
     /// Time passes until the next wake-up.
     TimePasses,
 }
@@ -95,6 +106,8 @@ pub struct Small {
     budget: Budget,
     idle: u32,
     callers: u64,
+    /// The stream of the last action's participant; `None`: it is away.
+    last_stream: Option<StreamId>,
 }
 
 impl fmt::Debug for Small {
@@ -110,11 +123,12 @@ impl fmt::Debug for Small {
             judge,
             pending,
             budget,
+            last_stream,
             ..
         } = self;
         write!(
             f,
-            "{now:?}{epoch}{engine:?}{lane:?}{tables:?}{books:?}{judge:?}{pending:?}{budget:?}"
+            "{now:?}{epoch}{engine:?}{lane:?}{tables:?}{books:?}{judge:?}{pending:?}{budget:?}{last_stream:?}"
         )
     }
 }
@@ -146,7 +160,10 @@ fn start(epoch: u64, now: Timestamp) -> (Engine, Lane) {
         linger: Duration::ZERO,
         ..LaneConfig::default()
     };
-    (Engine::new(config, owner.clone(), 1, now), Lane::new(lane))
+    (
+        Engine::new(config, owner.clone(), epoch, now),
+        Lane::new(lane),
+    )
 }
 
 impl Small {
@@ -166,25 +183,54 @@ impl Small {
             budget: world.budget(),
             idle: 0,
             callers: 0,
+            last_stream: Some(LAST_STREAM),
         };
         small.attach();
         small
     }
 
     fn attach(&mut self) {
-        for (number, action) in (1..).zip(self.world.actions()) {
-            let name = action.participant.clone();
+        let actions = self.world.actions();
+        for (number, action) in (1..).zip(&actions) {
+            let stream = if usize::try_from(number) == Ok(actions.len()) {
+                self.last_stream
+            } else {
+                Some(StreamId(number))
+            };
             self.deliver(Input::Participant {
-                name: name.clone(),
+                name: action.participant.clone(),
                 reach: Reach::Attach,
             });
-            self.deliver(Input::Attached {
-                stream: StreamId(number),
-                participant: name,
-                concurrency: 4,
-                abilities: abilities(&action),
-            });
+            if let Some(stream) = stream {
+                self.attach_one(stream, action);
+            }
         }
+    }
+
+    fn attach_one(&mut self, stream: StreamId, action: &ActionSpec) {
+        self.deliver(Input::Attached {
+            stream,
+            participant: action.participant.clone(),
+            concurrency: 4,
+            abilities: abilities(action),
+        });
+    }
+
+    fn leaves(&mut self) -> String {
+        self.budget.leaves -= 1;
+        if let Some(stream) = self.last_stream.take() {
+            self.deliver(Input::Detached(stream));
+        }
+        "the last action's participant leaves".into()
+    }
+
+    fn returns(&mut self) -> String {
+        self.idle = 0;
+        self.last_stream = Some(LATER_STREAM);
+        if let Some(action) = self.world.actions().pop() {
+            self.attach_one(LATER_STREAM, &action);
+        }
+        "it returns".into()
     }
 
     /// Returns the first breach.
@@ -232,8 +278,18 @@ impl Small {
         if self.budget.crash > 0 {
             moves.push(Move::Crash);
         }
+        if self.budget.leaves > 0 {
+            moves.push(Move::Leaves);
+        }
+        if self.last_stream.is_none() {
+            moves.push(Move::Returns);
+        }
         let waiting = |pending: &Pending| !matches!(pending, Pending::Late(_));
         let waits = self.pending.iter().any(waiting);
+        // A transaction at rest may wait for the absent one without end.
+        if self.last_stream.is_none() && self.idle >= IDLE_AWAY {
+            return moves;
+        }
         if (!waits && !over) || (waits && self.budget.early > 0) {
             moves.push(Move::TimePasses);
         }
@@ -292,6 +348,8 @@ impl Small {
                 "the commit that was given up is never applied".into()
             }
             Move::Crash => self.crash(),
+            Move::Leaves => self.leaves(),
+            Move::Returns => self.returns(),
             Move::TimePasses => self.time_passes(),
         }
     }

@@ -18,6 +18,10 @@ pub enum SmallWorld {
     Brief,
     /// `Parallel` with time passing while something is under way, instead of messages lost or repeated.
     Impatient,
+    /// `Parallel` with a participant that leaves and returns, and a message lost.
+    Returns,
+    /// `Returns` where each call of phase two may be made once only, with a crash instead of the loss.
+    OneCall,
 }
 
 impl SmallWorld {
@@ -28,6 +32,8 @@ impl SmallWorld {
         Self::Parallel,
         Self::RefusedInParallel,
         Self::Impatient,
+        Self::Returns,
+        Self::OneCall,
     ];
 
     /// Returns its number of distinct states.
@@ -37,7 +43,9 @@ impl SmallWorld {
             Self::RefusedInOrder => 79_882,
             Self::RefusedInParallel => 313_282,
             Self::Impatient => 80_032,
-            Self::Brief => 2_855,
+            Self::Brief => 2_609,
+            Self::Returns => 0,
+            Self::OneCall => 0,
         }
     }
 
@@ -55,6 +63,16 @@ impl SmallWorld {
                 repeated: 0,
                 ..Budget::ALL
             },
+            Self::Returns => Budget {
+                leaves: 1,
+                lost: 1,
+                ..Budget::NONE
+            },
+            Self::OneCall => Budget {
+                leaves: 1,
+                crash: 1,
+                ..Budget::NONE
+            },
             _ => Budget {
                 early: 0,
                 ..Budget::ALL
@@ -64,12 +82,25 @@ impl SmallWorld {
 
     pub(super) fn actions(self) -> Vec<Arc<ActionSpec>> {
         match self {
-            Self::Parallel | Self::RefusedInParallel | Self::Brief | Self::Impatient => {
-                vec![action("a", Mode::Tcc, &[]), action("b", Mode::Tcc, &[])]
+            Self::Parallel
+            | Self::RefusedInParallel
+            | Self::Brief
+            | Self::Impatient
+            | Self::Returns => {
+                vec![
+                    action("a", Mode::Tcc, &[], 5),
+                    action("b", Mode::Tcc, &[], 5),
+                ]
+            }
+            Self::OneCall => {
+                vec![
+                    action("a", Mode::Tcc, &[], 1),
+                    action("b", Mode::Tcc, &[], 1),
+                ]
             }
             Self::RefusedInOrder => vec![
-                action("a", Mode::Compensate, &[]),
-                action("b", Mode::Tcc, &["a"]),
+                action("a", Mode::Compensate, &[], 5),
+                action("b", Mode::Tcc, &["a"], 5),
             ],
         }
     }
@@ -80,7 +111,7 @@ impl SmallWorld {
     }
 }
 
-fn action(name: &str, mode: Mode, after: &[&str]) -> Arc<ActionSpec> {
+fn action(name: &str, mode: Mode, after: &[&str], max_attempts: u32) -> Arc<ActionSpec> {
     Arc::new(ActionSpec {
         name: name.into(),
         mode,
@@ -93,7 +124,7 @@ fn action(name: &str, mode: Mode, after: &[&str]) -> Arc<ActionSpec> {
         retry: RetryPolicy {
             first_delay: Duration::ZERO,
             max_delay: Duration::ZERO,
-            max_attempts: 5,
+            max_attempts,
             max_age: None,
             call_timeout: Duration::from_secs(1),
         },
@@ -109,6 +140,7 @@ pub(super) struct Budget {
     pub(super) repeated: u8,
     pub(super) unknown: u8,
     pub(super) early: u8,
+    pub(super) leaves: u8,
 }
 
 impl Budget {
@@ -118,5 +150,14 @@ impl Budget {
         repeated: 1,
         unknown: 1,
         early: 1,
+        leaves: 0,
+    };
+    const NONE: Self = Self {
+        crash: 0,
+        lost: 0,
+        repeated: 0,
+        unknown: 0,
+        early: 0,
+        leaves: 0,
     };
 }
