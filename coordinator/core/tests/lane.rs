@@ -400,7 +400,7 @@ fn a_write_in_doubt_stays_though_callers_no_longer_wait() {
          Moved =>
          stalled
          gives up =>
-         read 1:1 - => 1=Durable
+         read 1:1:9 - => 1=Exists(1)
          stalled
          apply 2
          ok => 2=Durable

@@ -108,6 +108,7 @@ fn every_key_refuses_a_wrong_value_and_names_the_accepted_ones() {
         ("log_level", "=="),
         ("log_format", "xml"),
         ("transactions_in_memory", "1"),
+        ("memory_bytes", "1"),
         ("waiting_events", "-1"),
         ("hold", "2m"),
         ("poll_interval", "0s"),
