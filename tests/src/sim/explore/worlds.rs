@@ -42,7 +42,7 @@ impl SmallWorld {
             Self::Parallel => 105_450,
             Self::RefusedInOrder => 60_172,
             Self::RefusedInParallel => 313_282,
-            Self::Impatient => 80_032,
+            Self::Impatient => 76_048,
             Self::Brief => 2_609,
             Self::Returns => 4_111,
             Self::OneCall => 18_337,
