@@ -124,7 +124,7 @@ impl Coordinator {
         CoordinatorClient::new(self.connect().await)
     }
 
-    /// Attaches a participant; calls that come are read by none but the caller.
+    /// Attaches a participant; its calls are read only where the test reads them.
     async fn attach(
         &self,
         participant: &str,
@@ -158,7 +158,7 @@ impl Coordinator {
         (requests, replies)
     }
 
-    /// Begins a transaction with this many actions of 64 KiB, which nobody tries; returns its id.
+    /// Begins a transaction with this many actions of 64 KiB, which are never tried; returns its id.
     async fn begin_large(&self, actions: usize) -> String {
         drop(self.attach("points", 1).await);
         let actions = (0..actions).map(|place| action(&format!("a{place}"), 65_536));

@@ -258,7 +258,7 @@ fn the_row_of_a_begin_in_doubt_is_read() {
          Unknown =>
          apply 1
          Moved =>
-         read 1:1 => 1=Exists(1)
+         read 1:1:9 => 1=Exists(1)
          empty",
     );
 }
@@ -400,7 +400,7 @@ fn a_write_in_doubt_stays_though_callers_no_longer_wait() {
          Moved =>
          stalled
          gives up =>
-         read 1:1 - => 1=Exists(1)
+         read 1:1 - => 1=Durable
          stalled
          apply 2
          ok => 2=Durable

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use common::{START, World, command, new_begin, tx_id};
 use tercet_core::{
-    model::{Cause, Outcome},
+    model::{Cause, Outcome, Rest},
     port::{Input, Order, Request},
     reason::Reason,
-    time::Timestamp,
 };
 
 /// The time of an id counts if it is near the database's clock before a jump or after it.
@@ -45,8 +44,11 @@ fn an_operator_decides_what_was_begun_with_a_wrong_clock() {
     assert!(row.spec.create_time > START);
 
     let mut world = World::new();
-    row.next_attempt_at = Some(Timestamp::MAX);
-    world.table.insert(tx_id(1), row);
+    row.rest = Some(Box::new(Rest {
+        until: Some(row.spec.deadline),
+        ..Rest::default()
+    }));
+    world.table.insert(row);
     let order = Order::Decide(Outcome::Failure);
     let decided = world.request(Request::Operator(tx_id(1), command(order.clone())));
     let decision = world

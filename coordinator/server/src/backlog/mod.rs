@@ -1,4 +1,4 @@
-//! What waits to be read by peers, and its bounds: no queue grows for a peer that never reads.
+//! Bounds for everything that waits to be read by peers: no queue grows for a peer that never reads.
 //!
 //! Two places hold what a peer has not read yet. What waits for a stream of replies or calls is in an [`Outbox`], from
 //! which the connection takes as the peer reads. What was taken from there, or is the answer to a single request, is

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::bounds;
 
-/// What waits for one stream, in the order of its keys, which differ. The producer puts in without waiting; the stream
+/// Holds items for one stream, in the order of their keys, which differ. The producer puts in without waiting; the stream
 /// takes when its connection asks for more.
 #[derive(Debug)]
 pub(crate) struct Outbox<T> {

@@ -66,6 +66,8 @@ struct Activity {
 pub(crate) struct Held {
     peer: Peer,
     bytes: usize,
+    /// Whether their end is that they were written: the peer reads.
+    written: bool,
 }
 
 /// Bytes of a message that has begun to come, until it ends or this is dropped.
@@ -143,7 +145,7 @@ impl Peer {
     /// Counts bytes that were made for this connection. It is cut off where it holds too much.
     pub(crate) fn hold(&self, bytes: usize) -> Held {
         let before = self.0.held.fetch_add(bytes, Ordering::Relaxed);
-        self.counted(before, bytes)
+        self.counted(before, bytes, true)
     }
 
     /// Waits until there is room for these bytes below [`bounds::UNREAD_BYTES`], or nothing is held, and counts them.
@@ -167,11 +169,12 @@ impl Peer {
         };
         let held = &self.0.held;
         let before = held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        before.ok().map(|before| self.counted(before, bytes))
+        let before = before.ok()?;
+        Some(self.counted(before, bytes, false))
     }
 
     /// Counts bytes for all connections that this one counts already.
-    fn counted(&self, before: usize, bytes: usize) -> Held {
+    fn counted(&self, before: usize, bytes: usize, written: bool) -> Held {
         let peers = &self.0.peers;
         if before == 0 {
             self.activity().written_at = Instant::now();
@@ -185,15 +188,18 @@ impl Peer {
         Held {
             peer: self.clone(),
             bytes,
+            written,
         }
     }
 
-    fn release(&self, bytes: usize) {
+    fn release(&self, bytes: usize, written: bool) {
         let connection = &self.0;
         let before = connection.held.fetch_sub(bytes, Ordering::Relaxed);
         connection.peers.held.fetch_sub(bytes, Ordering::Relaxed);
-        self.activity().written_at = Instant::now();
-        // Below that, whoever waits, waits for more room than is left by then, and so for the last release.
+        if written {
+            self.activity().written_at = Instant::now();
+        }
+        // A wait that began at a lower level is one for more room than all of that, and ends with the last release.
         if before > bounds::UNREAD_BYTES / 4 || before == bytes {
             connection.released.notify_waiters();
         }
@@ -286,7 +292,8 @@ impl Drop for Connection {
 impl Held {
     /// Changes the number of bytes, once it is known better.
     pub(crate) fn set(&mut self, bytes: usize) {
-        let better = self.peer.hold(bytes);
+        let before = self.peer.0.held.fetch_add(bytes, Ordering::Relaxed);
+        let better = self.peer.counted(before, bytes, self.written);
         *self = better;
     }
 }
@@ -330,7 +337,7 @@ impl Drop for Begun {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.peer.release(self.bytes);
+        self.peer.release(self.bytes, self.written);
     }
 }
 
@@ -442,6 +449,10 @@ mod tests {
         peer.look(later(29));
         assert!(!is_cut(&idle) && !is_cut(&peer));
         drop(first);
+        // Room that is given back is not read by the peer.
+        let written_at = peer.activity().written_at;
+        drop(peer.try_room(1));
+        assert_eq!(peer.activity().written_at, written_at);
         peer.look(later(31));
         assert!(is_cut(&peer));
     }

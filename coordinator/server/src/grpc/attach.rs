@@ -205,7 +205,7 @@ async fn results(
                 return Err(draining());
             }
         };
-        // The status says which message cannot be read; after a broken connection there is nothing to tell it to.
+        // The status names the message that cannot be read; after a broken connection no peer is left to get it.
         let Some(request) = message? else {
             return Ok(());
         };

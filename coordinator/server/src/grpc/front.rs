@@ -1,5 +1,5 @@
-//! What every request passes, whatever its service: the caller's own deadline, a reason code for every refusal, and the
-//! count of what the caller has not read yet.
+//! The layer that every request passes, whatever its service: the caller's own deadline, a reason code for every
+//! refusal, and the count of the bytes that the caller has not read yet.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,4 @@
-//! Transactions that are watched: one task reads each of them again and again, for all who watch it.
+//! Transactions that are watched: one task reads each of them again and again, for all its watches.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,10 @@ use tokio::{sync::watch, time::sleep};
 use super::{Lookup, Requests, Seen, contained};
 use crate::{bounds, error::RequestError};
 
-/// What is watched, by its id. Cheap to clone.
+/// Everything that is watched, by its id. Cheap to clone.
 pub(super) struct Watches<T>(Arc<Mutex<HashMap<TxId, watch::Sender<Latest<T>>>>>);
 
-/// What one read found.
+/// The finding of one read.
 struct Read<T> {
     version: u32,
     /// Whether no other version follows.
@@ -36,7 +36,7 @@ enum Latest<T> {
 }
 
 impl<T> Latest<T> {
-    /// Returns whether it is news for one who has seen this version.
+    /// Returns whether it is newer than this version, or the end.
     fn is_news(&self, version: u32) -> bool {
         match self {
             Self::Nothing => false,
@@ -84,7 +84,7 @@ impl<T: Send + Sync + 'static> Watches<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins those who watch this id; the first of them starts a task that reads it for all.
+    /// Adds a watch of this id; the first one starts a task that reads it for all.
     fn watch<R, F>(&self, id: TxId, read: R) -> Result<Watching<T>, RequestError>
     where
         R: Fn() -> F + Send + 'static,
@@ -107,7 +107,7 @@ impl<T: Send + Sync + 'static> Watches<T> {
                 Ok(())
             })
             .await;
-            // Without the senders, those who watch learn that it is over.
+            // Without the senders, the watches end too.
             watches.open().remove(&id);
         });
         Ok(Watching(watching))
@@ -169,7 +169,7 @@ fn pause(wait: Duration, watched: usize) -> Duration {
 }
 
 impl Requests {
-    /// Watches a transaction, together with all others who do.
+    /// Watches a transaction; all watches of it share its reads.
     pub(crate) fn watch(&self, id: TxId) -> Result<Watching, RequestError> {
         let requests = self.clone();
         self.watches.watch(id, move || {

@@ -2,10 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tercet_core::{
     id::TxId,
     model::{DueRow, Owner, Queue, Transaction},
@@ -13,6 +15,7 @@ use tercet_core::{
     write::{ApplyFailure, Due, DueQuery, QueuesQuery},
 };
 use tercet_store::Store;
+use tokio::runtime::Handle;
 
 use super::{
     Database, DueCells,
@@ -30,8 +33,8 @@ async fn assert_followed<D: Database>(database: &D, history: &[Transaction]) {
     assert_due(database, &history[0]).await;
     for pair in history.windows(2) {
         apply(store, &[change(&pair[0], &pair[1])]).await.unwrap();
-        Box::pin(assert_stands(store, &pair[1])).await;
-        Box::pin(assert_due(database, &pair[1])).await;
+        assert_stands(store, &pair[1]).await;
+        assert_due(database, &pair[1]).await;
     }
 }
 
@@ -92,28 +95,16 @@ pub async fn due_rows_follow_the_state<D: Database>(database: &mut D) {
 /// The rows are those of the state after every write of any history, and queues and pages show them all.
 pub async fn due_rows_follow_any_history<D: Database>(database: &mut D) {
     let database = &*database;
-    let config = Config {
-        cases: 150,
-        failure_persistence: None,
-        ..Config::default()
-    };
-    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut runner = TestRunner::new_with_rng(config, rng);
-    let next = AtomicU64::new(0);
-    let last = std::cell::RefCell::new(Vec::new());
-    let result = tokio::task::block_in_place(|| {
-        runner.run(&generate::history(), |history| {
-            let next = next.fetch_add(1, Ordering::Relaxed);
-            let history = history.iter().map(|tx| generate::renamed(tx, next));
-            let history: Vec<Transaction> = history.collect();
-            let followed = Box::pin(assert_followed(database, &history));
-            tokio::runtime::Handle::current().block_on(followed);
-            last.borrow_mut().extend(history.last().cloned());
-            Ok(())
-        })
+    let (next, runtime) = (AtomicU64::new(0), Handle::current());
+    let last = Mutex::new(Vec::new());
+    generate::for_any(150, generate::history, |history| {
+        let next = next.fetch_add(1, Ordering::Relaxed);
+        let history = history.iter().map(|tx| generate::renamed(tx, next));
+        let history: Vec<Transaction> = history.collect();
+        runtime.block_on(assert_followed(database, &history));
+        last.lock().unwrap().extend(history.last().cloned());
     });
-    result.unwrap();
-    assert_found(database.store(), &last.into_inner()).await;
+    assert_found(database.store(), &last.into_inner().unwrap()).await;
 }
 
 /// Fails unless queues and pages show exactly the rows of these transactions.

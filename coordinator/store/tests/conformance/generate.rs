@@ -3,7 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use proptest::{collection, option, prelude::*, sample::select};
+use proptest::{
+    collection, option,
+    prelude::*,
+    sample::select,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
 use tercet_core::{
     limits,
     model::{
@@ -14,6 +19,38 @@ use tercet_core::{
 };
 
 use super::fixture::{self, at, id};
+
+/// The stack of a test of generated transactions, in bytes: by value they are too large for that of a test.
+const STACK: usize = 32 << 20;
+
+/// Runs a test with this number of generated values, the same ones every time.
+pub fn for_any<S: Strategy>(
+    cases: u32,
+    strategy: impl FnOnce() -> S + Send,
+    test: impl Fn(S::Value) + Sync,
+) {
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let run = || {
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let mut runner = TestRunner::new_with_rng(config, rng);
+        let result = runner.run(&strategy(), |value| {
+            test(value);
+            Ok(())
+        });
+        result.unwrap();
+    };
+    tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            let ended = thread.spawn_scoped(scope, run).unwrap().join();
+            ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        });
+    });
+}
 
 /// Text without NUL, of at most this many bytes; odd ones are frequent.
 fn text(bytes: usize) -> impl Strategy<Value = String> {
@@ -266,8 +303,6 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
             0..=i64::MAX as u64,
             option::of(rest()),
         );
-        // Behind pointers: by value these are too large for the stack of a test.
-        let (actions, spec, head) = (actions.boxed(), spec.boxed(), head.boxed());
         (Just(phase), actions, spec, times, head).prop_map(|(phase, actions, spec, times, head)| {
             let mut tx = fixture::with_actions(0, ordered(actions));
             let tx_spec = Arc::make_mut(&mut tx.spec);
@@ -354,7 +389,7 @@ pub fn steps(after: &Transaction) -> (Transaction, Transaction) {
 /// anything that is legal.
 pub fn history() -> impl Strategy<Value = Vec<Transaction>> {
     let rests = collection::vec(option::of(rest()), 0..4);
-    (transaction().boxed(), rests.boxed()).prop_map(|(tx, rests)| {
+    (transaction(), rests).prop_map(|(tx, rests)| {
         let (begun, mut after) = steps(&tx);
         let mut history = vec![begun.clone()];
         for rest in rests {

@@ -15,43 +15,32 @@ use super::{
     generate,
 };
 use bytes::Bytes;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tercet_core::{
     limits,
     model::Transaction,
     write::{ApplyFailure, Standing, StandingRow, Write},
 };
+use tokio::runtime::Handle;
 
 /// Any legal transaction, inserted as it is or changed into.
 pub async fn whatever_is_written_is_read_back<D: Database>(database: &mut D) {
     let store = database.store();
-    let config = Config {
-        cases: 200,
-        failure_persistence: None,
-        ..Config::default()
-    };
-    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut runner = TestRunner::new_with_rng(config, rng);
-    let next = AtomicU64::new(0);
-    let result = tokio::task::block_in_place(|| {
-        runner.run(&generate::transaction(), |tx| {
-            let next = next.fetch_add(2, Ordering::Relaxed);
-            let (inserted, changed) = (
-                generate::renamed(&tx, next),
-                generate::renamed(&tx, next + 1),
-            );
-            tokio::runtime::Handle::current().block_on(Box::pin(async {
-                begin_all(store, std::slice::from_ref(&inserted)).await;
-                assert_stands(store, &inserted).await;
-                let (before, after) = generate::steps(&changed);
-                begin_all(store, std::slice::from_ref(&before)).await;
-                apply(store, &[change(&before, &after)]).await.unwrap();
-                assert_stands(store, &after).await;
-            }));
-            Ok(())
-        })
+    let (next, runtime) = (AtomicU64::new(0), Handle::current());
+    generate::for_any(200, generate::transaction, |tx| {
+        let next = next.fetch_add(2, Ordering::Relaxed);
+        let (inserted, changed) = (
+            generate::renamed(&tx, next),
+            generate::renamed(&tx, next + 1),
+        );
+        runtime.block_on(async {
+            begin_all(store, std::slice::from_ref(&inserted)).await;
+            assert_stands(store, &inserted).await;
+            let (before, after) = generate::steps(&changed);
+            begin_all(store, std::slice::from_ref(&before)).await;
+            apply(store, &[change(&before, &after)]).await.unwrap();
+            assert_stands(store, &after).await;
+        });
     });
-    result.unwrap();
 }
 
 pub async fn the_largest_transaction_is_read_back<D: Database>(database: &mut D) {
