@@ -26,9 +26,9 @@ pub const ARRIVALS: Duration = Duration::from_secs(25);
 /// The time at which faults end.
 pub const FAULTS_END: Duration = Duration::from_secs(45);
 /// The time until which the coordinator may be restarted: after the end of other faults too.
-const RESTARTS: Duration = Duration::from_secs(60);
+const RESTARTS: Duration = Duration::from_mins(1);
 /// The time by which a participant that comes back late is back.
-const LATEST: Duration = Duration::from_secs(240);
+const LATEST: Duration = Duration::from_mins(4);
 
 /// The handler that every instance has.
 const HANDLER: &str = "take";

@@ -222,14 +222,14 @@ pub fn wanted(row: &Row, with_rejected: bool) -> BTreeSet<&Name> {
             }
             (Phase::Finishing { .. }, Some(decision)) if decision.outcome == Outcome::Success => {
                 let over =
-                    |name: &Name| by_status(name).is_some_and(|(_, status)| status.is_ended());
-                status.is_open() && before.all(over)
+                    |name: &Name| by_status(name).is_some_and(|(_, status)| is_ended(status));
+                is_open(status) && before.all(over)
             }
             (Phase::Finishing { .. }, _) => {
-                let needs = status.is_open() || with_rejected && status == ActionStatus::Rejected;
+                let needs = is_open(status) || with_rejected && status == ActionStatus::Rejected;
                 let over = |other: &ActionLine| {
                     let rejected = with_rejected && other.state.status == ActionStatus::Rejected;
-                    other.state.status.is_ended() || rejected
+                    is_ended(other.state.status) || rejected
                 };
                 let name = &line.spec.name;
                 needs && behind.all(|other| !other.spec.after.contains(name) || over(other))
@@ -246,22 +246,14 @@ pub fn wanted(row: &Row, with_rejected: bool) -> BTreeSet<&Name> {
         .collect()
 }
 
-/// The statuses of an action as the judge reads them.
-trait Reading {
-    /// Returns whether the action is to be confirmed or cancelled.
-    fn is_open(self) -> bool;
-    /// Returns whether it stays so.
-    fn is_ended(self) -> bool;
+/// Returns whether an action of this status is to be confirmed or cancelled.
+fn is_open(status: ActionStatus) -> bool {
+    matches!(status, ActionStatus::Init | ActionStatus::Tried)
 }
 
-impl Reading for ActionStatus {
-    fn is_open(self) -> bool {
-        matches!(self, Self::Init | Self::Tried)
-    }
-
-    fn is_ended(self) -> bool {
-        matches!(self, Self::Confirmed | Self::Cancelled)
-    }
+/// Returns whether an action of this status stays in it.
+fn is_ended(status: ActionStatus) -> bool {
+    matches!(status, ActionStatus::Confirmed | ActionStatus::Cancelled)
 }
 
 /// Checks that an action whose calls were used up had as many, but for those that an incarnation was allowed to make

@@ -392,26 +392,6 @@ impl World {
     /// Checks whether everything is over: every row final, parked or at rest for the sake of participants that never come
     /// back alone, every initiator done or dead, and nothing on its way.
     fn census(&mut self) {
-        if std::env::var("SIMDBG2").is_ok() {
-            if let Some(p) = &self.process {
-                eprintln!(
-                    "CENSUS {} {:?} cap {} lane {} gone {gone:?}",
-                    super::history::Clock(self.now),
-                    p.engine.stats(),
-                    self.config.capacity,
-                    p.lane.len(),
-                    gone = self.gone_for_good()
-                );
-                for (id, row) in self.database.tables.rows() {
-                    if !row.head.phase.is_over() && row.head.rest.is_none() {
-                        eprintln!("   HAND {id} {}", row.summary());
-                    }
-                }
-                if std::env::var("SIMDBG3").is_ok() {
-                    eprintln!("ENGINE {:?}", p.engine);
-                }
-            }
-        }
         let gone = self.gone_for_good();
         let tables = &self.database.tables;
         let finished = tables.rows().all(|(_, row)| end::is_settled(row, &gone));
