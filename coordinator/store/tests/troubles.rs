@@ -7,6 +7,7 @@
     clippy::cast_sign_loss,
     clippy::result_large_err,
     clippy::semicolon_if_nothing_returned,
+    clippy::unused_async,
     dead_code,
     missing_docs,
     unreachable_pub,

@@ -1,6 +1,6 @@
 //! A transaction that is about to begin: the builder behind [`Client::execute`] and [`Client::begin`].
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tercet_failpoint::reach;
 use tercet_proto::v1::{self, session_request::Request};
@@ -247,12 +247,45 @@ impl Draft<Begin> {
         if self.is_ours(tx_id, outcome.tx_id()) {
             outcome.set_first();
         }
+        let mut timeout = self.timeout;
+        if outcome.tx_id() != tx_id {
+            // Another transaction has the business: its actions are the ones to try, whatever this request has.
+            let stored = self.client.get(outcome.tx_id()).await?;
+            timeout = time_left(&stored);
+            begin = as_begun(stored);
+        }
         Ok(LiveTransaction::begun(
             self.client,
             begin,
             outcome,
-            self.timeout,
+            timeout,
             self.wait,
         ))
     }
+}
+
+/// Returns the request that would begin a transaction as it is stored.
+fn as_begun(stored: v1::Transaction) -> v1::BeginRequest {
+    v1::BeginRequest {
+        tx_id: stored.tx_id,
+        business_type: stored.business_type,
+        business_id: stored.business_id,
+        unique_business: stored.unique_business,
+        check_back: stored.check_back,
+        ext_properties: stored.ext_properties,
+        actions: stored
+            .actions
+            .into_iter()
+            .filter_map(|view| view.action)
+            .collect(),
+        ..v1::BeginRequest::default()
+    }
+}
+
+/// Returns the time left of phase one by this machine's clock.
+fn time_left(stored: &v1::Transaction) -> Duration {
+    let deadline = u64::try_from(stored.deadline_at_micros).unwrap_or(0);
+    (UNIX_EPOCH + Duration::from_micros(deadline))
+        .duration_since(SystemTime::now())
+        .unwrap_or_default()
 }

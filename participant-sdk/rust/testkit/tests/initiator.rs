@@ -125,6 +125,43 @@ async fn unique_business_is_answered_with_the_first() {
     assert_eq!(found.tx_id, first.tx_id().to_string());
 }
 
+/// The Tries that a caller may send are those of the transaction that has the business, not of its own request.
+#[tokio::test]
+async fn a_begin_of_a_business_that_is_taken_gets_the_stored_actions() {
+    let coordinator = TestCoordinator::start().await;
+    let shop = Shop::open().await;
+    let _attached = coordinator.attach(&shop.participant).await;
+    let client = coordinator.client().await;
+    let begin = |actions: &[&str]| {
+        let draft = client.begin("points_for_coupon", "order-1");
+        let draft = draft
+            .unique_business()
+            .property("actions", actions.join(" "));
+        actions.iter().fold(draft, |draft, name| {
+            draft.action(
+                Action::tcc(*name, "shop")
+                    .handler("freeze")
+                    .payload(&Json(1)),
+            )
+        })
+    };
+    let mut first = begin(&["a", "b"]).send().await.unwrap();
+    let mut second = begin(&["a", "c"]).send().await.unwrap();
+    assert_eq!(second.id(), first.id());
+    let error = second.context("c").unwrap_err();
+    assert!(error.to_string().contains("not an action"), "{error}");
+    let context = second.context("b").unwrap();
+    assert_eq!(context.properties["actions"], "a b");
+    assert!(second.time_left() > Duration::from_secs(1));
+    let error = second.add_action(Action::tcc("b", "other")).await;
+    assert_eq!(error.unwrap_err().reason(), Some("PARTICIPANT_UNKNOWN"));
+    first.rollback("enough").await.unwrap();
+    assert!(matches!(
+        second.rollback("enough").await.unwrap(),
+        Outcome::RolledBack { .. }
+    ));
+}
+
 #[tokio::test]
 async fn bad_input_is_refused_by_field() {
     let coordinator = TestCoordinator::start().await;
