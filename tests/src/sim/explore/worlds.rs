@@ -41,7 +41,7 @@ impl SmallWorld {
         match self {
             Self::Parallel => 105_450,
             Self::RefusedInOrder => 60_172,
-            Self::RefusedInParallel => 313_282,
+            Self::RefusedInParallel => 261_260,
             Self::Impatient => 76_048,
             Self::Brief => 2_609,
             Self::Returns => 4_111,
