@@ -142,6 +142,10 @@ limits! {
     LOAD_TRANSACTIONS: usize = 1_024;
     /// Queries for queues and due rows that are under way at once.
     TABLE_QUERIES: usize = 16;
+    /// A look at the queues takes at most one part in this many of the time.
+    LOOK_SHARES: u32 = 10;
+    /// The longest pause between two looks, whatever the last one took: the time may have jumped meanwhile.
+    LOOK_PAUSE_MAX: Duration = Duration::from_mins(1);
     /// Queues that one query returns.
     QUEUES_PER_QUERY: u32 = 1_000;
     /// Queues with due rows that are remembered; others are found again by a later look.

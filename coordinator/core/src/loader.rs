@@ -22,12 +22,6 @@ use crate::{
     write::{Due, DueQuery, QueuesQuery},
 };
 
-/// A look at the table takes at most one part in this many of the time.
-const LOOK_SHARE: u32 = 10;
-
-/// The longest pause between two looks, whatever the last one took: the time may have jumped meanwhile.
-const LOOK_PAUSE_MAX: Duration = Duration::from_mins(1);
-
 /// The queries for due rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loader {
@@ -280,7 +274,9 @@ impl Loader {
                     config.poll
                 };
                 let took = now.since(self.looking_since);
-                let share = took.saturating_mul(LOOK_SHARE).min(LOOK_PAUSE_MAX);
+                let share = took
+                    .saturating_mul(limits::LOOK_SHARES)
+                    .min(limits::LOOK_PAUSE_MAX);
                 self.look_at = now + pause.max(share);
                 self.look_after = last;
             }
