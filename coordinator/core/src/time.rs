@@ -63,7 +63,7 @@ pub(crate) fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Tim
 pub mod micros {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::Timestamp;
+    use crate::time::Timestamp;
 
     /// Writes whole microseconds.
     #[allow(
@@ -83,7 +83,7 @@ pub mod micros {
     pub mod optional {
         use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-        use super::Timestamp;
+        use crate::time::Timestamp;
 
         /// Writes whole microseconds or nothing.
         #[allow(clippy::ref_option, reason = "the signature is serde's")]

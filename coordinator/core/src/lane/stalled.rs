@@ -47,7 +47,7 @@ impl Lane {
 
     /// Notes that a write outside of this lane was applied. That ends a trouble which can pass; after a failure for good
     /// it may mean another table, so that commits are tried again and the trouble ends if none of them fails for
-    /// [`LaneConfig::patience`].
+    /// [`LaneConfig::patience`](super::LaneConfig::patience).
     pub fn database_writes(&mut self, now: Timestamp) {
         let Some(trouble) = &mut self.trouble else {
             return;
@@ -58,7 +58,8 @@ impl Lane {
         }
     }
 
-    /// Returns whether the database takes no writes: for [`LaneConfig::patience`] none was applied though one was tried,
+    /// Returns whether the database takes no writes: for [`LaneConfig::patience`](super::LaneConfig::patience) none was
+    /// applied though one was tried,
     /// or one failed for good.
     pub fn is_stalled(&self, now: Timestamp) -> bool {
         let failing = self.trouble.is_some_and(|trouble| {
@@ -78,7 +79,7 @@ impl Lane {
             .is_some_and(|trouble| trouble.proved_at.is_some())
     }
 
-    /// Returns whether every commit failed for good, for [`LaneConfig::fatal_after`].
+    /// Returns whether every commit failed for good, for [`LaneConfig::fatal_after`](super::LaneConfig::fatal_after).
     pub fn is_hopeless(&self, now: Timestamp) -> bool {
         self.trouble
             .filter(|trouble| trouble.proved_at.is_none())
