@@ -59,8 +59,7 @@ impl Lane {
     }
 
     /// Returns whether the database takes no writes: for [`LaneConfig::patience`](super::LaneConfig::patience) none was
-    /// applied though one was tried,
-    /// or one failed for good.
+    /// applied though one was tried, or one failed for good.
     pub fn is_stalled(&self, now: Timestamp) -> bool {
         let failing = self.trouble.is_some_and(|trouble| {
             let long = now >= trouble.since + self.config.patience;
