@@ -188,7 +188,7 @@ impl Stream {
             instance: "by-hand".to_owned(),
             concurrency: 8,
             handlers: vec![proto::Handler {
-                name: "deduct".to_owned(),
+                name: "compensate".to_owned(),
                 mode: proto::Mode::Compensate.into(),
             }],
             ..proto::Hello::default()

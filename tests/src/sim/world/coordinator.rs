@@ -20,7 +20,7 @@ use crate::sim::{
 };
 
 /// Calls in a row that may be of one origin: some that get a place are no longer required.
-const IN_A_ROW: u32 = 5;
+const IN_A_ROW: u32 = 12;
 
 const MEMORY: &str = "I9 memory is bounded by configuration";
 
