@@ -175,6 +175,7 @@ async fn start_driver(
     setup: impl FnOnce(mpsc::UnboundedSender<CallBatch>) -> Setup,
 ) -> Result<(Driver, DriverEnd), ServeError> {
     let (driver, queue) = Driver::queue();
+    // Bounded by the gate: it holds calls that have a place at an address, and their receiver takes each at once.
     let (direct, batches) = mpsc::unbounded_channel();
     let calls = DirectCalls::new(Arc::clone(directory), driver.clone(), epoch)?;
     let ended = driver.start(queue, setup(direct))?;
