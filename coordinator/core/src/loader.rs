@@ -181,9 +181,12 @@ impl Loader {
                 continue;
             };
             let mut limit = room;
-            if let Queue::Wait { participant, .. } = &queue {
-                if !gate.is_reachable(participant) {
-                    // Looked up again when it can be reached.
+            if let Queue::Wait {
+                participant, need, ..
+            } = &queue
+            {
+                if !gate.has_way(participant, need.as_ref()) {
+                    // Looked up again when there is one.
                     self.ready.remove(&queue);
                     continue;
                 }
@@ -247,11 +250,13 @@ impl Loader {
             let goes_on = match &row.queue {
                 // The store admits one process at a time: every other incarnation is over.
                 Queue::Hand(owner) => *owner != self.owner,
-                Queue::Wait { participant, .. } => {
+                Queue::Wait {
+                    participant, need, ..
+                } => {
                     if gate.room_for_table(participant) > 0 {
                         self.place_freed(participant, config, gate, now);
                     }
-                    gate.is_reachable(participant)
+                    gate.has_way(participant, need.as_ref())
                 }
                 Queue::Time => true,
                 Queue::Parked => false,

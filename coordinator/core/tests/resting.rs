@@ -11,8 +11,8 @@ use tercet_core::{
     config::EngineConfig,
     id::{StreamId, TxId},
     model::{
-        ActionSpec, ActionStatus, AttemptOutcome, Cause, CheckBack, DueRow, Operation, Outcome,
-        Phase, Queue, TxStatus,
+        ActionSpec, ActionStatus, AttemptOutcome, Cause, CheckBack, DueRow, Mode, Need, Operation,
+        Outcome, Phase, Queue, TxStatus,
     },
     port::{CallAnswer, Input, NewTransaction, Order, Output, Reach, Read, Request, Route, Wait},
     write::WriteResult,
@@ -26,9 +26,10 @@ fn of(participant: &str, action: ActionSpec) -> ActionSpec {
     }
 }
 
-fn wait(participant: &str) -> Queue {
+fn wait(participant: &str, handler: &str) -> Queue {
     Queue::Wait {
         participant: participant.into(),
+        need: Some(Need::Handler(handler.into(), Mode::Tcc)),
         business_type: "exchange".into(),
     }
 }
@@ -72,13 +73,13 @@ fn a_transaction_goes_on_with_whatever_participant_can_be_reached() {
     world.deliver(Input::Detached(StreamId(4)));
     world.slow_table = false;
     world.written(WriteResult::Durable);
-    assert_eq!(queues(&world, 1), [wait("x"), wait("y")]);
+    assert_eq!(queues(&world, 1), [wait("x", "a"), wait("y", "b")]);
     assert_eq!(world.engine.stats().transactions, 0);
 
     world.attach_as("y", 5, 10);
     let confirm = world.answer_call(ok());
     assert_eq!(&*confirm.action.participant, "y");
-    assert_eq!(queues(&world, 1), [wait("x")], "it rests for x alone");
+    assert_eq!(queues(&world, 1), [wait("x", "a")], "it rests for x alone");
     look(&mut world);
     assert!(world.calls.is_empty());
     world.attach_as("x", 6, 10);
@@ -91,7 +92,10 @@ fn a_transaction_goes_on_with_whatever_participant_can_be_reached() {
 fn an_execute_that_was_never_sent_ends_at_its_deadline_wherever_it_waited() {
     let mut world = World::detached();
     let caller = world.execute(Wait::Completed, [tcc("a"), tcc("b")]);
-    assert_eq!(queues(&world, 1), [Queue::Time, wait("p")]);
+    assert_eq!(
+        queues(&world, 1),
+        [Queue::Time, wait("p", "a"), wait("p", "b")]
+    );
     assert_eq!(
         world.engine.stats().transactions,
         0,
@@ -227,7 +231,7 @@ fn a_retry_that_is_far_off_is_spent_in_the_table_by_the_write_that_notes_it() {
     let writes = world.writes.len();
     world.answer_call(unknown());
     assert_eq!(world.writes.len(), writes + 1);
-    assert_eq!(queues(&world, 1), [wait("p")]);
+    assert_eq!(queues(&world, 1), [wait("p", "a")]);
     assert_eq!(world.engine.stats().transactions, 0);
     let at = world.table.due_of(tx_id(1))[0].at;
     world.now = at;
@@ -289,7 +293,7 @@ fn a_rejection_of_the_only_try_is_remembered_at_rest() {
     world.deliver(Input::Detached(StreamId(2)));
     world.slow_table = false;
     world.written(WriteResult::Durable);
-    assert_eq!(queues(&world, 1), [wait("q")]);
+    assert_eq!(queues(&world, 1), [wait("q", "b")]);
     world.attach_as("q", 3, 10);
     assert_eq!(world.answer_all(), [("b".into(), Operation::Cancel)]);
     assert_eq!(status(&world, 1), TxStatus::Success);
@@ -371,7 +375,12 @@ fn an_initiator_that_is_away_costs_no_write_and_is_asked_when_it_is_back() {
     });
     world.after(Duration::from_secs(31));
     look(&mut world);
-    assert_eq!(queues(&world, 1), [wait("shop")]);
+    let question = Queue::Wait {
+        participant: "shop".into(),
+        need: Some(Need::CheckBack),
+        business_type: "exchange".into(),
+    };
+    assert_eq!(queues(&world, 1), [question]);
     let writes = world.writes.len();
     for _ in 0..1_000 {
         world.after(Duration::from_secs(10));
@@ -599,7 +608,7 @@ fn a_single_permitted_call_survives_rest_and_restart() {
     world.deliver(Input::Detached(StreamId(1)));
     world.slow_table = false;
     world.written(WriteResult::Durable);
-    assert_eq!(queues(&world, 1), [wait("p")]);
+    assert_eq!(queues(&world, 1), [wait("p", "a")]);
     world.restart();
     world.attach(2, 10);
     let confirm = world.answer_call(ok());

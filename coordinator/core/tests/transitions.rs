@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use tercet_core::{
     context::Context,
     model::{
-        ActionStatus, AttemptOutcome, BizStatus, Cause, CheckBack, Decider, DueRow, Name,
-        Operation, Outcome, Phase, Queue, Sent, Transaction, TxStatus,
+        ActionStatus, AttemptOutcome, BizStatus, Cause, CheckBack, Decider, DueRow, Mode, Name,
+        Need, Operation, Outcome, Phase, Queue, Sent, Transaction, TxStatus,
     },
     port::{CallAnswer, Order},
     transition::{CallEnd, Event, Step, transition},
@@ -594,7 +594,7 @@ fn a_try_that_was_never_sent_is_known_as_such_at_rest_and_not_in_hand() {
 }
 
 #[test]
-fn rest_wants_a_call_of_each_participant_at_its_own_time() {
+fn rest_wants_a_call_of_each_participant_and_handler_at_its_own_time() {
     let mut actions = [tcc("a"), tcc("b"), tcc("c")];
     actions[1].participant = "q".into();
     let new = new_transaction(1, Decider::Initiator, actions);
@@ -603,15 +603,22 @@ fn rest_wants_a_call_of_each_participant_at_its_own_time() {
     tx.actions[0].live.not_before = START + Duration::from_mins(1);
     let rested = next(&tx, &rest());
     let rows: Vec<_> = rested.due_rows();
-    let wait = |participant: &str, at| DueRow {
+    let wait = |participant: &str, handler: &str, at| DueRow {
         queue: Queue::Wait {
             participant: participant.into(),
+            need: Some(Need::Handler(handler.into(), Mode::Tcc)),
             business_type: "exchange".into(),
         },
         at,
     };
     let now = cx().now;
-    assert_eq!(rows, [wait("p", now), wait("q", now)]);
+    let later = START + Duration::from_mins(1);
+    let rests = [
+        wait("p", "a", later),
+        wait("p", "c", now),
+        wait("q", "b", now),
+    ];
+    assert_eq!(rows, rests);
     // The note for people stands at those that cannot be reached, and keeps the time of the next call.
     let notes: Vec<_> = rested
         .actions

@@ -86,8 +86,8 @@ impl Database for Sqlite {
     async fn due_rows(&self, id: TxId) -> Vec<DueCells> {
         let options = SqliteConnectOptions::new().filename(self.path());
         let mut connection = options.connect().await.unwrap();
-        let sql = "SELECT kind, name, business_type, at FROM tx_due WHERE tx_id = ? \
-                   ORDER BY kind, name, business_type, at";
+        let sql = "SELECT kind, name, need, business_type, at FROM tx_due WHERE tx_id = ? \
+                   ORDER BY kind, name, need, business_type, at";
         let rows = sqlx::query_as(sql)
             .bind(&id.as_bytes()[..])
             .fetch_all(&mut connection)
@@ -435,8 +435,12 @@ async fn a_database_of_version_1_is_brought_up_to_date() {
     database.restart().await;
     let store = database.store();
 
-    let hand = |owner: &str| vec![("HAND".to_owned(), owner.to_owned(), String::new(), 0)];
-    let parked_at = |at: i64| vec![("PARKED".to_owned(), String::new(), String::new(), at)];
+    let row = |kind: &str, name: &str, at| {
+        let none = String::new;
+        vec![(kind.to_owned(), name.to_owned(), none(), none(), at)]
+    };
+    let hand = |owner| row("HAND", owner, 0);
+    let parked_at = |at| row("PARKED", "", at);
     let expected = [
         hand("node-a@1"),
         hand("node-a@2"),

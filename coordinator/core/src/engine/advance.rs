@@ -5,9 +5,9 @@ use super::{
     entry::{Entry, Job},
 };
 use crate::{
-    gate::{Admission, Claim, Need, Prospect, Ticket},
+    gate::{Admission, Claim, Prospect, Ticket},
     id::{CallId, StreamId, TxId},
-    model::{Name, Phase, Transaction},
+    model::{Name, Need, Phase, Transaction},
     port::{CallAnswer, Route},
     pursuit::{Pursuit, RequiredCall, pursue},
     time::earliest,
@@ -293,8 +293,7 @@ pub(super) fn claim_of(tx: &Transaction, place: Option<usize>, entry: &Entry) ->
     let (participant, need) = match (place, &tx.spec.check_back) {
         (Some(place), _) => {
             let spec = &tx.actions[place].spec;
-            let need = Need::Handler(spec.handler.clone(), spec.mode);
-            (spec.participant.clone(), need)
+            (spec.participant.clone(), spec.need())
         }
         (None, Some(check_back)) => (check_back.participant.clone(), Need::CheckBack),
         // Without an initiator to ask no question is required.

@@ -14,7 +14,7 @@ use tercet_mutation::broken;
 use self::ways::{Stream, Ways};
 use crate::{
     id::{StreamId, TxId},
-    model::{Mode, Name},
+    model::{Name, Need},
     port::{Abilities, Reach, Route},
 };
 
@@ -38,15 +38,6 @@ pub struct Claim {
     pub origin: Origin,
     /// The bytes that its transaction takes up in memory.
     pub weight: usize,
-}
-
-/// The ability that a call needs of a participant's instance.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Need {
-    /// A handler of this name and mode.
-    Handler(Name, Mode),
-    /// It answers check-backs.
-    CheckBack,
 }
 
 /// The origin of a transaction in memory; each has a queue of its own.
@@ -162,6 +153,12 @@ impl Gate {
     /// Returns whether there is any way to the participant from here.
     pub fn is_reachable(&self, name: &str) -> bool {
         self.ways.get(name).is_some_and(Ways::is_reachable)
+    }
+
+    /// Returns whether there is a way to the participant from here for a call that needs this; `None`: for any call.
+    pub fn has_way(&self, name: &str, need: Option<&Need>) -> bool {
+        let ways = self.ways.get(name);
+        ways.is_some_and(|ways| need.map_or_else(|| ways.is_reachable(), |need| ways.can(need)))
     }
 
     /// Returns the number of transactions from the table that the participant's queue has room for.

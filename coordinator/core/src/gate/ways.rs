@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tercet_mutation::broken;
 
-use super::{Load, Need, Origin, Ticket};
+use super::{Load, Origin, Ticket};
 use crate::{
     id::{StreamId, TxId},
     limits,
+    model::Need,
     port::{Abilities, Route},
 };
 

@@ -10,10 +10,12 @@
 //! | `spec` | the parts that never change |
 //! | `phase` | the decision and the phases |
 //! | `action`, `transaction` | the parts that change |
+//! | `need` | the ability that a call needs of a participant's instance |
 //! | `rest` | where an unfinished transaction is while nothing is under way for it |
 //! | `progress` | the operation that each action still needs, and the order |
 
 mod action;
+mod need;
 mod phase;
 mod policy;
 mod progress;
@@ -26,6 +28,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use self::{
     action::{Action, ActionState, Attempt, Live, Sent},
+    need::{Need, UnknownNeed},
     phase::{Cause, Decision, Phase},
     policy::{CheckBack, RetryPolicy},
     rest::{DueRow, Queue, Rest, Want},

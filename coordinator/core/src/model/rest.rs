@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Owner, Phase, Transaction};
+use super::{Name, Need, Owner, Phase, Transaction};
 use crate::time::Timestamp;
 
 /// A transaction at rest: nothing is under way for it, and no incarnation has it in hand. The column `rest`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rest {
-    /// The calls that it wants, one entry per participant.
+    /// The calls that it wants, one entry per participant and need.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants: Vec<Want>,
     /// When time alone takes it further: the end of phase one.
@@ -29,12 +29,15 @@ pub struct Rest {
 pub struct Want {
     /// The participant.
     pub participant: Name,
+    /// The ability that the call needs of an instance. `None` in a row of before this was kept: any instance will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub need: Option<Need>,
     /// The time from which the transaction's own policy allows it. An absent or busy participant does not change it.
     #[serde(with = "crate::time::micros")]
     pub at: Timestamp,
 }
 
-/// A queue of the table `tx_due`: its columns `kind`, `name` and `business_type`.
+/// A queue of the table `tx_due`: its columns `kind`, `name`, `need` and `business_type`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Queue {
     /// In hand of this incarnation.
@@ -47,6 +50,8 @@ pub enum Queue {
     Wait {
         /// The participant.
         participant: Name,
+        /// The ability that the call needs of an instance; `None`: any instance will do.
+        need: Option<Need>,
         /// The transaction's business type.
         business_type: Name,
     },
@@ -62,15 +67,6 @@ pub struct DueRow {
 }
 
 impl Rest {
-    /// Returns the time from which the participant may be called; `None` where no call of it is wanted.
-    pub fn wanted_at(&self, participant: &str) -> Option<Timestamp> {
-        let want = self
-            .wants
-            .iter()
-            .find(|want| &*want.participant == participant)?;
-        Some(want.at)
-    }
-
     /// Returns the earliest time at which something can be done.
     pub fn earliest(&self) -> Option<Timestamp> {
         let wants = self.wants.iter().map(|want| want.at);
@@ -104,6 +100,7 @@ impl Transaction {
         let wants = rest.wants.iter().map(|want| DueRow {
             queue: Queue::Wait {
                 participant: want.participant.clone(),
+                need: want.need.clone(),
                 business_type: self.spec.business_type.clone(),
             },
             at: want.at,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{CheckBack, Decider, Ext, Mode, Name, RetryPolicy};
+use super::{CheckBack, Decider, Ext, Mode, Name, Need, RetryPolicy};
 use crate::{id::TxId, time::Timestamp};
 
 /// The part of an action that never changes.
@@ -70,6 +70,11 @@ pub struct TxSpec {
 }
 
 impl ActionSpec {
+    /// Returns the ability that its calls need of an instance of the participant.
+    pub fn need(&self) -> Need {
+        Need::Handler(self.handler.clone(), self.mode)
+    }
+
     /// Returns the first field in which an action of the same place or name differs.
     pub fn first_difference(&self, other: &Self) -> Option<&'static str> {
         let fields = [

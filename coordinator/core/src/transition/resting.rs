@@ -7,7 +7,7 @@ use tercet_mutation::broken;
 use super::{Step, note};
 use crate::{
     model::{
-        Action, ActionStatus, Attempt, AttemptOutcome, Name, Operation, Phase, Rest, Sent,
+        Action, ActionStatus, Attempt, AttemptOutcome, Name, Need, Operation, Phase, Rest, Sent,
         Transaction, Want,
     },
     time::Timestamp,
@@ -31,15 +31,21 @@ pub(super) fn rest(tx: &Transaction, unreachable: &[Name], now: Timestamp) -> St
         if unreachable.contains(&participant) {
             note_unreachable(action, operation, now);
         }
-        let earliest = wants.entry(participant).or_insert(at);
+        let want = (participant, action.spec.need());
+        let earliest = wants.entry(want).or_insert(at);
         *earliest = at.min(*earliest);
     }
     if let (Phase::AskingBack { next }, Some(check_back)) = (&tx.phase, &tx.spec.check_back) {
-        wants.insert(check_back.participant.clone(), (*next).max(now));
+        let want = (check_back.participant.clone(), Need::CheckBack);
+        wants.insert(want, (*next).max(now));
     }
     let mut wants: Vec<Want> = wants
         .into_iter()
-        .map(|(participant, at)| Want { participant, at })
+        .map(|((participant, need), at)| Want {
+            participant,
+            need: Some(need),
+            at,
+        })
         .collect();
     if broken("rest_names_one_participant") {
         wants.truncate(1);

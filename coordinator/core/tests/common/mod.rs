@@ -150,6 +150,8 @@ pub struct World {
     pub pending: Vec<TxId>,
     pub asked: Vec<AskBack>,
     pub illegal: usize,
+    /// The number of rows of `tx_due` that were read.
+    pub due_read: usize,
     epoch: u64,
     begun: u64,
     callers: u64,
@@ -186,6 +188,7 @@ impl World {
             pending: Vec::new(),
             asked: Vec::new(),
             illegal: 0,
+            due_read: 0,
             epoch: 1,
             begun: 0,
             callers: 0,
@@ -311,6 +314,7 @@ impl World {
                     Read::Transactions(ids) => Input::Loaded(self.table.load(ids)),
                     Read::Due(query) => {
                         let rows = self.table.due(&query);
+                        self.due_read += rows.len();
                         Input::Due(query, rows)
                     }
                     Read::Queues(query) => {

@@ -77,6 +77,12 @@ impl Rows {
         self.transactions.insert(id, (tx.spec, head, actions));
     }
 
+    /// Returns the number of rows that want a call.
+    pub fn waiting(&self) -> usize {
+        let waits = |(row, _): &&(DueRow, TxId)| matches!(row.queue, Queue::Wait { .. });
+        self.due.iter().filter(waits).count()
+    }
+
     pub fn due_of(&self, id: TxId) -> Vec<DueRow> {
         let of = self.due.iter().filter(|(_, tx)| *tx == id);
         of.map(|(row, _)| row.clone()).collect()

@@ -2,7 +2,7 @@
 
 use tercet_core::{
     limits,
-    model::{ActionStatus, BizStatus, Rest, TxStatus},
+    model::{ActionStatus, BizStatus, Need, Rest, TxStatus},
     row::ActionRow,
     time::Timestamp,
 };
@@ -81,9 +81,15 @@ fn overdue(rest: &Rest, now: Timestamp) -> Vec<String> {
     let overdue = |at: Timestamp| Some(now.since(at)).filter(|time| *time >= bounds::STUCK_AFTER);
     let calls = rest.wants.iter().filter_map(|want| {
         let seconds = overdue(want.at)?.as_secs();
+        let participant = &want.participant;
+        let wanted = match &want.need {
+            Some(Need::Handler(handler, _)) => format!("call of handler {handler}"),
+            Some(Need::CheckBack) => "check-back".to_owned(),
+            None => "call".to_owned(),
+        };
         Some(format!(
-            "A call of participant {} has been due for {seconds} s; it waits for a way to it and a free place.",
-            want.participant
+            "A {wanted} of participant {participant} has been due for {seconds} s; it waits for a way to it and a free \
+             place."
         ))
     });
     let end = rest.until.and_then(overdue).map(|time| {

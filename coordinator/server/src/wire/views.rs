@@ -79,7 +79,8 @@ pub(crate) fn transaction(view: TxView, obstacles: Vec<String>) -> v1::Transacti
 
 /// Returns the names of the participants whose calls are wanted.
 fn waiting_for(rest: &Rest) -> String {
-    let names: Vec<&str> = rest.wants.iter().map(|want| &*want.participant).collect();
+    let mut names: Vec<&str> = rest.wants.iter().map(|want| &*want.participant).collect();
+    names.dedup();
     names.join(", ")
 }
 

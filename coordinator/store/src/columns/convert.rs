@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tercet_core::{
     id::TxId,
-    model::{ActionSpec, ActionState, DueRow, Ext, Owner, Queue, RetryPolicy, TxSpec},
+    model::{ActionSpec, ActionState, DueRow, Ext, Need, Owner, Queue, RetryPolicy, TxSpec},
     row::{ActionRow, TxRow},
     time::Timestamp,
     write::{Head, NewAction, OperatorEntry, StandingRow},
@@ -185,6 +185,7 @@ pub(crate) fn action_row(
 pub(crate) struct QueueKey<'a> {
     pub(crate) kind: Cow<'a, str>,
     pub(crate) name: Cow<'a, str>,
+    pub(crate) need: Cow<'a, str>,
     pub(crate) business_type: Cow<'a, str>,
 }
 
@@ -197,13 +198,17 @@ impl<'a> QueueKey<'a> {
     /// Returns the columns that name this queue.
     pub(crate) fn of(queue: &'a Queue) -> Self {
         match queue {
-            Queue::Hand(owner) => Self::new(Self::HAND, owner.to_string(), ""),
-            Queue::Parked => Self::new(Self::PARKED, "", ""),
-            Queue::Time => Self::new(Self::TIME, "", ""),
+            Queue::Hand(owner) => Self::new(Self::HAND, owner.to_string(), "", ""),
+            Queue::Parked => Self::new(Self::PARKED, "", "", ""),
+            Queue::Time => Self::new(Self::TIME, "", "", ""),
             Queue::Wait {
                 participant,
+                need,
                 business_type,
-            } => Self::new(Self::WAIT, &**participant, business_type),
+            } => {
+                let need = need.as_ref().map(Need::to_string).unwrap_or_default();
+                Self::new(Self::WAIT, &**participant, need, business_type)
+            }
         }
     }
 
@@ -211,11 +216,13 @@ impl<'a> QueueKey<'a> {
     pub(crate) fn new(
         kind: &'a str,
         name: impl Into<Cow<'a, str>>,
+        need: impl Into<Cow<'a, str>>,
         business_type: &'a str,
     ) -> Self {
         Self {
             kind: kind.into(),
             name: name.into(),
+            need: need.into(),
             business_type: business_type.into(),
         }
     }
@@ -225,6 +232,7 @@ impl<'a> QueueKey<'a> {
         QueueKey {
             kind: self.kind.into_owned().into(),
             name: self.name.into_owned().into(),
+            need: self.need.into_owned().into(),
             business_type: self.business_type.into_owned().into(),
         }
     }
@@ -237,11 +245,15 @@ impl<'a> QueueKey<'a> {
             Self::TIME => Queue::Time,
             Self::WAIT => Queue::Wait {
                 participant: (&*self.name).into(),
+                need: match &*self.need {
+                    "" => None,
+                    need => Some(need.parse().ok()?),
+                },
                 business_type: (&*self.business_type).into(),
             },
             _ => return None,
         };
-        // `HAND` has no business type, and `TIME` and `PARKED` have no name.
+        // `HAND` has neither need nor business type, and `TIME` and `PARKED` have no name either.
         let is_its_key = QueueKey::of(&queue) == *self;
         is_its_key.then_some(queue)
     }
@@ -254,6 +266,7 @@ impl<'a> DueColumns<'a> {
         Self {
             kind: key.kind,
             name: key.name,
+            need: key.need,
             business_type: key.business_type,
             at: row.at,
             tx_id: id,
@@ -265,6 +278,7 @@ impl<'a> DueColumns<'a> {
         let key = QueueKey {
             kind: self.kind,
             name: self.name,
+            need: self.need,
             business_type: self.business_type,
         };
         (key, self.at)

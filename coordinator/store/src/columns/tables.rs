@@ -86,6 +86,7 @@ columns! {
     DueColumns<'a>: "tx_due" {
         kind: Cow<'a, str>,
         name: Cow<'a, str>,
+        need: Cow<'a, str>,
         business_type: Cow<'a, str>,
         at: Timestamp,
         tx_id: TxId,

@@ -37,6 +37,8 @@ pub(crate) fn due_query<D: Dialect>(query: &DueQuery) -> QueryBuilder<D> {
     let mut text = QueryBuilder::new("SELECT at, tx_id FROM tx_due WHERE ");
     let key = QueueKey::of(&query.queue);
     push_name(&mut text, &key);
+    text.push(" AND need = ");
+    D::push_value(&mut text, &key.need.value());
     text.push(" AND business_type = ");
     D::push_value(&mut text, &key.business_type.value());
     text.push(" AND at <= ");
@@ -95,13 +97,14 @@ pub(crate) fn queues_query<D: Dialect>(
     ));
     let among = match &query.of {
         None => {
-            let after = after.unwrap_or(QueueKey::new("", "", ""));
-            text.push("(kind, name, business_type) > (");
+            let after = after.unwrap_or(QueueKey::new("", "", "", ""));
+            text.push("(kind, name, need, business_type) > (");
             push_values(
                 &mut text,
                 [
                     after.kind.value(),
                     after.name.value(),
+                    after.need.value(),
                     after.business_type.value(),
                 ],
             );
@@ -109,14 +112,15 @@ pub(crate) fn queues_query<D: Dialect>(
             Among::All
         }
         Some(participant) => {
-            let first = QueueKey::new(QueueKey::WAIT, &**participant, "");
+            let first = QueueKey::new(QueueKey::WAIT, &**participant, "", "");
             let after = after.map_or_else(|| first.clone(), |after| after.max(first.clone()));
             if (&after.kind, &after.name) != (&first.kind, &first.name) {
                 return None;
             }
             push_name(&mut text, &after);
-            text.push(" AND business_type > ");
-            D::push_value(&mut text, &after.business_type.value());
+            text.push(" AND (need, business_type) > (");
+            push_values(&mut text, [after.need.value(), after.business_type.value()]);
+            text.push(")");
             Among::SameName
         }
     };

@@ -264,9 +264,10 @@ impl<'c> Rows<'c> {
         match parameters.columns(&columns)?.execute()? {
             1 => Ok(()),
             _ => Err(WriteError::content(format!(
-                "tx_due has no row ({}, {}, {}, {}), although the transaction has the version that goes with it",
+                "tx_due has no row ({}, {}, {}, {}, {}), although the transaction has the version that goes with it",
                 columns.kind,
                 columns.name,
+                columns.need,
                 columns.business_type,
                 row.at.as_micros()
             ))),

@@ -31,19 +31,21 @@ impl Dialect for Sqlite {
         }
     }
 
-    /// Makes one search per column that may change. A comparison of all three columns at once would use only the first of
+    /// Makes one search per column that may change. A comparison of all the columns at once would use only the first of
     /// them in the search, and read every row of the queue.
     fn next_queue(among: Among) -> String {
-        const SAME_NAME: &str =
-            "kind = q.kind AND name = q.name AND business_type > q.business_type";
+        const SAME_NEED: &str = "kind = q.kind AND name = q.name AND need = q.need \
+             AND business_type > q.business_type";
+        const SAME_NAME: &str = "kind = q.kind AND name = q.name AND need > q.need";
         let conditions: &[&str] = match among {
             // A queue that an earlier one finds comes before those that a later one finds.
             Among::All => &[
+                SAME_NEED,
                 SAME_NAME,
                 "kind = q.kind AND name > q.name",
                 "kind > q.kind",
             ],
-            Among::SameName => &[SAME_NAME],
+            Among::SameName => &[SAME_NEED, SAME_NAME],
         };
         let key = DueColumns::names().join(", ");
         let first = |condition: &&str| {

@@ -42,6 +42,11 @@ const MIGRATIONS: &[MigrationFile] = &[
         "due rows",
         include_str!("../../../../migrations/sqlite/0003_due_rows.sql"),
     ),
+    (
+        6,
+        "due need",
+        include_str!("../../../../migrations/sqlite/0006_due_need.sql"),
+    ),
 ];
 
 /// Transactions in one SQLite file.
@@ -347,6 +352,7 @@ mod tests {
     fn wait(participant: &str, business_type: &str) -> Queue {
         Queue::Wait {
             participant: participant.into(),
+            need: None,
             business_type: business_type.into(),
         }
     }
@@ -382,7 +388,10 @@ mod tests {
             let text = queues_query::<Sqlite>(&queues, None).unwrap();
             let steps = plan(&store, text.sql().as_str()).await;
             assert_searches(&steps);
-            assert!(steps.contains("name=? AND business_type>?)"), "{steps}");
+            assert!(
+                steps.contains("name=? AND need=? AND business_type>?)"),
+                "{steps}"
+            );
         }
 
         for statuses in [vec![TxStatus::Failure], vec![TxStatus::Processing]] {
@@ -431,12 +440,12 @@ mod tests {
         let connection = Connection::open(path).unwrap();
         let insert = format!(
             "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < {LONG} - 1) \
-             INSERT INTO tx_due (kind, name, business_type, at, tx_id) \
-             SELECT 'WAIT', printf('p%05d', n), 'sale', n, randomblob(16) FROM n WHERE n < {QUEUES} \
-             UNION ALL SELECT 'WAIT', 'p00500', 'sale', n, randomblob(16) FROM n \
-             UNION ALL SELECT 'WAIT', 'p00500', 'Sale', n, randomblob(16) FROM n \
-             UNION ALL SELECT 'HAND', 'node@1', '', 0, randomblob(16) FROM n \
-             UNION ALL SELECT 'PARKED', '', '', n, randomblob(16) FROM n"
+             INSERT INTO tx_due (kind, name, need, business_type, at, tx_id) \
+             SELECT 'WAIT', printf('p%05d', n), '', 'sale', n, randomblob(16) FROM n WHERE n < {QUEUES} \
+             UNION ALL SELECT 'WAIT', 'p00500', '', 'sale', n, randomblob(16) FROM n \
+             UNION ALL SELECT 'WAIT', 'p00500', '', 'Sale', n, randomblob(16) FROM n \
+             UNION ALL SELECT 'HAND', 'node@1', '', '', 0, randomblob(16) FROM n \
+             UNION ALL SELECT 'PARKED', '', '', '', n, randomblob(16) FROM n"
         );
         connection.execute(&insert, []).unwrap();
 
@@ -445,13 +454,13 @@ mod tests {
             after: None,
             limit,
         };
-        let parameters = |query: &QueuesQuery, key: [&'static str; 3]| {
+        let parameters = |query: &QueuesQuery, key: [&'static str; 4]| {
             let key = key.map(|text| Value::Text(Some(text.into())));
             [&key[..], &[query.limit.value().into_owned()]].concat()
         };
         let few = look(None, 20);
         let text = queues_query::<Sqlite>(&few, None).unwrap();
-        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters(&few, [""; 3]));
+        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters(&few, [""; 4]));
         assert_eq!(rows, 20);
         assert!(steps < 300 * rows, "{steps} steps for {rows} rows");
 
@@ -461,14 +470,14 @@ mod tests {
         assert_eq!(found[500 + 2].queue, wait("p00500", "sale"));
         assert_eq!(found[500 + 2].at, Timestamp::from_micros(0));
         let text = queues_query::<Sqlite>(&all, None).unwrap();
-        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters(&all, [""; 3]));
+        let (rows, steps) = run(&connection, text.sql().as_str(), &parameters(&all, [""; 4]));
         assert_eq!(rows, QUEUES + 3);
         assert!(steps < 300 * rows, "{steps} steps for {rows} rows");
 
         let own = look(Some("p00500"), 100);
         assert_eq!(store.queues(&own).await.unwrap().len(), 2);
         let text = queues_query::<Sqlite>(&own, None).unwrap();
-        let given = parameters(&own, ["WAIT", "p00500", ""]);
+        let given = parameters(&own, ["WAIT", "p00500", "", ""]);
         let (rows, steps) = run(&connection, text.sql().as_str(), &given);
         assert_eq!(rows, 2);
         assert!(steps < 600, "{steps} steps");
@@ -485,7 +494,7 @@ mod tests {
         let found = store.due(&page).await.unwrap();
         assert_eq!(found[0].at, Timestamp::from_micros(70_001));
         let text = due_query::<Sqlite>(&page);
-        let parameters = ["WAIT", "p00500", "sale"].map(|text| Value::Text(Some(text.into())));
+        let parameters = ["WAIT", "p00500", "", "sale"].map(|text| Value::Text(Some(text.into())));
         let after = page.after.unwrap();
         let parameters = [
             &parameters[..],

@@ -10,7 +10,7 @@ use std::{
 
 use tercet_core::{
     id::TxId,
-    model::{DueRow, Owner, Queue, Transaction},
+    model::{DueRow, Mode, Need, Owner, Queue, Transaction},
     time::Timestamp,
     write::{ApplyFailure, Due, DueQuery, QueuesQuery},
 };
@@ -67,7 +67,14 @@ pub async fn due_rows_follow_the_state<D: Database>(database: &mut D) {
     assert_followed(database, &history).await;
     let cells = |tx: &Transaction| tx.due_rows().iter().map(due_cells).collect::<Vec<_>>();
     let row = |kind: &str, name: &str, business_type: &str, at: i64| -> DueCells {
-        (kind.into(), name.into(), business_type.into(), at)
+        let need = if kind == "WAIT" { "CHECK_BACK" } else { "" };
+        (
+            kind.into(),
+            name.into(),
+            need.into(),
+            business_type.into(),
+            at,
+        )
     };
     let kind = "points_for_coupon";
     let micros = |millis| at(millis).as_micros();
@@ -113,7 +120,7 @@ async fn assert_found(store: &dyn Store, txs: &[Transaction]) {
     for tx in txs {
         for row in tx.due_rows() {
             let mut key = due_cells(&row);
-            key.3 = 0;
+            key.4 = 0;
             let due = Due {
                 at: row.at,
                 id: tx.id(),
@@ -209,11 +216,11 @@ pub async fn a_due_row_that_is_missing_is_named<D: Database>(database: &mut D) {
 /// Puts these rows in the place of those that there are.
 async fn restore<D: Database>(database: &D, id: TxId, rows: &[DueCells]) {
     database.tamper("DELETE FROM tx_due").await;
-    for (kind, name, business_type, at) in rows {
+    for (kind, name, need, business_type, at) in rows {
         let id = D::literal(id);
         let sql = format!(
-            "INSERT INTO tx_due (kind, name, business_type, at, tx_id) \
-             VALUES ('{kind}', '{name}', '{business_type}', {at}, {id})"
+            "INSERT INTO tx_due (kind, name, need, business_type, at, tx_id) \
+             VALUES ('{kind}', '{name}', '{need}', '{business_type}', {at}, {id})"
         );
         database.tamper(&sql).await;
     }
@@ -237,6 +244,19 @@ pub async fn a_due_row_that_is_there_is_named<D: Database>(database: &mut D) {
 fn wait(participant: &str, business_type: &str) -> Queue {
     Queue::Wait {
         participant: participant.into(),
+        need: None,
+        business_type: business_type.into(),
+    }
+}
+
+fn freeze(mode: Mode) -> Need {
+    Need::Handler("freeze".into(), mode)
+}
+
+fn waiting(participant: &str, need: Need, business_type: &str) -> Queue {
+    Queue::Wait {
+        participant: participant.into(),
+        need: Some(need),
         business_type: business_type.into(),
     }
 }
@@ -248,10 +268,15 @@ fn resting(millis: u64, queue: &Queue, due: i64) -> Transaction {
         Queue::Time => at_once(at_rest(&begun, &[], Some(due))),
         Queue::Wait {
             participant,
+            need,
             business_type,
         } => {
             let begun = respec(begun, |spec| spec.business_type = business_type.clone());
-            at_once(at_rest(&begun, &[(participant, due)], None))
+            let mut tx = at_rest(&begun, &[(participant, due)], None);
+            for want in tx.rest.iter_mut().flat_map(|rest| &mut rest.wants) {
+                want.need.clone_from(need);
+            }
+            at_once(tx)
         }
         Queue::Hand(owner) => Transaction {
             owner: owner.clone(),
@@ -320,6 +345,9 @@ pub async fn due_rows_are_those_of_one_queue<D: Database>(database: &mut D) {
         (wait("a ", "sale"), 10),
         (wait("a", "sale"), 5),
         (wait("a", "Sale"), 10),
+        (waiting("a", freeze(Mode::Tcc), "sale"), 10),
+        (waiting("a", freeze(Mode::Compensate), "sale"), 10),
+        (waiting("a", Need::CheckBack, "sale"), 10),
         (hand("a", 1), 0),
         (hand("a", 12), 0),
         (hand("a@1", 2), 0),
@@ -334,10 +362,15 @@ pub async fn due_rows_are_those_of_one_queue<D: Database>(database: &mut D) {
     assert_eq!(due(store, &all(wait("a", "sale"))).await, [(5, 5), (10, 2)]);
     assert_eq!(due(store, &all(wait("A", "sale"))).await, [(10, 3)]);
     assert_eq!(due(store, &all(wait("a", "Sale"))).await, [(10, 6)]);
+    for (millis, need) in (7..).zip([freeze(Mode::Tcc), freeze(Mode::Compensate), Need::CheckBack])
+    {
+        let queue = waiting("a", need, "sale");
+        assert_eq!(due(store, &all(queue)).await, [(10, millis)]);
+    }
     assert_eq!(due(store, &all(wait("b", "sale"))).await, []);
     assert_eq!(due(store, &all(wait("a", ""))).await, []);
     let epoch = (0 - at(0).as_micros()) / 1_000;
-    for (millis, (node, number)) in (7..).zip([("a", 1), ("a", 12), ("a@1", 2)]) {
+    for (millis, (node, number)) in (10..).zip([("a", 1), ("a", 12), ("a@1", 2)]) {
         let found = due(store, &all(hand(node, number))).await;
         assert_eq!(found, [(epoch, millis)]);
     }
@@ -373,6 +406,11 @@ fn some_queues() -> Vec<Queue> {
         wait("a", "Sale"),
         wait("a", "sale"),
         wait("a", "sale "),
+        waiting("a", Need::CheckBack, "Sale"),
+        waiting("a", Need::CheckBack, "sale"),
+        waiting("a", freeze(Mode::Compensate), "sale"),
+        waiting("a", freeze(Mode::Tcc), "Sale"),
+        waiting("a", Need::Handler("freezes".into(), Mode::Tcc), "sale"),
         wait("a'--", "%"),
         wait("aa", "sale"),
         wait("\u{10FFFF}", "\u{1}"),
@@ -422,7 +460,14 @@ pub async fn queues_of_a_participant_are_its_own<D: Database>(database: &mut D) 
             let found = all_queues(store, Some(name), limit).await;
             found.into_iter().map(|row| row.queue).collect::<Vec<_>>()
         };
-        let own = [wait("a", "Sale"), wait("a", "sale"), wait("a", "sale ")];
+        let own: Vec<Queue> = queues
+            .iter()
+            .filter(
+                |queue| matches!(queue, Queue::Wait { participant, .. } if &**participant == "a"),
+            )
+            .cloned()
+            .collect();
+        assert_eq!(own.len(), 8);
         assert_eq!(of("a").await, own, "{limit}");
         assert_eq!(of("aa").await, [wait("aa", "sale")], "{limit}");
         assert_eq!(of("b").await, [], "{limit}");
@@ -439,8 +484,9 @@ pub async fn queues_of_a_participant_are_its_own<D: Database>(database: &mut D) 
         };
         store.queues(&query).await.unwrap().len()
     };
-    assert_eq!(from(Queue::Time).await, 3);
-    assert_eq!(from(wait("a", "sale")).await, 1);
+    assert_eq!(from(Queue::Time).await, 8);
+    assert_eq!(from(wait("a", "sale")).await, 6);
+    assert_eq!(from(waiting("a", Need::CheckBack, "t")).await, 3);
     assert_eq!(from(wait("aa", "")).await, 0);
 }
 
@@ -461,11 +507,12 @@ pub async fn queues_go_on_after_a_cursor<D: Database>(database: &mut D) {
     // A place where no queue is.
     let query = QueuesQuery {
         of: None,
-        after: Some(wait("a", "z")),
+        after: Some(waiting("a", freeze(Mode::Tcc), "z")),
         limit: 1,
     };
     let found = store.queues(&query).await.unwrap();
-    assert_eq!(found[0].queue, wait("a'--", "%"));
+    let behind = Need::Handler("freezes".into(), Mode::Tcc);
+    assert_eq!(found[0].queue, waiting("a", behind, "sale"));
 }
 
 /// Rows of a later program, and rows made by hand, do not hide the queues behind them, nor end a page early.
@@ -477,20 +524,23 @@ pub async fn rows_of_unknown_queues_are_passed_over<D: Database>(database: &mut 
         .collect();
     begin_all(database.store(), &txs).await;
     let keys = [
-        ("", "", ""),
-        ("HAND", "node", ""),
-        ("HAND", "node@01", ""),
-        ("HAND", "node@1", "sale"),
-        ("LATER", "a", "sale"),
-        ("TIME", "a", ""),
-        ("WAIT ", "a", "sale"),
-        ("hand", "node@1", ""),
+        ("", "", "", ""),
+        ("HAND", "node", "", ""),
+        ("HAND", "node@01", "", ""),
+        ("HAND", "node@1", "", "sale"),
+        ("HAND", "node@1", "CHECK_BACK", ""),
+        ("LATER", "a", "", "sale"),
+        ("TIME", "a", "", ""),
+        ("WAIT", "a", "freeze", "sale"),
+        ("WAIT", "a", "LATER freeze", "sale"),
+        ("WAIT ", "a", "", "sale"),
+        ("hand", "node@1", "", ""),
     ];
     let id = D::literal(id(100));
-    for (kind, name, business_type) in keys {
+    for (kind, name, need, business_type) in keys {
         let sql = format!(
-            "INSERT INTO tx_due (kind, name, business_type, at, tx_id) \
-             VALUES ('{kind}', '{name}', '{business_type}', 1, {id})"
+            "INSERT INTO tx_due (kind, name, need, business_type, at, tx_id) \
+             VALUES ('{kind}', '{name}', '{need}', '{business_type}', 1, {id})"
         );
         database.tamper(&sql).await;
     }

@@ -7,7 +7,8 @@ use tercet_core::{
     id::TxId,
     model::{
         Action, ActionSpec, ActionState, ActionStatus, Begun, Cause, Decider, Decision, DueRow,
-        Live, Mode, Outcome, Owner, Phase, Queue, Rest, RetryPolicy, Transaction, TxSpec, Want,
+        Live, Mode, Need, Outcome, Owner, Phase, Queue, Rest, RetryPolicy, Transaction, TxSpec,
+        Want,
     },
     row::{ActionRow, TxRow},
     time::Timestamp,
@@ -194,6 +195,7 @@ pub fn parked(before: &Transaction) -> Transaction {
 pub fn at_rest(before: &Transaction, wants: &[(&str, i64)], until: Option<i64>) -> Transaction {
     let want = |(participant, from): &(&str, i64)| Want {
         participant: (*participant).into(),
+        need: Some(Need::CheckBack),
         at: at(*from),
     };
     Transaction {
@@ -344,22 +346,32 @@ pub async fn assert_stands(store: &dyn Store, tx: &Transaction) {
 
 /// Fails unless the transaction has exactly the rows of `tx_due` that go with its state.
 pub async fn assert_due<D: Database>(database: &D, tx: &Transaction) {
-    let expected: Vec<DueCells> = tx.due_rows().iter().map(due_cells).collect();
+    let mut expected: Vec<DueCells> = tx.due_rows().iter().map(due_cells).collect();
+    expected.sort();
     assert_eq!(database.due_rows(tx.id()).await, expected, "{tx:?}");
 }
 
 /// The row as the database keeps it.
 pub fn due_cells(row: &DueRow) -> DueCells {
-    let (kind, name, business_type) = match &row.queue {
-        Queue::Hand(owner) => ("HAND", format!("{}@{}", owner.node, owner.epoch), ""),
-        Queue::Parked => ("PARKED", String::new(), ""),
-        Queue::Time => ("TIME", String::new(), ""),
+    let none = String::new;
+    let (kind, name, need, business_type) = match &row.queue {
+        Queue::Hand(owner) => {
+            let owner = format!("{}@{}", owner.node, owner.epoch);
+            ("HAND", owner, none(), "")
+        }
+        Queue::Parked => ("PARKED", none(), none(), ""),
+        Queue::Time => ("TIME", none(), none(), ""),
         Queue::Wait {
             participant,
+            need,
             business_type,
-        } => ("WAIT", participant.to_string(), &**business_type),
+        } => {
+            let need = need.as_ref().map(Need::to_string).unwrap_or_default();
+            ("WAIT", participant.to_string(), need, &**business_type)
+        }
     };
-    (kind.into(), name, business_type.into(), row.at.as_micros())
+    let at = row.at.as_micros();
+    (kind.into(), name, need, business_type.into(), at)
 }
 
 /// Fails unless the database knows nothing of it.

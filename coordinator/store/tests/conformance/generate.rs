@@ -13,7 +13,7 @@ use tercet_core::{
     limits,
     model::{
         Action, ActionStatus, Attempt, AttemptOutcome, Cause, CheckBack, Decider, Decision, Ext,
-        Mode, Name, Operation, Outcome, Owner, Phase, Rest, RetryPolicy, Transaction, Want,
+        Mode, Name, Need, Operation, Outcome, Owner, Phase, Rest, RetryPolicy, Transaction, Want,
     },
     time::Timestamp,
 };
@@ -198,11 +198,16 @@ fn phase() -> impl Strategy<Value = Phase> {
 
 /// Any legal rest.
 fn rest() -> impl Strategy<Value = Rest> {
-    let wants = collection::btree_map(name(), time(), 0..4);
+    let need = option::of((name(), select(Mode::ALL)));
+    let wants = collection::btree_map((name(), need), time(), 0..4);
     let unsent = collection::vec(name(), 0..3);
     (wants, option::of(time()), time(), unsent).prop_map(|(wants, until, otherwise, unsent)| {
         let until = until.or_else(|| wants.is_empty().then_some(otherwise));
-        let want = |(participant, at)| Want { participant, at };
+        let want = |((participant, need), at): ((Name, Option<(Name, Mode)>), _)| Want {
+            participant,
+            need: need.map(|(handler, mode)| Need::Handler(handler, mode)),
+            at,
+        };
         Rest {
             wants: wants.into_iter().map(want).collect(),
             until,

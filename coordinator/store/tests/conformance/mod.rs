@@ -14,7 +14,7 @@ use tercet_core::id::TxId;
 use tercet_store::Store;
 
 /// The columns of a row of `tx_due` but for its transaction.
-pub type DueCells = (String, String, String, i64);
+pub type DueCells = (String, String, String, String, i64);
 
 /// An empty database of one test.
 #[async_trait]

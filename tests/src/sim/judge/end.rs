@@ -39,7 +39,7 @@ pub const INVARIANTS: &[(&str, Check)] = &[
 pub fn is_settled(row: &Row, gone: &BTreeSet<Name>) -> bool {
     let Some(rest) = &row.head.rest else {
         let mut wanted = rows::wanted(row, false).into_iter().peekable();
-        let wants_the_gone = wanted.peek().is_some() && wanted.all(|name| gone.contains(name));
+        let wants_the_gone = wanted.peek().is_some() && wanted.all(|(name, _)| gone.contains(name));
         return row.head.phase.is_over() || wants_the_gone;
     };
     let mut wants = rest.wants.iter();

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use tercet_barrier::{RowState, initiator::Truth};
 use tercet_core::{
     id::TxId,
-    model::{ActionStatus, AttemptOutcome, Cause, DueRow, Mode, Name, Outcome, Phase, TxStatus},
+    model::{
+        ActionStatus, AttemptOutcome, Cause, DueRow, Mode, Name, Need, Outcome, Phase, TxStatus,
+    },
 };
 
 use super::{Finding, Scene, Seen, is_executed};
@@ -185,7 +187,11 @@ fn wants(case: &Case<'_>) -> Finding {
     let Some(rest) = &row.head.rest else {
         return Ok(());
     };
-    let named: BTreeSet<&Name> = rest.wants.iter().map(|want| &want.participant).collect();
+    let named = rest.wants.iter();
+    let named: Option<BTreeSet<_>> = named
+        .map(|want| Some((&want.participant, want.need.clone()?)))
+        .collect();
+    let named = named.unwrap_or_default();
     let certain = wanted(row, false);
     let possible = wanted(row, true);
     let until = (row.head.phase == Phase::Trying).then_some(row.spec.deadline);
@@ -198,9 +204,9 @@ fn wants(case: &Case<'_>) -> Finding {
     }
 }
 
-/// Returns the participants of which a call is wanted in the state of a row. An action that was rejected wants a Cancel
+/// Returns the participants of which a call is wanted in the state of a row, each with what it needs there. An action that was rejected wants a Cancel
 /// only if its Try may have been sent more than once, which a row does not say: `with_rejected`.
-pub fn wanted(row: &Row, with_rejected: bool) -> BTreeSet<&Name> {
+pub fn wanted(row: &Row, with_rejected: bool) -> BTreeSet<(&Name, Need)> {
     let by_status = |name: &Name| {
         let line = row.actions.iter().find(|line| line.spec.name == *name);
         line.map(|line| (line.spec.mode, line.state.status))
@@ -241,8 +247,8 @@ pub fn wanted(row: &Row, with_rejected: bool) -> BTreeSet<&Name> {
     let asked = row.spec.check_back.as_ref();
     let asked = asked.filter(|_| matches!(row.head.phase, Phase::AskingBack { .. }));
     called
-        .map(|line| &line.spec.participant)
-        .chain(asked.map(|check_back| &check_back.participant))
+        .map(|line| (&line.spec.participant, line.spec.need()))
+        .chain(asked.map(|check_back| (&check_back.participant, Need::CheckBack)))
         .collect()
 }
 
