@@ -6,7 +6,10 @@ mod call;
 mod request;
 
 pub use self::{
-    call::{Abilities, AskBack, Call, CallAnswer, CallResult, CheckBackResult, Reach, Route},
+    call::{
+        Abilities, AskBack, Call, CallAnswer, CallResult, CheckBackAnswer, CheckBackResult, Reach,
+        Route,
+    },
     request::{Command, NewTransaction, Order, Reply, Request, Wait},
 };
 use crate::{
