@@ -162,6 +162,9 @@ impl Engine {
         while let Some(id) = self.to_advance.pop_first() {
             self.advance(id);
         }
+        let outages = self.gate.outages_changed().into_iter();
+        let outages = outages.map(|(participant, outage)| Output::Outage(participant, outage));
+        self.outputs.extend(outages);
     }
 
     /// Returns the outputs since the last call, in order, and queries for due rows if it is time.

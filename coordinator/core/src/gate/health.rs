@@ -11,7 +11,7 @@ use tercet_mutation::broken;
 use super::Ticket;
 use crate::{
     limits,
-    port::Route,
+    port::{Outage, Route},
     time::{Timestamp, earliest},
 };
 
@@ -50,13 +50,10 @@ pub enum Change {
     Up,
 }
 
-/// The time for which a registered address has taken no call.
+/// An address that is down.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outage {
-    /// Its beginning.
-    pub since: Timestamp,
-    /// The error of the last call that did not leave.
-    pub error: String,
+struct Down {
+    outage: Outage,
     probes: u32,
     stage: Stage,
 }
@@ -83,7 +80,7 @@ struct Pace {
 /// The health of one participant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Health {
-    outage: Option<Outage>,
+    down: Option<Down>,
     /// The end of the last outage: calls that left before it say nothing of the time after.
     up_since: Timestamp,
     /// Calls in a row that failed.
@@ -93,7 +90,7 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn outage(&self) -> Option<&Outage> {
-        self.outage.as_ref()
+        self.down.as_ref().map(|down| &down.outage)
     }
 
     /// Returns whether the last call failed.
@@ -103,14 +100,13 @@ impl Health {
 
     /// Returns whether a call may leave now, or soon.
     pub(super) fn is_up(&self) -> bool {
-        self.outage
-            .as_ref()
-            .is_none_or(|outage| matches!(outage.stage, Stage::Open(_)))
+        let down = self.down.as_ref();
+        down.is_none_or(|down| matches!(down.stage, Stage::Open(_)))
     }
 
     /// Returns how many of these free places calls may take now.
     pub(super) fn places(&self, free: u32) -> u32 {
-        match (&self.outage, &self.pace) {
+        match (&self.down, &self.pace) {
             (Some(_), _) => free.min(u32::from(self.is_up())),
             (None, Some(pace)) => free.min(pace.left),
             (None, None) => free,
@@ -119,8 +115,8 @@ impl Health {
 
     /// Notes that a call leaves.
     pub(super) fn left(&mut self, ticket: Ticket, now: Timestamp) {
-        if let Some(outage) = &mut self.outage {
-            outage.stage = Stage::UnderWay(ticket, now + limits::PROBE_PATIENCE);
+        if let Some(down) = &mut self.down {
+            down.stage = Stage::UnderWay(ticket, now + limits::PROBE_PATIENCE);
         } else if let Some(pace) = &mut self.pace {
             pace.left = pace.left.saturating_sub(1);
             pace.next
@@ -130,26 +126,28 @@ impl Health {
 
     /// Notes the end of a call.
     pub(super) fn ended(&mut self, end: &End<'_>, now: Timestamp, dice: u64) -> Change {
-        match (&mut self.outage, end.ending) {
-            (Some(outage), Ending::Unsent(error)) => {
-                error.clone_into(&mut outage.error);
-                if outage.is_probe(end.ticket) {
-                    outage.stage = Stage::Pause(now + pause(outage.probes, dice));
-                    outage.probes = outage.probes.saturating_add(1);
+        match (&mut self.down, end.ending) {
+            (Some(down), Ending::Unsent(error)) => {
+                error.clone_into(&mut down.outage.error);
+                if down.is_probe(end.ticket) {
+                    down.stage = Stage::Pause(now + pause(down.probes, dice));
+                    down.probes = down.probes.saturating_add(1);
                 }
                 Change::None
             }
             (None, Ending::Unsent(error)) if end.sent_at >= self.up_since => {
-                self.outage = Some(Outage {
-                    since: now,
-                    error: error.to_owned(),
+                self.down = Some(Down {
+                    outage: Outage {
+                        since: now,
+                        error: error.to_owned(),
+                    },
                     probes: 1,
                     stage: Stage::Pause(now + pause(0, dice)),
                 });
                 Change::Down
             }
             (None, Ending::Unsent(_)) => Change::None,
-            (Some(outage), Ending::Answered | Ending::Failed) if outage.is_probe(end.ticket) => {
+            (Some(down), Ending::Answered | Ending::Failed) if down.is_probe(end.ticket) => {
                 self.comes_up(now);
                 self.note(end.ending);
                 Change::Up
@@ -179,21 +177,21 @@ impl Health {
 
     /// Notes that a call was given up whose end says nothing: another one may be the probe.
     pub(super) fn given_up(&mut self, ticket: Ticket, now: Timestamp) {
-        if let Some(outage) = &mut self.outage
-            && outage.is_probe(ticket)
+        if let Some(down) = &mut self.down
+            && down.is_probe(ticket)
         {
-            outage.stage = Stage::Open(now + limits::PROBE_DELAY_MAX);
+            down.stage = Stage::Open(now + limits::PROBE_DELAY_MAX);
         }
     }
 
     fn comes_up(&mut self, now: Timestamp) {
-        self.outage = None;
+        self.down = None;
         self.up_since = now;
     }
 
     /// Returns when something changes by the passing of time.
     pub(super) fn next_wakeup(&self) -> Option<Timestamp> {
-        let probe = self.outage.as_ref().map(|outage| match outage.stage {
+        let probe = self.down.as_ref().map(|down| match down.stage {
             Stage::Pause(at) | Stage::Open(at) | Stage::UnderWay(_, at) => at,
         });
         earliest(probe, self.pace.and_then(|pace| pace.next))
@@ -209,17 +207,17 @@ impl Health {
                 pace.left = limits::RETRIES_AT_ONCE;
             }
         }
-        let Some(outage) = &mut self.outage else {
+        let Some(down) = &mut self.down else {
             return false;
         };
         let again = now + limits::PROBE_DELAY_MAX;
-        match outage.stage {
+        match down.stage {
             Stage::Pause(at) if at <= now && broken("probe_never_leaves") => {
-                outage.stage = Stage::Pause(again);
+                down.stage = Stage::Pause(again);
                 false
             }
             Stage::Pause(at) | Stage::Open(at) if at <= now => {
-                outage.stage = Stage::Open(again);
+                down.stage = Stage::Open(again);
                 true
             }
             Stage::UnderWay(_, at) if at <= now => {
@@ -231,7 +229,7 @@ impl Health {
     }
 }
 
-impl Outage {
+impl Down {
     fn is_probe(&self, ticket: Ticket) -> bool {
         matches!(self.stage, Stage::UnderWay(probe, _) if probe == ticket)
     }

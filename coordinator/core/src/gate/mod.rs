@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tercet_mutation::broken;
 
-pub use self::health::{Change, End, Ending, Outage};
+pub use self::health::{Change, End, Ending};
 use self::{
     health::Health,
     ways::{Stream, Ways},
@@ -20,7 +20,7 @@ use self::{
 use crate::{
     id::{StreamId, TxId},
     model::{Mode, Name},
-    port::{Abilities, Reach, Route},
+    port::{Abilities, Outage, Reach, Route},
     time::Timestamp,
 };
 
@@ -118,6 +118,8 @@ pub struct Gate {
     streams: BTreeMap<StreamId, Name>,
     /// When more calls of a participant may leave by the passing of time.
     wakeups: BTreeSet<(Timestamp, Name)>,
+    /// Participants whose outage has changed since this was last asked for.
+    outages_changed: BTreeSet<Name>,
 }
 
 impl Gate {
@@ -129,6 +131,7 @@ impl Gate {
             ways: BTreeMap::new(),
             streams: BTreeMap::new(),
             wakeups: BTreeSet::new(),
+            outages_changed: BTreeSet::new(),
         }
     }
 
@@ -139,17 +142,14 @@ impl Gate {
             Reach::Attach => None,
             Reach::Direct { concurrency } => Some(concurrency),
         };
-        ways.health = Health::default();
-        self.schedule(name);
+        self.change_health(name, |health| *health = Health::default());
     }
 
     /// Adds a stream of a participant.
     pub fn attach(&mut self, stream: StreamId, name: &Name, limit: u32, abilities: Abilities) {
         self.streams.insert(stream, name.clone());
         let ways = self.ways.entry(name.clone()).or_default();
-        if ways.direct.is_none() {
-            ways.health = Health::default();
-        }
+        let is_direct = ways.direct.is_some();
         ways.streams.insert(
             stream,
             Stream {
@@ -159,7 +159,9 @@ impl Gate {
                 abilities,
             },
         );
-        self.schedule(name);
+        if !is_direct {
+            self.change_health(name, |health| *health = Health::default());
+        }
     }
 
     /// Sends no new calls on a stream.
@@ -213,22 +215,49 @@ impl Gate {
         self.ways.get(name)?.health.outage()
     }
 
+    /// Returns the participants whose outage has begun, changed or ended since the last call.
+    pub fn outages_changed(&mut self) -> Vec<(Name, Option<Outage>)> {
+        let changed = std::mem::take(&mut self.outages_changed).into_iter();
+        let now_standing = |name: Name| {
+            let outage = self.outage(&name).cloned();
+            (name, outage)
+        };
+        changed.map(now_standing).collect()
+    }
+
+    /// Changes the health of a participant, and lists it by what has come of that.
+    fn change_health<T>(
+        &mut self,
+        name: &Name,
+        change: impl FnOnce(&mut Health) -> T,
+    ) -> Option<T> {
+        let ways = self.ways.get_mut(name)?;
+        let before = ways.health.outage().cloned();
+        let changed = change(&mut ways.health);
+        if ways.health.outage() != before.as_ref() {
+            self.outages_changed.insert(name.clone());
+        }
+        self.schedule(name);
+        Some(changed)
+    }
+
     /// Notes the end of a call, before its place is free; returns what has changed with it. `dice` chooses the pause
     /// before the next probe.
     pub fn note_end(&mut self, name: &Name, end: &End<'_>, now: Timestamp, dice: u64) -> Change {
-        let Some(ways) = self.ways.get_mut(name) else {
-            return Change::None;
-        };
+        let is_direct = self
+            .ways
+            .get(name)
+            .is_some_and(|ways| ways.direct.is_some());
         let ending = match (end.route, end.ending) {
             // A stream that takes no calls ends; until then they are paced.
             (Route::Stream(_), Ending::Unsent(_)) => Ending::Failed,
             // An address that is no longer called.
-            (Route::Direct, Ending::Unsent(_)) if ways.direct.is_none() => return Change::None,
+            (Route::Direct, Ending::Unsent(_)) if !is_direct => return Change::None,
             (_, ending) => ending,
         };
-        let change = ways.health.ended(&End { ending, ..*end }, now, dice);
-        self.schedule(name);
-        change
+        let end = End { ending, ..*end };
+        self.change_health(name, |health| health.ended(&end, now, dice))
+            .unwrap_or(Change::None)
     }
 
     /// Returns when more calls may leave by the passing of time.
@@ -245,10 +274,10 @@ impl Gate {
             self.wakeups.pop_first();
             if let Some(ways) = self.ways.get_mut(&name) {
                 ways.wakes_at = None;
-                let was_down = ways.health.wake(now);
-                woken.push((name.clone(), was_down));
             }
-            self.schedule(&name);
+            if let Some(was_down) = self.change_health(&name, |health| health.wake(now)) {
+                woken.push((name, was_down));
+            }
         }
         woken
     }

@@ -17,6 +17,7 @@ use crate::{
     model::{DueRow, Name, Transaction},
     refusal::Refusal,
     row::IllegalRow,
+    time::Timestamp,
     write::{Due, DueQuery, QueuesQuery, Write, WriteResult},
 };
 
@@ -98,6 +99,17 @@ pub enum Output {
     Read(Read),
     /// Report an illegal row to people.
     Illegal(IllegalRow),
+    /// Report to people that a participant's address is down, and with which error; `None`: that it takes calls again.
+    Outage(Name, Option<Outage>),
+}
+
+/// The time for which a registered address has taken no call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// Its beginning.
+    pub since: Timestamp,
+    /// The error of the last call that did not leave.
+    pub error: String,
 }
 
 /// A read from the table.

@@ -21,7 +21,7 @@ use tercet_core::{
     },
     port::{
         Abilities, AskBack, Call, CallAnswer, CallResult, Command, Input, NewTransaction, Order,
-        Output, Reach, Read, Reply, Request, Wait,
+        Outage, Output, Reach, Read, Reply, Request, Wait,
     },
     refusal::Refusal,
     time::Timestamp,
@@ -150,6 +150,7 @@ pub struct World {
     pub pending: Vec<TxId>,
     pub asked: Vec<AskBack>,
     pub illegal: usize,
+    pub outages: Vec<(Name, Option<Outage>)>,
     epoch: u64,
     begun: u64,
     callers: u64,
@@ -186,6 +187,7 @@ impl World {
             pending: Vec::new(),
             asked: Vec::new(),
             illegal: 0,
+            outages: Vec::new(),
             epoch: 1,
             begun: 0,
             callers: 0,
@@ -322,6 +324,7 @@ impl World {
             }
             Output::AskBack(question) => self.asked.push(question),
             Output::Illegal(_) => self.illegal += 1,
+            Output::Outage(participant, outage) => self.outages.push((participant, outage)),
         }
     }
 

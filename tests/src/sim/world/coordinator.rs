@@ -20,7 +20,7 @@ use crate::sim::{
 };
 
 /// Calls in a row that may be of one origin: some that get a place are no longer required.
-const IN_A_ROW: u32 = 2;
+const IN_A_ROW: u32 = 3;
 
 const MEMORY: &str = "I9 memory is bounded by configuration";
 
@@ -175,6 +175,9 @@ impl World {
                     }
                 };
                 self.read_answers(epoch, answer);
+            }
+            Output::Outage(participant, outage) => {
+                self.note(None, || format!("the address of {participant}: {outage:?}"));
             }
             Output::Illegal(illegal) => {
                 let what = illegal.to_string();
