@@ -124,6 +124,19 @@ limits! {
     /// The most questions to an initiator after which FAILURE is decided.
     CHECK_BACK_ATTEMPTS_MAX: u32 = 10_000;
 
+    /// The pause before the first probe of a registered address that took no call; doubled with each probe.
+    PROBE_DELAY: Duration = Duration::from_millis(100);
+    /// The cap of that pause.
+    PROBE_DELAY_MAX: Duration = Duration::from_secs(5);
+    /// The time after which a probe that has not come back counts as taken.
+    PROBE_PATIENCE: Duration = Duration::from_secs(10);
+    /// Calls of a participant that fail in a row, after which its calls are paced until one is answered.
+    FAILURES_IN_A_ROW: u32 = 16;
+    /// Calls that leave to a participant whose calls are paced, per `RETRY_INTERVAL`.
+    RETRIES_AT_ONCE: u32 = 64;
+    /// The interval in which the calls of a participant that fails are gathered.
+    RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
     /// The fewest calls that may wait in each of a participant's two queues in memory; otherwise twice its places.
     WINDOW_CALLS: usize = 16;
     /// The shares of the memory for transactions, of which the calls of one participant hold one at most.

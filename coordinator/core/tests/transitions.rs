@@ -17,8 +17,9 @@ use tercet_core::{
         ActionStatus, AttemptOutcome, BizStatus, Cause, CheckBack, Decider, DueRow, Mode, Name,
         Need, Operation, Outcome, Phase, Queue, Sent, Transaction, TxStatus,
     },
-    port::{CallAnswer, Order},
-    transition::{CallEnd, Event, Step, transition},
+    port::{CallAnswer, CheckBackAnswer, Order},
+    time::Timestamp,
+    transition::{CallEnd, Event, Step, Unreachable, transition},
 };
 
 fn cx() -> Context {
@@ -87,8 +88,15 @@ fn end(answer: CallAnswer) -> CallEnd {
 /// The event that puts a transaction to rest while there is no way to its participant.
 fn rest() -> Event {
     Event::Rest {
-        unreachable: vec!["p".into()],
+        unreachable: vec![Unreachable {
+            participant: "p".into(),
+            down: None,
+        }],
     }
+}
+
+fn asked_in_vain() -> Event {
+    Event::AskedBack(CheckBackAnswer::Unknown("?".into()))
 }
 
 fn operator(order: Order) -> Event {
@@ -138,9 +146,19 @@ fn events() -> Vec<(&'static str, Event)> {
         ("finish unsent", Event::FinishEnded(end(unsent()))),
         ("rest", rest()),
         ("authorise", Event::Authorise { actions: vec![0] }),
-        ("asked: SUCCESS", Event::AskedBack(Ok(Outcome::Success))),
-        ("asked: FAILURE", Event::AskedBack(Ok(Outcome::Failure))),
-        ("asked: UNKNOWN", Event::AskedBack(Err("?".into()))),
+        (
+            "asked: SUCCESS",
+            Event::AskedBack(CheckBackAnswer::Decided(Outcome::Success)),
+        ),
+        (
+            "asked: FAILURE",
+            Event::AskedBack(CheckBackAnswer::Decided(Outcome::Failure)),
+        ),
+        ("asked: UNKNOWN", asked_in_vain()),
+        (
+            "asked: unsent",
+            Event::AskedBack(CheckBackAnswer::Unsent("refused".into())),
+        ),
         ("add action", Event::AddAction(added)),
         ("decide SUCCESS", decide(Outcome::Success)),
         ("decide FAILURE", decide(Outcome::Failure)),
@@ -408,7 +426,7 @@ fn a_retry_of_what_is_not_parked_is_refused_by_its_standing() {
 fn questions_that_are_bounded_end_in_failure_and_others_never() {
     let mut tx = phase("asking back");
     for _ in 0..1_000 {
-        tx = step(&tx, &Event::AskedBack(Err("?".into())), &after_deadline()).next;
+        tx = step(&tx, &asked_in_vain(), &after_deadline()).next;
         assert!(
             tx.phase.decision().is_none(),
             "a guess could contradict the initiator"
@@ -424,9 +442,9 @@ fn questions_that_are_bounded_end_in_failure_and_others_never() {
         check_backs: 1,
         ..tx
     };
-    tx = step(&tx, &Event::AskedBack(Err("?".into())), &after_deadline()).next;
+    tx = step(&tx, &asked_in_vain(), &after_deadline()).next;
     assert_eq!(tx.check_backs, 2);
-    tx = step(&tx, &Event::AskedBack(Err("?".into())), &after_deadline()).next;
+    tx = step(&tx, &asked_in_vain(), &after_deadline()).next;
     assert_eq!(tx.phase.decision().unwrap().outcome, Outcome::Failure);
 }
 
@@ -542,18 +560,19 @@ fn a_call_that_was_never_taken_is_not_counted() {
     assert_eq!(tx.actions[0].state.status, ActionStatus::Failed);
 }
 
+/// The gate lets the next call leave; of many that never left the first and the last are kept.
 #[test]
-fn pauses_between_calls_that_were_never_taken_grow() {
+fn a_call_that_was_never_taken_is_wanted_again_at_once() {
     let mut tx = phase("confirming");
-    let mut pauses = Vec::new();
-    for _ in 0..4 {
-        let bound = tx.actions[0].spec.retry.first_delay * (1 << pauses.len());
-        let dice = u64::try_from(bound.as_micros()).unwrap();
-        let context = Context { dice, ..cx() };
-        tx = step(&tx, &Event::FinishEnded(end(unsent())), &context).next;
-        pauses.push(tx.actions[0].live.not_before.since(context.now));
-        assert_eq!(pauses.last(), Some(&bound));
+    tx = next(&tx, &Event::FinishEnded(end(unknown())));
+    for number in 1..=50 {
+        let refused = CallAnswer::Unsent(format!("refused {number}"));
+        tx = next(&tx, &Event::FinishEnded(end(refused)));
+        assert_eq!(tx.actions[0].live.not_before, Timestamp::default());
     }
+    let attempts = tx.actions[0].state.attempts.iter();
+    let kept: Vec<_> = attempts.map(|attempt| &*attempt.error).collect();
+    assert_eq!(kept, ["lost", "refused 1", "refused 50"]);
 }
 
 /// An earlier Try that may have been taken is not forgotten.

@@ -6,7 +6,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tercet_core::{model::Name, port::Reach};
+use tercet_core::{
+    model::Name,
+    port::{Outage, Reach},
+};
 use tercet_store::ParticipantRow;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -210,6 +213,8 @@ pub struct Directory {
 struct Inner {
     known: Arc<Known>,
     attached: HashMap<Name, u32>,
+    /// Registered addresses that take no call, by their participants.
+    down: HashMap<Name, Outage>,
 }
 
 impl Directory {
@@ -223,6 +228,7 @@ impl Directory {
             inner: Mutex::new(Inner {
                 known: Arc::new(Known(known)),
                 attached: HashMap::new(),
+                down: HashMap::new(),
             }),
             changes: watch::Sender::default(),
         }
@@ -268,6 +274,20 @@ impl Directory {
                 inner.attached.remove(name);
             }
         }
+    }
+
+    /// Notes that a participant's address is down, or no longer.
+    pub fn note_outage(&self, name: &Name, outage: Option<Outage>) {
+        let down = &mut self.locked().down;
+        match outage {
+            Some(outage) => down.insert(Arc::clone(name), outage),
+            None => down.remove(name),
+        };
+    }
+
+    /// Returns the outage of a participant's address, if it is down.
+    pub fn outage(&self, name: &str) -> Option<Outage> {
+        self.locked().down.get(name).cloned()
     }
 
     /// Returns the number of streams that a participant has attached here.

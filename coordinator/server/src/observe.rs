@@ -1,10 +1,10 @@
 //! Observation of the engine's work, apart from the work itself.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use tercet_core::{
     id::TxId,
-    model::Phase,
+    model::{Name, Phase},
     port::Output,
     write::{ApplyFailure, Write, WriteResult},
 };
@@ -39,6 +39,8 @@ pub(crate) struct Log {
     parking: HashSet<TxId>,
     /// Whether the last commit failed, and that is reported.
     failing: bool,
+    /// Participants whose address is down, and that is reported.
+    down: HashSet<Name>,
 }
 
 impl Observer for Log {
@@ -58,6 +60,16 @@ impl Observer for Log {
             }
             Output::Illegal(row) => {
                 error!(tx_id = %row.id, what = row.what, "a row is not legal; it is not touched until it is repaired");
+            }
+            Output::Outage(participant, Some(outage)) => {
+                if self.down.insert(Arc::clone(participant)) {
+                    warn!(%participant, error = outage.error, "a participant's address takes no call; its transactions wait until it does");
+                }
+            }
+            Output::Outage(participant, None) => {
+                if self.down.remove(participant) {
+                    info!(%participant, "a participant's address takes calls again");
+                }
             }
             Output::Reply(..) | Output::Read(_) => {}
         }

@@ -105,6 +105,7 @@ pub async fn serve(
         seed: rand::random(),
         clock: Arc::clone(&clock),
         store: Arc::clone(&store),
+        directory: Arc::clone(&directory),
         direct,
         observer: Box::new(Log::default()),
         ready: now_ready,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tercet_core::{
     id::TxId,
     model::{Operation, Outcome, Phase},
-    port::{CallAnswer, Input, Loaded, Order, Request},
+    port::{CallAnswer, CheckBackAnswer, Input, Loaded, Order, Request},
     write::WriteResult,
 };
 
@@ -52,9 +52,10 @@ impl Coverage {
             }
             Input::CheckBackResult(result) => {
                 let word = match result.answer {
-                    Ok(Outcome::Success) => "check-back SUCCESS",
-                    Ok(Outcome::Failure) => "check-back FAILURE",
-                    Err(_) => "check-back UNKNOWN",
+                    CheckBackAnswer::Decided(Outcome::Success) => "check-back SUCCESS",
+                    CheckBackAnswer::Decided(Outcome::Failure) => "check-back FAILURE",
+                    CheckBackAnswer::Unknown(_) => "check-back UNKNOWN",
+                    CheckBackAnswer::Unsent(_) => "check-back UNSENT",
                 };
                 meets(result.tx, word);
             }
@@ -191,6 +192,7 @@ const REACHABLE: &[(&str, &[&str])] = &[
             "check-back FAILURE",
             "check-back SUCCESS",
             "check-back UNKNOWN",
+            "check-back UNSENT",
             "loaded",
             "operator decides FAILURE",
             "operator decides SUCCESS",

@@ -77,12 +77,20 @@ pub const MUTATIONS: &[Mutation] = &[
         "the Try of a loaded INIT action counts as never sent",
     ),
     mutation(
+        "measure_never_renewed",
+        "a participant that has failed often gets no call any more",
+    ),
+    mutation(
         "one_participant_fills_memory",
         "any number of calls wait in memory for a participant's place",
     ),
     mutation(
         "own_orphan_never_reloaded",
         "due rows are read at the start only",
+    ),
+    mutation(
+        "probe_never_leaves",
+        "a registered address that took no call gets none any more",
     ),
     mutation(
         "rejected_after_unknown_skips_cancel",
@@ -111,6 +119,10 @@ pub const MUTATIONS: &[Mutation] = &[
     mutation(
         "unknown_commit_taken_as_held",
         "a commit of unknown outcome counts as applied",
+    ),
+    mutation(
+        "unsent_call_counted",
+        "a Confirm or Cancel that found no connection uses up its permit",
     ),
     mutation(
         "unsent_trusted_in_hand",

@@ -19,7 +19,7 @@ const TRANSACTIONS: u64 = 100;
 const ATTACHED: u64 = 4;
 /// Participants that are called at their address.
 const DIRECT: u64 = 2;
-/// Services of initiators: they attach, answer check-backs and have actions of their own.
+/// Services of initiators: they answer check-backs and have actions of their own; most attach.
 const SHOPS: u64 = 2;
 /// The time until which new transactions arrive.
 pub const ARRIVALS: Duration = Duration::from_secs(25);
@@ -288,7 +288,8 @@ fn id(starts: Timestamp, dice: &mut Dice) -> TxId {
 fn services(dice: &mut Dice) -> Vec<ServicePlan> {
     let mut services = Vec::new();
     for number in 0..SHOPS {
-        services.push(service(format!("shop-{number}"), false, dice));
+        let is_direct = dice.chance(250);
+        services.push(service(format!("shop-{number}"), is_direct, dice));
     }
     for number in 0..ATTACHED {
         services.push(service(format!("stock-{number}"), false, dice));

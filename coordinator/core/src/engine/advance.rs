@@ -8,7 +8,7 @@ use crate::{
     gate::{Admission, Claim, Prospect, Ticket},
     id::{CallId, StreamId, TxId},
     model::{Name, Need, Phase, Transaction},
-    port::{CallAnswer, Route},
+    port::Route,
     pursuit::{Pursuit, RequiredCall, pursue},
     time::earliest,
     transition::Event,
@@ -103,7 +103,7 @@ impl Engine {
     fn admit(&mut self, participant: &Name, claim: Claim) -> Option<Route> {
         let ticket = claim.ticket;
         let dice = self.roll();
-        match self.gate.admit(participant, claim, dice) {
+        match self.gate.admit(participant, claim, self.now, dice) {
             Admission::Now(route) => return Some(route),
             Admission::Queued => {
                 let entry = self.entries.get_mut(&ticket.tx)?;
@@ -189,14 +189,14 @@ impl Engine {
 
     /// Sends the queued calls of a participant, as far as there are places, and continues with what was set aside for
     /// want of room.
-    pub(super) fn pump(&mut self, participant: &str) {
+    pub(super) fn pump(&mut self, participant: &Name) {
         loop {
             let dice = self.roll();
-            let Some((ticket, route)) = self.gate.admit_next(participant, dice) else {
+            let Some(admitted) = self.gate.admit_next(participant, self.now, dice) else {
                 break;
             };
-            if !self.redeem(ticket, route) {
-                self.gate.release(participant, ticket, route);
+            if !self.redeem(admitted.ticket, admitted.route) {
+                self.gate.give_back(participant, admitted, self.now);
             }
         }
         for id in self.gate.take_aside(participant) {
@@ -250,6 +250,17 @@ impl Engine {
         self.pump(participant);
     }
 
+    /// Continues with the participants to which more calls may leave by the passing of time.
+    pub(super) fn wake_participants(&mut self) {
+        for (participant, was_down) in self.gate.wake(self.now) {
+            if was_down {
+                self.reachable_again(&participant);
+            } else {
+                self.pump(&participant);
+            }
+        }
+    }
+
     /// Sends no more calls on a stream.
     pub(super) fn drain_stream(&mut self, stream: StreamId) {
         self.gate.drain(stream);
@@ -269,7 +280,7 @@ impl Engine {
             .collect();
         for call in calls {
             let error = "the participant's stream broke before it answered".to_owned();
-            self.end_call(call, CallAnswer::Unknown(error));
+            self.end_unanswered(call, error);
         }
         if let Some(participant) = participant {
             self.advance_stranded(&participant);

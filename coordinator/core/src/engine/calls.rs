@@ -7,11 +7,13 @@ use tercet_mutation::broken;
 
 use super::{Engine, Timer};
 use crate::{
-    gate::Ticket,
+    gate::{Change, End, Ending, Ticket},
     id::{CallId, TxId},
     limits,
     model::{Name, Operation, Sent, Transaction},
-    port::{AskBack, Call, CallAnswer, CallResult, CheckBackResult, Output, Route},
+    port::{
+        AskBack, Call, CallAnswer, CallResult, CheckBackAnswer, CheckBackResult, Output, Route,
+    },
     time::Timestamp,
     transition::{CallEnd, Event},
 };
@@ -39,6 +41,13 @@ pub(super) struct CalledAction {
 impl OpenCall {
     fn place(&self) -> Option<usize> {
         self.action.as_ref().map(|called| called.place)
+    }
+
+    fn ticket(&self) -> Ticket {
+        Ticket {
+            tx: self.tx,
+            action: self.place(),
+        }
     }
 }
 
@@ -156,11 +165,9 @@ impl Engine {
         if let Some(entry) = self.entries.get_mut(&open.tx) {
             entry.open.retain(|(_, other)| *other != call);
         }
-        let ticket = Ticket {
-            tx: open.tx,
-            action: open.place(),
-        };
-        self.gate.release(&open.participant, ticket, open.route);
+        let ticket = open.ticket();
+        self.gate
+            .release(&open.participant, ticket, open.route, self.now);
         self.pump(&open.participant);
         Some(open)
     }
@@ -207,27 +214,63 @@ impl Engine {
             && result.tx == open.tx
             && open.action.is_none();
         if ours {
-            let id = open.tx;
-            self.close_call(result.call);
-            self.happened(id, Event::AskedBack(result.answer));
+            self.end_question(result.call, result.answer);
         }
     }
 
-    /// Ends a call with its answer; [`CallAnswer::Unknown`] gives the reason where none came.
-    pub(super) fn end_call(&mut self, call: CallId, answer: CallAnswer) {
-        let Some(open) = self.close_call(call) else {
+    /// Ends a question with its answer; [`CheckBackAnswer::Unknown`] gives the reason where none came.
+    fn end_question(&mut self, call: CallId, answer: CheckBackAnswer) {
+        let ending = match &answer {
+            CheckBackAnswer::Decided(_) => Ending::Answered,
+            CheckBackAnswer::Unknown(_) => Ending::Failed,
+            CheckBackAnswer::Unsent(error) => Ending::Unsent(error),
+        };
+        if let Some(open) = self.end(call, ending) {
+            self.happened(open.tx, Event::AskedBack(answer));
+        }
+    }
+
+    /// Closes a call that has ended, and goes by what its end tells of the participant.
+    fn end(&mut self, call: CallId, ending: Ending<'_>) -> Option<OpenCall> {
+        let dice = self.roll();
+        let open = self.open.get(&call)?;
+        let end = End {
+            ticket: open.ticket(),
+            route: open.route,
+            sent_at: open.sent_at,
+            ending,
+        };
+        let change = self.gate.note_end(&open.participant, &end, self.now, dice);
+        let open = self.close_call(call)?;
+        match change {
+            Change::None => {}
+            Change::Down => self.advance_stranded(&open.participant),
+            Change::Up => self.reachable_again(&open.participant),
+        }
+        Some(open)
+    }
+
+    /// Ends a call for want of an answer.
+    pub(super) fn end_unanswered(&mut self, call: CallId, error: String) {
+        match self.open.get(&call) {
+            Some(open) if open.action.is_none() => {
+                self.end_question(call, CheckBackAnswer::Unknown(error));
+            }
+            _ => self.end_call(call, CallAnswer::Unknown(error)),
+        }
+    }
+
+    /// Ends a call of an action with its answer; [`CallAnswer::Unknown`] gives the reason where none came.
+    fn end_call(&mut self, call: CallId, answer: CallAnswer) {
+        let ending = match &answer {
+            CallAnswer::Ok(_) | CallAnswer::Rejected(_) => Ending::Answered,
+            CallAnswer::Unknown(_) => Ending::Failed,
+            CallAnswer::Unsent(error) => Ending::Unsent(error),
+        };
+        let Some(open) = self.end(call, ending) else {
             return;
         };
-        let answered = !matches!(answer, CallAnswer::Unknown(_));
-        self.gate.note_answer(&open.participant, answered);
         let Some(called) = open.action else {
-            let error = match answer {
-                CallAnswer::Unknown(error)
-                | CallAnswer::Rejected(error)
-                | CallAnswer::Unsent(error) => error,
-                CallAnswer::Ok(_) => String::new(),
-            };
-            self.happened(open.tx, Event::AskedBack(Err(error)));
             return;
         };
         // By the way on which the call left, not by the one on which the next would.
@@ -255,7 +298,7 @@ impl Engine {
         };
         let waited = self.now.since(open.sent_at);
         let error = format!("no answer from {} within {waited:?}", open.participant);
-        self.end_call(call, CallAnswer::Unknown(error));
+        self.end_unanswered(call, error);
     }
 }
 

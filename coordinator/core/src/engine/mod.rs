@@ -158,9 +158,13 @@ impl Engine {
             Input::Tick => {}
         }
         self.fire_timers();
+        self.wake_participants();
         while let Some(id) = self.to_advance.pop_first() {
             self.advance(id);
         }
+        let outages = self.gate.outages_changed().into_iter();
+        let outages = outages.map(|(participant, outage)| Output::Outage(participant, outage));
+        self.outputs.extend(outages);
     }
 
     /// Returns the outputs since the last call, in order, and queries for due rows if it is time.
@@ -179,7 +183,8 @@ impl Engine {
     /// Returns the time at which the engine needs an [`Input::Tick`] at the latest.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        earliest(timer, self.loader.next_wakeup())
+        let waits = earliest(timer, self.gate.next_wakeup());
+        earliest(waits, self.loader.next_wakeup())
     }
 
     /// Returns the sizes of everything that could grow.

@@ -15,11 +15,8 @@ use super::{
     folding::Fold,
 };
 use crate::{
-    gate::Prospect,
-    id::TxId,
-    model::{Name, Transaction},
-    pursuit::pursue,
-    time::Timestamp,
+    gate::Prospect, id::TxId, model::Transaction, pursuit::pursue, time::Timestamp,
+    transition::Unreachable,
 };
 
 impl Engine {
@@ -77,7 +74,7 @@ impl Engine {
 
     /// Returns the participants to which there is no way, if nothing can be done for this state now or soon; `None`: it
     /// stays in hand.
-    pub(super) fn rests(&self, id: TxId, tx: &Transaction) -> Option<Vec<Name>> {
+    pub(super) fn rests(&self, id: TxId, tx: &Transaction) -> Option<Vec<Unreachable>> {
         let entry = self.entries.get(&id)?;
         if tx.phase.is_over() {
             return None;
@@ -104,7 +101,13 @@ impl Engine {
             let is_queued = |ticket: &crate::gate::Ticket| ticket.action == Some(call.action);
             let (participant, claim) = claim_of(tx, Some(call.action), entry);
             match self.gate.prospect(&participant, &claim) {
-                Prospect::Unreachable => unreachable.push(participant),
+                Prospect::Unreachable => {
+                    let outage = self.gate.outage(&participant);
+                    unreachable.push(Unreachable {
+                        down: outage.map(|outage| outage.error.clone()),
+                        participant,
+                    });
+                }
                 Prospect::Full if !entry.tickets.iter().any(is_queued) => {}
                 Prospect::Full | Prospect::Room => return None,
             }

@@ -5,17 +5,23 @@
 //! come from the table, and take turns; more than these hold waits in the table. So a participant that hangs fills
 //! neither memory nor the places of another, and what is new never starves what is old.
 
+mod health;
 mod ways;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tercet_mutation::broken;
 
-use self::ways::{Stream, Ways};
+pub use self::health::{Change, End, Ending};
+use self::{
+    health::Health,
+    ways::{Stream, Ways},
+};
 use crate::{
     id::{StreamId, TxId},
     model::{Name, Need},
-    port::{Abilities, Reach, Route},
+    port::{Abilities, Outage, Reach, Route},
+    time::Timestamp,
 };
 
 /// The claim to a place: for a call of this action, or for a question to the transaction's initiator.
@@ -73,6 +79,16 @@ pub enum Admission {
     Unreachable,
 }
 
+/// A queued ticket whose turn has come: a place is taken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// The way on which its call leaves.
+    pub route: Route,
+    origin: Origin,
+}
+
 /// The prospects of a call that is not queued yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prospect {
@@ -91,6 +107,10 @@ pub struct Gate {
     bytes: usize,
     ways: BTreeMap<Name, Ways>,
     streams: BTreeMap<StreamId, Name>,
+    /// When more calls of a participant may leave by the passing of time.
+    wakeups: BTreeSet<(Timestamp, Name)>,
+    /// Participants whose outage has changed since this was last asked for.
+    outages_changed: BTreeSet<Name>,
 }
 
 impl Gate {
@@ -101,23 +121,26 @@ impl Gate {
             bytes,
             ways: BTreeMap::new(),
             streams: BTreeMap::new(),
+            wakeups: BTreeSet::new(),
+            outages_changed: BTreeSet::new(),
         }
     }
 
-    /// Sets the way on which a participant is reached.
+    /// Sets the way on which a participant is reached. Nothing is known yet of the health of a new one.
     pub fn set_reach(&mut self, name: &Name, reach: Reach) {
         let ways = self.ways.entry(name.clone()).or_default();
         ways.direct = match reach {
             Reach::Attach => None,
             Reach::Direct { concurrency } => Some(concurrency),
         };
+        self.change_health(name, |health| *health = Health::default());
     }
 
     /// Adds a stream of a participant.
     pub fn attach(&mut self, stream: StreamId, name: &Name, limit: u32, abilities: Abilities) {
         self.streams.insert(stream, name.clone());
         let ways = self.ways.entry(name.clone()).or_default();
-        ways.failing = false;
+        let is_direct = ways.direct.is_some();
         ways.streams.insert(
             stream,
             Stream {
@@ -127,6 +150,9 @@ impl Gate {
                 abilities,
             },
         );
+        if !is_direct {
+            self.change_health(name, |health| *health = Health::default());
+        }
     }
 
     /// Sends no new calls on a stream.
@@ -177,13 +203,97 @@ impl Gate {
 
     /// Returns whether the participant's last call ended without an answer.
     pub fn is_failing(&self, name: &str) -> bool {
-        self.ways.get(name).is_some_and(|ways| ways.failing)
+        let ways = self.ways.get(name);
+        ways.is_some_and(|ways| ways.health.is_failing())
     }
 
-    /// Notes whether a call of the participant was answered.
-    pub fn note_answer(&mut self, name: &str, answered: bool) {
-        if let Some(ways) = self.ways.get_mut(name) {
-            ways.failing = !answered;
+    /// Returns the outage of the participant's registered address, if it is down.
+    pub fn outage(&self, name: &str) -> Option<&Outage> {
+        self.ways.get(name)?.health.outage()
+    }
+
+    /// Returns the participants whose outage has begun, changed or ended since the last call.
+    pub fn outages_changed(&mut self) -> Vec<(Name, Option<Outage>)> {
+        let changed = std::mem::take(&mut self.outages_changed).into_iter();
+        let now_standing = |name: Name| {
+            let outage = self.outage(&name).cloned();
+            (name, outage)
+        };
+        changed.map(now_standing).collect()
+    }
+
+    /// Changes the health of a participant, and lists it by what has come of that.
+    fn change_health<T>(
+        &mut self,
+        name: &Name,
+        change: impl FnOnce(&mut Health) -> T,
+    ) -> Option<T> {
+        let ways = self.ways.get_mut(name)?;
+        let before = ways.health.outage().cloned();
+        let changed = change(&mut ways.health);
+        if ways.health.outage() != before.as_ref() {
+            self.outages_changed.insert(name.clone());
+        }
+        self.schedule(name);
+        Some(changed)
+    }
+
+    /// Notes the end of a call, before its place is free; returns what has changed with it. `dice` chooses the pause
+    /// before the next probe.
+    pub fn note_end(&mut self, name: &Name, end: &End<'_>, now: Timestamp, dice: u64) -> Change {
+        let is_direct = self
+            .ways
+            .get(name)
+            .is_some_and(|ways| ways.direct.is_some());
+        let ending = match (end.route, end.ending) {
+            // A stream that takes no calls ends; until then they are paced.
+            (Route::Stream(_), Ending::Unsent(_)) => Ending::Failed,
+            // An address that is no longer called.
+            (Route::Direct, Ending::Unsent(_)) if !is_direct => return Change::None,
+            (_, ending) => ending,
+        };
+        let end = End { ending, ..*end };
+        self.change_health(name, |health| health.ended(&end, now, dice))
+            .unwrap_or(Change::None)
+    }
+
+    /// Returns when more calls may leave by the passing of time.
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        self.wakeups.first().map(|(at, _)| *at)
+    }
+
+    /// Lets the calls leave for which it is time; returns the participants, each with whether it was down until now.
+    pub fn wake(&mut self, now: Timestamp) -> Vec<(Name, bool)> {
+        let mut woken = Vec::new();
+        while let Some((at, name)) = self.wakeups.first().cloned()
+            && at <= now
+        {
+            self.wakeups.pop_first();
+            if let Some(ways) = self.ways.get_mut(&name) {
+                ways.wakes_at = None;
+            }
+            if let Some(was_down) = self.change_health(&name, |health| health.wake(now)) {
+                woken.push((name, was_down));
+            }
+        }
+        woken
+    }
+
+    /// Lists a participant at the time at which its health may change by the passing of time.
+    fn schedule(&mut self, name: &Name) {
+        let Some(ways) = self.ways.get_mut(name) else {
+            return;
+        };
+        let wakes_at = ways.health.next_wakeup();
+        if wakes_at == ways.wakes_at {
+            return;
+        }
+        if let Some(old) = ways.wakes_at {
+            self.wakeups.remove(&(old, name.clone()));
+        }
+        ways.wakes_at = wakes_at;
+        if let Some(at) = wakes_at {
+            self.wakeups.insert((at, name.clone()));
         }
     }
 
@@ -204,7 +314,7 @@ impl Gate {
 
     /// Takes a place for a call, or queues it. One that is queued already stays where it is. `dice` chooses among the
     /// streams with a free place.
-    pub fn admit(&mut self, name: &Name, claim: Claim, dice: u64) -> Admission {
+    pub fn admit(&mut self, name: &Name, claim: Claim, now: Timestamp, dice: u64) -> Admission {
         let bytes = self.bytes;
         let ways = self.ways.entry(name.clone()).or_default();
         let Claim {
@@ -226,6 +336,8 @@ impl Gate {
         if let Some(route) = ways.take_place(&need, dice) {
             ways.table_was_last = origin == Origin::Table;
             ways.hold(ticket, weight);
+            ways.health.left(ticket, now);
+            self.schedule(name);
             return Admission::Now(route);
         }
         if !ways.has_window(origin) {
@@ -240,7 +352,7 @@ impl Gate {
     }
 
     /// Takes a free place for the next queued ticket of a participant; `None` without a place or a ticket.
-    pub fn admit_next(&mut self, name: &str, dice: u64) -> Option<(Ticket, Route)> {
+    pub fn admit_next(&mut self, name: &Name, now: Timestamp, dice: u64) -> Option<Admitted> {
         let ways = self.ways.get_mut(name)?;
         let first = if ways.table_was_last || broken("live_starves_table") {
             [Origin::Request, Origin::Table]
@@ -258,10 +370,24 @@ impl Gate {
                 ways.queue_mut(origin).remove(&key);
                 ways.queued.remove(&ticket);
                 ways.table_was_last = origin == Origin::Table;
-                return Some((ticket, route));
+                ways.health.left(ticket, now);
+                self.schedule(name);
+                return Some(Admitted {
+                    ticket,
+                    route,
+                    origin,
+                });
             }
         }
         None
+    }
+
+    /// Gives a turn back whose call is not made now: the next place is for the same origin.
+    pub fn give_back(&mut self, name: &Name, admitted: Admitted, now: Timestamp) {
+        if let Some(ways) = self.ways.get_mut(name) {
+            ways.table_was_last = admitted.origin == Origin::Request;
+        }
+        self.release(name, admitted.ticket, admitted.route, now);
     }
 
     /// Withdraws a ticket whose call is no longer required.
@@ -273,11 +399,13 @@ impl Gate {
         }
     }
 
-    /// Frees the place of a call that has ended.
-    pub fn release(&mut self, name: &str, ticket: Ticket, route: Route) {
+    /// Frees the place of a call that has ended, or that is given up.
+    pub fn release(&mut self, name: &Name, ticket: Ticket, route: Route, now: Timestamp) {
         if let Some(ways) = self.ways.get_mut(name) {
             ways.let_go(ticket);
+            ways.health.given_up(ticket, now);
         }
+        self.schedule(name);
         match route {
             Route::Stream(id) => {
                 if let Some(stream) = self.stream(id) {

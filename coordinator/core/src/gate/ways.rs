@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tercet_mutation::broken;
 
-use super::{Load, Origin, Ticket};
+use super::{Load, Origin, Ticket, health::Health};
 use crate::{
     id::{StreamId, TxId},
     limits,
     model::Need,
     port::{Abilities, Route},
+    time::Timestamp,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,19 +43,25 @@ pub(super) struct Ways {
     pub table_was_last: bool,
     /// Transactions in hand for the sake of another participant that want a call for which there was no room or no way.
     pub aside: BTreeSet<TxId>,
-    /// Whether the last call that ended was not answered.
-    pub failing: bool,
+    /// Its health, by the ends of its calls.
+    pub health: Health,
+    /// The time at which that may change, under which it stands in the gate's list.
+    pub wakes_at: Option<Timestamp>,
 }
 
 impl Ways {
     pub(super) fn is_reachable(&self) -> bool {
-        self.direct.is_some() || self.streams.values().any(|stream| !stream.draining)
+        let mut streams = self.streams.values();
+        let is_there = self.direct.is_some() || streams.any(|stream| !stream.draining);
+        is_there && self.health.is_up()
     }
 
     /// Returns whether there is a way for a call that needs this.
     pub(super) fn can(&self, need: &Need) -> bool {
         let mut streams = self.streams.values();
-        self.direct.is_some() || streams.any(|stream| !stream.draining && stream.can(need))
+        let is_there =
+            self.direct.is_some() || streams.any(|stream| !stream.draining && stream.can(need));
+        is_there && self.health.is_up()
     }
 
     pub(super) fn load(&self) -> Load {
@@ -67,14 +74,17 @@ impl Ways {
     }
 
     pub(super) fn free_places(&self) -> u32 {
-        match self.direct {
+        self.health.places(match self.direct {
             Some(limit) => limit.saturating_sub(self.direct_open),
             None => self.streams.values().map(Stream::free_places).sum(),
-        }
+        })
     }
 
-    /// Returns how many calls may wait in each queue.
+    /// Returns how many calls may wait in each queue: none while the participant's address is down.
     pub(super) fn window(&self) -> usize {
+        if self.health.outage().is_some() {
+            return 0;
+        }
         let open = self.streams.values().filter(|stream| !stream.draining);
         let places = self
             .direct
@@ -125,6 +135,9 @@ impl Ways {
     }
 
     pub(super) fn has_place(&self, need: &Need) -> bool {
+        if self.health.places(1) == 0 {
+            return false;
+        }
         if let Some(limit) = self.direct {
             return self.direct_open < limit;
         }
@@ -135,6 +148,9 @@ impl Ways {
     /// Takes a place on one of the streams that have a free one and the ability, each with the same chance: one that
     /// answers at once with errors draws no more calls than the others.
     pub(super) fn take_place(&mut self, need: &Need, dice: u64) -> Option<Route> {
+        if self.health.places(1) == 0 {
+            return None;
+        }
         if let Some(limit) = self.direct {
             if self.direct_open >= limit {
                 return None;

@@ -138,6 +138,23 @@ pub struct CheckBackResult {
     pub call: CallId,
     /// The transaction that it names.
     pub tx: TxId,
-    /// The outcome, or the reason why there is none.
-    pub answer: Result<Outcome, String>,
+    /// The answer.
+    pub answer: CheckBackAnswer,
+}
+
+/// An initiator's answer to a question.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CheckBackAnswer {
+    /// The outcome.
+    Decided(Outcome),
+    /// No outcome, with the reason.
+    Unknown(String),
+    /// No outcome, because the question never reached the initiator. That is no question.
+    Unsent(String),
+}
+
+impl From<Result<Outcome, String>> for CheckBackAnswer {
+    fn from(answer: Result<Outcome, String>) -> Self {
+        answer.map_or_else(Self::Unknown, Self::Decided)
+    }
 }

@@ -6,7 +6,10 @@ mod call;
 mod request;
 
 pub use self::{
-    call::{Abilities, AskBack, Call, CallAnswer, CallResult, CheckBackResult, Reach, Route},
+    call::{
+        Abilities, AskBack, Call, CallAnswer, CallResult, CheckBackAnswer, CheckBackResult, Reach,
+        Route,
+    },
     request::{Command, NewTransaction, Order, Reply, Request, Wait},
 };
 use crate::{
@@ -14,6 +17,7 @@ use crate::{
     model::{DueRow, Name, Transaction},
     refusal::Refusal,
     row::IllegalRow,
+    time::Timestamp,
     write::{Due, DueQuery, QueuesQuery, Write, WriteResult},
 };
 
@@ -95,6 +99,17 @@ pub enum Output {
     Read(Read),
     /// Report an illegal row to people.
     Illegal(IllegalRow),
+    /// Report to people that a participant's address is down, and with which error; `None`: that it takes calls again.
+    Outage(Name, Option<Outage>),
+}
+
+/// The time for which a registered address has taken no call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// Its beginning.
+    pub since: Timestamp,
+    /// The error of the last call that did not leave.
+    pub error: String,
 }
 
 /// A read from the table.

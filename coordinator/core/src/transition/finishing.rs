@@ -1,9 +1,10 @@
 //! Phase two: every action that needs it is called until it is confirmed or cancelled, as the decision requires.
 
+use tercet_mutation::broken;
+
 use super::{
-    CallEnd, Context, Step, back_off, note,
+    CallEnd, Context, Step, back_off, note, note_unsent,
     trying::{duration_micros, note_try},
-    unsent_in_a_row,
 };
 use crate::{
     model::{
@@ -115,12 +116,11 @@ fn note_unsent_call(
 ) {
     let too_old = is_too_old(tx, end.action, cx);
     let action = &mut tx.actions[end.action];
-    let policy = action.spec.retry;
-    let failures = unsent_in_a_row(action, operation);
-    let again = (!too_old)
-        .then(|| cx.now + back_off(policy.first_delay, policy.max_delay, failures, cx.dice));
-    action.live.permit = true;
-    note(
+    action.live.permit = !broken("unsent_call_counted");
+    if too_old {
+        action.state.status = ActionStatus::Failed;
+    }
+    note_unsent(
         action,
         Attempt {
             operation,
@@ -129,10 +129,9 @@ fn note_unsent_call(
             number: 0,
             outcome: AttemptOutcome::Unreachable,
             error: error.to_owned(),
-            next: again.map(Timestamp::as_micros),
+            next: None,
         },
     );
-    call_again(action, again, cx);
 }
 
 /// Returns whether the decision is so old that the action is given up when a call of it does not succeed.

@@ -14,9 +14,9 @@ use crate::{
     limits,
     model::{
         Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, Decision, Mode, Name,
-        Operation, Outcome, Phase, Sent, Transaction,
+        Outcome, Phase, Sent, Transaction,
     },
-    port::{CallAnswer, Command},
+    port::{CallAnswer, CheckBackAnswer, Command},
     refusal::Refusal,
     time::Timestamp,
     write::OperatorEntry,
@@ -36,12 +36,12 @@ pub enum Event {
         /// The actions' places.
         actions: Vec<usize>,
     },
-    /// A question to the initiator ended: its answer, or the reason why there is none.
-    AskedBack(Result<Outcome, String>),
+    /// A question to the initiator ended, with an answer or without.
+    AskedBack(CheckBackAnswer),
     /// Nothing is under way for it, and nothing can be done now.
     Rest {
         /// The participants to which there is no way from here.
-        unreachable: Vec<Name>,
+        unreachable: Vec<Unreachable>,
     },
     /// The initiator adds an action.
     AddAction(Arc<ActionSpec>),
@@ -54,6 +54,15 @@ pub enum Event {
     },
     /// An operator gives a command.
     Operator(Command),
+}
+
+/// A participant to which there is no way from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreachable {
+    /// The participant.
+    pub participant: Name,
+    /// The last error, where it is called at an address that takes no call.
+    pub down: Option<String>,
 }
 
 /// The end of one call, with an answer or without.
@@ -207,13 +216,25 @@ fn certainly_not_tried(action: &Action) -> bool {
     never || (in_flight && broken("in_flight_action_not_cancelled"))
 }
 
-/// Returns the number of calls of this operation in a row, up to the last one, that found no way.
-fn unsent_in_a_row(action: &Action, operation: Operation) -> u32 {
-    let unsent = |attempt: &&Attempt| {
-        attempt.outcome == AttemptOutcome::Unreachable && attempt.operation == operation
+/// Keeps the end of a call that never left, which is no attempt. Of several in a row the first and the last are kept. The
+/// next may leave at once: the gate lets it, when there may be a way again.
+fn note_unsent(action: &mut Action, attempt: Attempt) {
+    let is_unsent = |kept: &&Attempt| {
+        kept.outcome == AttemptOutcome::Unreachable && kept.operation == attempt.operation
     };
-    let kept = action.state.attempts.iter().rev().take_while(unsent);
-    u32::try_from(kept.count()).unwrap_or(u32::MAX)
+    if action
+        .state
+        .attempts
+        .iter()
+        .rev()
+        .take_while(is_unsent)
+        .count()
+        > 1
+    {
+        action.state.attempts.pop();
+    }
+    action.live.not_before = Timestamp::default();
+    note(action, attempt);
 }
 
 /// Adds an attempt to those that are kept for people; the oldest makes room.

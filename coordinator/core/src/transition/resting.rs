@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use tercet_mutation::broken;
 
-use super::{Step, note};
+use super::{Step, Unreachable, note};
 use crate::{
     model::{
-        Action, ActionStatus, Attempt, AttemptOutcome, Name, Need, Operation, Phase, Rest, Sent,
+        Action, ActionStatus, Attempt, AttemptOutcome, Need, Operation, Phase, Rest, Sent,
         Transaction, Want,
     },
     time::Timestamp,
@@ -17,7 +17,7 @@ use crate::{
 ///
 /// Nothing may be under way for it. What a caller reads from the row is exact then: a Try that was answered with OK
 /// is TRIED, and a call that was allowed and not made is not counted.
-pub(super) fn rest(tx: &Transaction, unreachable: &[Name], now: Timestamp) -> Step {
+pub(super) fn rest(tx: &Transaction, unreachable: &[Unreachable], now: Timestamp) -> Step {
     let mut next = tx.clone();
     let tx = &mut next;
     let mut wants = BTreeMap::new();
@@ -28,8 +28,11 @@ pub(super) fn rest(tx: &Transaction, unreachable: &[Name], now: Timestamp) -> St
         let action = &mut tx.actions[place];
         let participant = action.spec.participant.clone();
         let at = action.live.not_before.max(now);
-        if unreachable.contains(&participant) {
-            note_unreachable(action, operation, now);
+        let no_way = unreachable
+            .iter()
+            .find(|no_way| no_way.participant == participant);
+        if let Some(no_way) = no_way {
+            note_unreachable(action, operation, no_way, now);
         }
         let want = (participant, action.spec.need());
         let earliest = wants.entry(want).or_insert(at);
@@ -90,17 +93,29 @@ fn give_back(action: &mut Action) {
 }
 
 /// Notes that there is no way to the participant, once in a row. That is no attempt.
-fn note_unreachable(action: &mut Action, operation: Operation, now: Timestamp) {
+fn note_unreachable(
+    action: &mut Action,
+    operation: Operation,
+    no_way: &Unreachable,
+    now: Timestamp,
+) {
     let noted = action.state.attempts.last().is_some_and(|last| {
         last.outcome == AttemptOutcome::Unreachable && last.operation == operation
     });
     if noted {
         return;
     }
-    let error = format!(
-        "there is no way to participant {}: it is not attached, or without handler {}",
-        action.spec.participant, action.spec.handler
-    );
+    let spec = &action.spec;
+    let error = match &no_way.down {
+        Some(error) => format!(
+            "there is no way to participant {}: its address takes no call: {error}",
+            spec.participant
+        ),
+        None => format!(
+            "there is no way to participant {}: it is not attached, or without handler {}",
+            spec.participant, spec.handler
+        ),
+    };
     let waits_until = action.live.not_before;
     let attempt = Attempt {
         operation,

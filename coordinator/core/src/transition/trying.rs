@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use tercet_mutation::broken;
 
-use super::{
-    CallEnd, Context, Step, back_off, cut, decide, note, standing_decision, unsent_in_a_row,
-};
+use super::{CallEnd, Context, Step, back_off, cut, decide, note, note_unsent, standing_decision};
 use crate::{
     check,
     model::{
         Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, CheckBack, Decider, Mode,
         Operation, Outcome, Phase, Sent, Transaction,
     },
-    port::CallAnswer,
+    port::{CallAnswer, CheckBackAnswer},
     refusal::Refusal,
     time::Timestamp,
 };
@@ -65,10 +63,6 @@ fn try_once_more(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) 
     }
     let number = action.live.tries;
     action.live.tries = number.saturating_sub(1);
-    let policy = action.spec.retry;
-    let failures = unsent_in_a_row(action, Operation::Try);
-    let again = cx.now + back_off(policy.first_delay, policy.max_delay, failures, cx.dice);
-    action.live.not_before = again;
     let attempt = Attempt {
         operation: Operation::Try,
         at: end.sent_at.as_micros(),
@@ -76,9 +70,9 @@ fn try_once_more(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) 
         number,
         outcome: AttemptOutcome::Unreachable,
         error: error.to_owned(),
-        next: Some(again.as_micros()),
+        next: None,
     };
-    note(action, attempt);
+    note_unsent(action, attempt);
 }
 
 fn try_again_later(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) {
@@ -186,15 +180,17 @@ fn calls_made(action: &Action) -> String {
     }
 }
 
-pub(super) fn asked_back(tx: &Transaction, answer: &Result<Outcome, String>, cx: &Context) -> Step {
+pub(super) fn asked_back(tx: &Transaction, answer: &CheckBackAnswer, cx: &Context) -> Step {
     let mut next = tx.clone();
     match answer {
-        Ok(outcome) => {
+        CheckBackAnswer::Decided(outcome) => {
             let reason = format!("the initiator answered {outcome}");
             decide(&mut next, *outcome, Cause::CheckBack { reason }, cx.now);
             Step::durable(next)
         }
-        Err(error) => ask_again_later(next, cx, error),
+        CheckBackAnswer::Unknown(error) => ask_again_later(next, cx, error),
+        // Not asked, and not counted: the gate lets the next one leave when there may be a way again.
+        CheckBackAnswer::Unsent(_) => Step::unchanged(tx),
     }
 }
 

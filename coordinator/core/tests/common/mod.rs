@@ -21,7 +21,7 @@ use tercet_core::{
     },
     port::{
         Abilities, AskBack, Call, CallAnswer, CallResult, Command, Input, NewTransaction, Order,
-        Output, Reach, Read, Reply, Request, Wait,
+        Outage, Output, Reach, Read, Reply, Request, Wait,
     },
     refusal::Refusal,
     time::Timestamp,
@@ -152,6 +152,7 @@ pub struct World {
     pub illegal: usize,
     /// The number of rows of `tx_due` that were read.
     pub due_read: usize,
+    pub outages: Vec<(Name, Option<Outage>)>,
     epoch: u64,
     begun: u64,
     callers: u64,
@@ -189,6 +190,7 @@ impl World {
             asked: Vec::new(),
             illegal: 0,
             due_read: 0,
+            outages: Vec::new(),
             epoch: 1,
             begun: 0,
             callers: 0,
@@ -326,6 +328,7 @@ impl World {
             }
             Output::AskBack(question) => self.asked.push(question),
             Output::Illegal(_) => self.illegal += 1,
+            Output::Outage(participant, outage) => self.outages.push((participant, outage)),
         }
     }
 

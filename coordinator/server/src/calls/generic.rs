@@ -6,13 +6,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tercet_core::{
     limits,
     model::{Operation, Outcome},
-    port::{AskBack, Call, CallAnswer},
+    port::{AskBack, Call, CallAnswer, CheckBackAnswer},
 };
 use tonic::Code;
 
 use super::{
     connections::Connections,
-    unary::{self, Outgoing},
+    unary::{self, Answer, Outgoing},
 };
 use crate::wire::{calls::too_large, context};
 
@@ -61,16 +61,27 @@ pub(super) async fn ask_back(
     path: &str,
     ask: &AskBack,
     epoch: u64,
-) -> Result<Outcome, String> {
+) -> CheckBackAnswer {
+    let metadata = match metadata(context::of_ask(ask, epoch)) {
+        Ok(metadata) => metadata,
+        Err(error) => return CheckBackAnswer::Unknown(error),
+    };
     let outgoing = Outgoing {
         address,
         path,
-        metadata: metadata(context::of_ask(ask, epoch))?,
+        metadata,
         message: Bytes::new(),
         keep: 0,
         limit: ask.timeout,
     };
-    let answer = unary::exchange(connections, outgoing).await?;
+    match unary::exchange(connections, outgoing).await {
+        Ok(answer) => outcome(&answer).into(),
+        Err(lost) => lost.into(),
+    }
+}
+
+/// Returns the outcome that an initiator answered with.
+fn outcome(answer: &Answer) -> Result<Outcome, String> {
     if answer.code != Code::Ok {
         return Err(answer.words());
     }

@@ -8,7 +8,7 @@ use reqwest::{Client, Response, StatusCode, redirect::Policy};
 use tercet_core::{
     limits,
     model::{Operation, Outcome},
-    port::{AskBack, Call, CallAnswer},
+    port::{AskBack, Call, CallAnswer, CheckBackAnswer},
 };
 use tokio::time::timeout;
 
@@ -123,16 +123,23 @@ pub(super) async fn ask_back(
     path: &str,
     ask: &AskBack,
     epoch: u64,
-) -> Result<Outcome, String> {
+) -> CheckBackAnswer {
     let pairs = context::of_ask(ask, epoch);
     let posted = timeout(
         ask.timeout,
         post(client, address, path, pairs, Bytes::new()),
     );
-    let response = match posted.await {
-        Ok(response) => response.map_err(|error| chain(&error))?,
-        Err(_) => return Err(no_answer(ask.timeout)),
-    };
+    match posted.await {
+        Ok(Ok(response)) => outcome(&response).into(),
+        // Nothing leaves before there is a connection.
+        Ok(Err(error)) if error.is_connect() => CheckBackAnswer::Unsent(chain(&error)),
+        Ok(Err(error)) => CheckBackAnswer::Unknown(chain(&error)),
+        Err(_) => CheckBackAnswer::Unknown(no_answer(ask.timeout)),
+    }
+}
+
+/// Returns the outcome that an initiator answered with.
+fn outcome(response: &Response) -> Result<Outcome, String> {
     let status = response.status();
     if !status.is_success() {
         return Err(format!("HTTP {status}"));

@@ -9,14 +9,14 @@ use prost::{
 use tercet_core::{
     limits,
     model::{Operation, Outcome},
-    port::{AskBack, Call, CallAnswer},
+    port::{AskBack, Call, CallAnswer, CheckBackAnswer},
 };
 use tercet_proto::v1;
 use tonic::Code;
 
 use super::{
     connections::Connections,
-    unary::{self, Message, Outgoing, cut_bytes},
+    unary::{self, Answer, Message, Outgoing, cut_bytes},
 };
 use crate::wire::calls;
 
@@ -79,7 +79,7 @@ pub(super) async fn ask_back(
     address: &str,
     ask: &AskBack,
     epoch: u64,
-) -> Result<Outcome, String> {
+) -> CheckBackAnswer {
     let sent = calls::ask_back(ask, epoch);
     let outgoing = Outgoing {
         address,
@@ -89,7 +89,14 @@ pub(super) async fn ask_back(
         keep: ENVELOPE_BYTES,
         limit: ask.timeout,
     };
-    let answer = unary::exchange(connections, outgoing).await?;
+    match unary::exchange(connections, outgoing).await {
+        Ok(answer) => outcome(&sent, answer).into(),
+        Err(lost) => lost.into(),
+    }
+}
+
+/// Returns the outcome that an initiator answered with.
+fn outcome(sent: &v1::CheckBackCall, answer: Answer) -> Result<Outcome, String> {
     if answer.code != Code::Ok {
         return Err(answer.words());
     }

@@ -17,8 +17,8 @@ use std::{error::Error, future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt as _;
 use tercet_core::{
-    model::{Operation, Outcome},
-    port::{AskBack, Call, CallAnswer, CallResult, CheckBackResult, Input, Route},
+    model::Operation,
+    port::{AskBack, Call, CallAnswer, CallResult, CheckBackAnswer, CheckBackResult, Input, Route},
 };
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -119,7 +119,8 @@ impl DirectCalls {
 
     /// Asks an initiator back, and gives the result to the engine.
     async fn ask_back(self, ask: AskBack) {
-        let answer = caught(self.check_back_answer(&ask)).await.flatten();
+        let answer = caught(self.check_back_answer(&ask)).await;
+        let answer = answer.unwrap_or_else(CheckBackAnswer::Unknown);
         debug!(tx_id = %ask.tx, participant = %ask.participant, ?answer, "answer to a check-back");
         let result = CheckBackResult {
             route: Route::Direct,
@@ -133,19 +134,23 @@ impl DirectCalls {
             .await;
     }
 
-    async fn check_back_answer(&self, ask: &AskBack) -> Result<Outcome, String> {
+    async fn check_back_answer(&self, ask: &AskBack) -> CheckBackAnswer {
         let name = &ask.participant;
         let known = self.directory.snapshot();
         let Some(participant) = known.get(name) else {
-            return Err(format!("participant {name} is no longer known"));
+            return CheckBackAnswer::Unsent(format!("participant {name} is no longer known"));
         };
         let (address, path) = (&participant.address, participant.check_back.as_str());
         match participant.protocol {
-            Protocol::Attach => Err(format!("participant {name} attaches instead now")),
+            Protocol::Attach => {
+                CheckBackAnswer::Unsent(format!("participant {name} attaches instead now"))
+            }
             Protocol::Invoke => invoke::ask_back(&self.connections, address, ask, self.epoch).await,
-            Protocol::Grpc | Protocol::Http if path.is_empty() => Err(format!(
-                "no method registered for a check-back of participant {name}; register it with one"
-            )),
+            Protocol::Grpc | Protocol::Http if path.is_empty() => {
+                CheckBackAnswer::Unknown(format!(
+                    "no method registered for a check-back of participant {name}; register it with one"
+                ))
+            }
             Protocol::Grpc => {
                 generic::ask_back(&self.connections, address, path, ask, self.epoch).await
             }

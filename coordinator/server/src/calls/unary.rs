@@ -10,7 +10,10 @@ use h2::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use percent_encoding::percent_decode;
-use tercet_core::{limits, port::CallAnswer};
+use tercet_core::{
+    limits,
+    port::{CallAnswer, CheckBackAnswer},
+};
 use tokio::time::{Duration, Instant, timeout_at};
 use tonic::{Code, Status};
 
@@ -102,10 +105,12 @@ impl From<Lost> for CallAnswer {
     }
 }
 
-impl From<Lost> for String {
+impl From<Lost> for CheckBackAnswer {
     fn from(lost: Lost) -> Self {
-        let (Lost::Unsent(error) | Lost::Unknown(error)) = lost;
-        cut(&error)
+        match lost {
+            Lost::Unsent(error) => Self::Unsent(cut(&error)),
+            Lost::Unknown(error) => Self::Unknown(cut(&error)),
+        }
     }
 }
 

@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::handle::Message;
 pub(crate) use self::handle::{Driver, Gauges, SessionId};
-use crate::{backlog::Outbox, clock::Clock, observe::Observer};
+use crate::{backlog::Outbox, clock::Clock, directory::Directory, observe::Observer};
 
 /// The reason why the thread ended before it was stopped.
 #[derive(Debug, Error)]
@@ -89,6 +89,8 @@ pub(crate) struct Setup {
     pub(crate) seed: u64,
     pub(crate) clock: Arc<Clock>,
     pub(crate) store: Arc<dyn Store>,
+    /// Keeps which addresses are down.
+    pub(crate) directory: Arc<Directory>,
     /// Takes the calls to registered addresses.
     pub(crate) direct: mpsc::UnboundedSender<CallBatch>,
     pub(crate) observer: Box<dyn Observer>,
@@ -119,7 +121,15 @@ impl Driver {
         let lane = Lane::new(setup.lane);
         let outgoing = outgoing::Outgoing::new(setup.direct);
         let health = health::Health::new(setup.ready, setup.observer);
-        let state = run::State::new(engine, lane, setup.clock, reads, outgoing, health);
+        let state = run::State::new(
+            engine,
+            lane,
+            setup.clock,
+            reads,
+            outgoing,
+            health,
+            setup.directory,
+        );
         let (end, ended) = oneshot::channel();
         thread::Builder::new()
             .name("engine".to_owned())

@@ -22,7 +22,7 @@ use super::{
     outgoing::Outgoing,
     storing::{Committed, Committing, Reads, commit, committed},
 };
-use crate::{bounds, clock::Clock};
+use crate::{bounds, clock::Clock, directory::Directory};
 
 /// Everything that the thread owns.
 pub(super) struct State {
@@ -32,6 +32,7 @@ pub(super) struct State {
     reads: Reads,
     outgoing: Outgoing,
     health: Health,
+    directory: Arc<Directory>,
     outputs: Vec<Output>,
     committing: Option<Committing>,
     draining: bool,
@@ -54,6 +55,7 @@ impl State {
         reads: Reads,
         outgoing: Outgoing,
         health: Health,
+        directory: Arc<Directory>,
     ) -> Self {
         Self {
             engine,
@@ -62,6 +64,7 @@ impl State {
             reads,
             outgoing,
             health,
+            directory,
             outputs: Vec::new(),
             committing: None,
             draining: false,
@@ -282,6 +285,7 @@ impl State {
             Output::AskBack(ask) => self.outgoing.ask_back(ask),
             Output::Reply(caller, reply) => self.outgoing.reply(caller, reply),
             Output::Read(read) => self.reads.start(read),
+            Output::Outage(participant, outage) => self.directory.note_outage(&participant, outage),
             Output::Illegal(_) => {}
         }
     }

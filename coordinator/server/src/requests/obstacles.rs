@@ -67,7 +67,7 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
     for name in waits.chain(initiator) {
         if !seen.contains(&name) {
             seen.push(name);
-            sentences.extend(of_participant(name, directory));
+            sentences.extend(of_participant(name, now, directory));
         }
     }
     if let Some(rest) = &tx.rest {
@@ -100,8 +100,8 @@ fn overdue(rest: &Rest, now: Timestamp) -> Vec<String> {
 }
 
 /// Returns the first obstacle in the way of a transaction of a list, an action that failed before one whose calls fail;
-/// none where its row shows none.
-pub(super) fn of_list(view: &TxView) -> Vec<String> {
+/// or a participant that it waits for and that cannot be reached; none where there is none.
+pub(super) fn of_list(view: &TxView, now: Timestamp, directory: &Directory) -> Vec<String> {
     let failing = view.failing.iter();
     let worst = failing.min_by_key(|action| action.status != ActionStatus::Failed);
     let sentence = worst.and_then(|action| {
@@ -111,7 +111,11 @@ pub(super) fn of_list(view: &TxView) -> Vec<String> {
             .floor_char_boundary(bounds::LIST_ERROR_BYTES)];
         sentence(&action.name, &action.participant, action.status, error)
     });
-    sentence.into_iter().collect()
+    let unreachable = || {
+        let mut wants = view.tx.rest.iter().flat_map(|rest| &rest.wants);
+        wants.find_map(|want| of_participant(&want.participant, now, directory))
+    };
+    sentence.or_else(unreachable).into_iter().collect()
 }
 
 fn is_open(action: &ActionRow) -> bool {
@@ -153,13 +157,22 @@ fn or<'a>(text: &'a str, instead: &'a str) -> &'a str {
     if text.is_empty() { instead } else { text }
 }
 
-fn of_participant(name: &str, directory: &Directory) -> Option<String> {
+fn of_participant(name: &str, now: Timestamp, directory: &Directory) -> Option<String> {
     let known = directory.snapshot();
     let Some(participant) = known.get(name) else {
         return Some(format!(
             "Participant {name} is no longer known; let it attach, or register it."
         ));
     };
-    (participant.protocol == Protocol::Attach && directory.attached(name) == 0)
-        .then(|| format!("Participant {name} is not attached; its calls wait until it is."))
+    if participant.protocol == Protocol::Attach {
+        return (directory.attached(name) == 0)
+            .then(|| format!("Participant {name} is not attached; its calls wait until it is."));
+    }
+    let outage = directory.outage(name)?;
+    Some(format!(
+        "Participant {name} has taken no call at {} for {} s ({}); its calls wait until it does.",
+        participant.address,
+        now.since(outage.since).as_secs(),
+        outage.error
+    ))
 }

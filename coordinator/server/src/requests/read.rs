@@ -115,11 +115,12 @@ impl Requests {
         let full = rows.len() >= query.limit as usize;
         let mut seen = Vec::with_capacity(rows.len());
         let mut last = None;
+        let now = self.clock.now();
         for row in rows {
             match row {
                 Ok(view) => {
                     last = Some(view.tx.spec.id);
-                    let obstacles = obstacles::of_list(&view);
+                    let obstacles = obstacles::of_list(&view, now, &self.directory);
                     seen.push(Seen { view, obstacles });
                 }
                 Err(row) => {

@@ -144,7 +144,7 @@ pub(crate) fn check_back_result(
         epoch: result.epoch,
         call: CallId(result.call_id),
         tx: tx_id(&result.tx_id)?,
-        answer: check_back_answer(result.outcome, &result.error),
+        answer: check_back_answer(result.outcome, &result.error).into(),
     })
 }
 

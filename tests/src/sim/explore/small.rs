@@ -550,7 +550,7 @@ impl Small {
                 let queues = self.tables.queues(&query);
                 self.engine.handle(self.now, Input::Queues(query, queues));
             }
-            Output::AskBack(_) => {}
+            Output::AskBack(_) | Output::Outage(..) => {}
             Output::Illegal(illegal) => {
                 let invariant = "no write leaves an illegal row";
                 self.judge

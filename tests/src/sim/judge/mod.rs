@@ -16,9 +16,9 @@ use std::{
 };
 
 use tercet_core::{
-    id::TxId,
+    id::{CallId, TxId},
     model::{ActionSpec, Decider, Name, Outcome, Phase},
-    port::{Abilities, Call, Reply},
+    port::{Abilities, Call, CallResult, Reply, Route},
     refusal::Refusal,
     time::Timestamp,
     write::WriteResult,
@@ -104,8 +104,10 @@ pub struct ActionSeen {
     pub tries: u32,
     /// The number of calls of phase two that left since an operator last brought the transaction back to work.
     pub finishing: u32,
-    /// The same with those that never reached the participant.
+    /// The same with those of which the coordinator did not learn in time that they never reached the participant.
     pub left: u32,
+    /// Calls of these to an address, by epoch and id, each with its end at the latest.
+    pub under_way: BTreeMap<(u64, CallId), Timestamp>,
 }
 
 /// The judge's knowledge of a transaction.
@@ -223,6 +225,7 @@ impl Judge {
             for action in seen.actions.values_mut() {
                 action.finishing = 0;
                 action.left = 0;
+                action.under_way.clear();
             }
         }
     }
@@ -255,6 +258,10 @@ impl Judge {
         } else {
             action.finishing += 1;
             action.left += 1;
+            if call.route == Route::Direct {
+                let until = way.now + call.timeout;
+                action.under_way.insert((way.epoch, call.id), until);
+            }
         }
         let case = calls::Case {
             way: *way,
@@ -275,6 +282,16 @@ impl Judge {
             action.tries = action.tries.saturating_sub(1);
         } else {
             action.finishing = action.finishing.saturating_sub(1);
+        }
+    }
+
+    /// Notes that the coordinator learns that a call never reached its participant.
+    pub fn learns_of_unsent(&mut self, epoch: u64, result: &CallResult, now: Timestamp) {
+        let seen = self.seen.entry(result.tx).or_default();
+        let action = seen.actions.entry(result.action.clone()).or_default();
+        let until = action.under_way.remove(&(epoch, result.call));
+        if until.is_some_and(|until| now < until) {
+            action.left = action.left.saturating_sub(1);
         }
     }
 

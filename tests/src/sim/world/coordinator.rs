@@ -20,7 +20,7 @@ use crate::sim::{
 };
 
 /// Calls in a row that may be of one origin: some that get a place are no longer required.
-const IN_A_ROW: u32 = 12;
+const IN_A_ROW: u32 = 3;
 
 const MEMORY: &str = "I9 memory is bounded by configuration";
 
@@ -175,6 +175,9 @@ impl World {
                     }
                 };
                 self.read_answers(epoch, answer);
+            }
+            Output::Outage(participant, outage) => {
+                self.note(None, || format!("the address of {participant}: {outage:?}"));
             }
             Output::Illegal(illegal) => {
                 let what = illegal.to_string();
@@ -363,6 +366,9 @@ impl World {
                 "{operation} of {action} answers {answer:?} (call {call} of epoch {of}, {route:?})"
             )
         });
+        if matches!(result.answer, CallAnswer::Unsent(_)) {
+            self.judge.learns_of_unsent(epoch, &result, self.now);
+        }
         self.deliver(Input::CallResult(result));
     }
 

@@ -7,7 +7,9 @@ use tercet_barrier::{Arrival, CallAnswer, RowState, initiator::Truth};
 use tercet_core::{
     id::{CallId, StreamId, TxId},
     model::{self, ActionSpec, Name, Operation},
-    port::{self, AskBack, Call, CallResult, CheckBackResult, Input, Reach, Route},
+    port::{
+        self, AskBack, Call, CallResult, CheckBackAnswer, CheckBackResult, Input, Reach, Route,
+    },
     time::Timestamp,
 };
 
@@ -548,7 +550,14 @@ impl World {
             epoch,
             question: Box::new(question.clone()),
         };
-        if self.waits(service, again) || !self.services[service].up {
+        if self.waits(service, again) {
+            return;
+        }
+        if !self.services[service].up {
+            if question.route == Route::Direct {
+                let refused = CheckBackAnswer::Unsent("connection refused".into());
+                self.answer_question(epoch, question, refused);
+            }
             return;
         }
         let answer = if self.faults.strikes(Fault::CodeFails) {
@@ -561,6 +570,10 @@ impl World {
                 None => Err("the initiator's row may have been removed".into()),
             }
         };
+        self.answer_question(epoch, question, answer.into());
+    }
+
+    fn answer_question(&mut self, epoch: u64, question: &AskBack, answer: CheckBackAnswer) {
         self.send(Letter::CheckBackResult {
             epoch,
             result: CheckBackResult {
