@@ -191,7 +191,7 @@ impl Loader {
                     continue;
                 }
                 if !broken("restart_loads_beyond_window") {
-                    limit = limit.min(gate.room_for_table(participant));
+                    limit = limit.min(gate.room_for_table(participant, need.as_ref()));
                 }
                 if limit == 0 {
                     let blocked = self.blocked.entry(participant.clone()).or_default();
@@ -253,7 +253,7 @@ impl Loader {
                 Queue::Wait {
                     participant, need, ..
                 } => {
-                    if gate.room_for_table(participant) > 0 {
+                    if gate.room_for_table(participant, need.as_ref()) > 0 {
                         self.place_freed(participant, config, gate, now);
                     }
                     gate.has_way(participant, need.as_ref())

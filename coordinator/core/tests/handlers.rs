@@ -1,12 +1,15 @@
-//! Rows at rest for a handler that no instance has at present, as in a rolling deployment.
+//! Instances with different handlers, as in a rolling deployment: calls of one handler do not stand in the way of those
+//! of another.
 
 mod common;
 
 use std::time::Duration;
 
-use common::{World, deliver, ok};
+use common::{World, deliver, ok, tcc};
 use tercet_core::{
+    config::EngineConfig,
     id::StreamId,
+    model::ActionSpec,
     port::{Input, Wait},
 };
 
@@ -61,4 +64,47 @@ fn they_go_on_when_an_instance_has_the_handler() {
     }
     assert_eq!(delivered, STUCK);
     assert_eq!(world.table.waiting(), 0);
+}
+
+#[test]
+fn calls_that_wait_for_one_handler_leave_room_for_another() {
+    let mut world = World::detached();
+    world.attach_with("p", 1, 10, &["a"]);
+    world.attach_with("p", 2, 10, &["b"]);
+    // The instance with the handler "a" hangs.
+    for _ in 0..STUCK {
+        world.execute(Wait::Accepted, [deliver("a")]);
+    }
+    world.calls.clear();
+    for _ in 0..100 {
+        world.execute(Wait::Accepted, [deliver("b")]);
+        let delivered = world.answer_all();
+        assert_eq!(delivered.len(), 1, "at once, from memory");
+    }
+}
+
+/// All calls of a transaction leave at once, however heavy it is: its bytes are in memory once.
+#[test]
+fn the_bytes_of_a_transaction_count_once_for_all_its_calls() {
+    let mut world = World::with(EngineConfig {
+        memory: 8 * 1024 * 1024,
+        ..EngineConfig::default()
+    });
+    let names: Vec<String> = (0..64).map(|n| format!("h{n}")).collect();
+    let handlers: Vec<&str> = names.iter().map(String::as_str).collect();
+    world.attach_with("p", 1, 1_000, &handlers);
+    let heavy = |name: &&str| ActionSpec {
+        payload: vec![0; 64 * 1024].into(),
+        ..tcc(name)
+    };
+    world.execute(Wait::Accepted, handlers.iter().map(heavy));
+    assert_eq!(world.calls.len(), 64);
+    // Another one goes on when the first has no call there any more.
+    world.execute(Wait::Accepted, handlers.iter().map(heavy));
+    assert_eq!(world.calls.len(), 64);
+    assert_eq!(world.answer_all().len(), 2 * 64, "each Try and Confirm");
+    for _ in 0..5 {
+        world.after(Duration::from_millis(500));
+    }
+    assert_eq!(world.calls.len(), 64);
 }

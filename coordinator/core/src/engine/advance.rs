@@ -76,7 +76,7 @@ impl Engine {
             if self.gate.prospect(&participant, &claim) == Prospect::Room {
                 return Sought::Authorise;
             }
-            self.set_aside(id, participant);
+            self.set_aside(id, participant, claim.need);
             return Sought::UnderWay;
         }
         if let Some(route) = self.admit(&participant, claim) {
@@ -101,7 +101,7 @@ impl Engine {
 
     /// Takes a place for a ticket, queues it, or sets its transaction aside until there is room.
     fn admit(&mut self, participant: &Name, claim: Claim) -> Option<Route> {
-        let ticket = claim.ticket;
+        let (ticket, need) = (claim.ticket, claim.need.clone());
         let dice = self.roll();
         match self.gate.admit(participant, claim, self.now, dice) {
             Admission::Now(route) => return Some(route),
@@ -112,16 +112,16 @@ impl Engine {
                 }
             }
             Admission::Full | Admission::Unreachable => {
-                self.set_aside(ticket.tx, participant.clone());
+                self.set_aside(ticket.tx, participant.clone(), need);
             }
         }
         None
     }
 
-    fn set_aside(&mut self, id: TxId, participant: Name) {
-        self.gate.set_aside(&participant, id);
+    fn set_aside(&mut self, id: TxId, participant: Name, need: Need) {
+        self.gate.set_aside(&participant, need.clone(), id);
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.aside.insert(participant);
+            entry.aside.insert((participant, need));
         }
     }
 
@@ -199,9 +199,9 @@ impl Engine {
                 self.gate.give_back(participant, admitted, self.now);
             }
         }
-        for id in self.gate.take_aside(participant) {
+        for (id, need) in self.gate.take_aside(participant) {
             if let Some(entry) = self.entries.get_mut(&id) {
-                entry.aside.remove(participant);
+                entry.aside.remove(&(participant.clone(), need));
                 self.to_advance.insert(id);
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::{
     gate::{Origin, Ticket},
     id::{CallId, CallerId},
-    model::{Name, Transaction},
+    model::{Name, Need, Transaction},
     port::{Request, Wait},
     refusal::Refusal,
     time::Timestamp,
@@ -25,7 +25,7 @@ pub(super) struct Entry {
     /// Calls that wait for a place.
     pub tickets: Vec<Ticket>,
     /// Participants that are to have room for a call before it can be sought again.
-    pub aside: BTreeSet<Name>,
+    pub aside: BTreeSet<(Name, Need)>,
     /// The origin: a request, or the table.
     pub origin: Origin,
     /// The bytes that its transaction takes up, about.

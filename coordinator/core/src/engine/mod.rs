@@ -274,8 +274,8 @@ impl Engine {
             return;
         };
         self.weight -= entry.weight;
-        for participant in &entry.aside {
-            self.gate.forget_aside(participant, id);
+        for (participant, need) in &entry.aside {
+            self.gate.forget_aside(participant, need, id);
         }
         if !entry.waiters.is_empty() {
             self.waits.insert(id, entry.waiters);

@@ -6,6 +6,7 @@
 //! neither memory nor the places of another, and what is new never starves what is old.
 
 mod health;
+mod queue;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -187,18 +188,18 @@ impl Gate {
         ways.is_some_and(|ways| need.map_or_else(|| ways.is_reachable(), |need| ways.can(need)))
     }
 
-    /// Returns the number of transactions from the table that the participant's queue has room for.
-    pub fn room_for_table(&self, name: &str) -> usize {
-        self.ways.get(name).map_or(0, |ways| {
-            if !ways.is_reachable() {
-                return 0;
-            }
-            if !ways.can_hold(0, self.bytes) {
-                return 0;
-            }
-            let places = ways.free_places() as usize;
-            (places + ways.window()).saturating_sub(ways.from_table.len())
-        })
+    /// Returns the number of transactions from the table for whose calls there is room at the participant, by what they
+    /// need; `None`: any instance will do.
+    pub fn room_for_table(&self, name: &str, need: Option<&Need>) -> usize {
+        let Some(ways) = self.ways.get(name) else {
+            return 0;
+        };
+        let has_room = ways.held.has_room_for_another(0, self.bytes);
+        if has_room && self.has_way(name, need) {
+            ways.room(Origin::Table, need)
+        } else {
+            0
+        }
     }
 
     /// Returns whether the participant's last call ended without an answer.
@@ -301,8 +302,10 @@ impl Gate {
     pub fn prospect(&self, name: &str, claim: &Claim) -> Prospect {
         match self.ways.get(name) {
             Some(ways) if ways.can(&claim.need) => {
-                let is_free = ways.has_place(&claim.need) || ways.has_window(claim.origin);
-                if is_free && ways.can_hold(claim.weight, self.bytes) {
+                let is_free =
+                    ways.has_place(&claim.need) || ways.has_window(claim.origin, &claim.need);
+                let held = &ways.held;
+                if is_free && held.has_room(claim.ticket.tx, claim.weight, self.bytes) {
                     Prospect::Room
                 } else {
                     Prospect::Full
@@ -323,31 +326,28 @@ impl Gate {
             origin,
             weight,
         } = claim;
-        if ways.queued.contains_key(&ticket) {
+        if ways.queues.contains(ticket) {
             return Admission::Queued;
         }
         if !ways.can(&need) {
             return Admission::Unreachable;
         }
-        if !ways.can_hold(weight, bytes) {
+        if !ways.held.has_room(ticket.tx, weight, bytes) {
             return Admission::Full;
         }
         // A place that a queued ticket could take has been given to it when it came free.
         if let Some(route) = ways.take_place(&need, dice) {
             ways.table_was_last = origin == Origin::Table;
-            ways.hold(ticket, weight);
+            ways.held.add(ticket, weight);
             ways.health.left(ticket, now);
             self.schedule(name);
             return Admission::Now(route);
         }
-        if !ways.has_window(origin) {
+        if !ways.has_window(origin, &need) {
             return Admission::Full;
         }
-        ways.hold(ticket, weight);
-        ways.last_key += 1;
-        let key = ways.last_key;
-        ways.queued.insert(ticket, (origin, key));
-        ways.queue_mut(origin).insert(key, (ticket, need));
+        ways.held.add(ticket, weight);
+        ways.queues.push(ticket, origin, need);
         Admission::Queued
     }
 
@@ -360,15 +360,11 @@ impl Gate {
             [Origin::Table, Origin::Request]
         };
         for origin in first {
-            let found = ways
-                .queue(origin)
-                .iter()
-                .find(|(_, (_, need))| ways.has_place(need))
-                .map(|(key, (ticket, need))| (*key, *ticket, need.clone()));
-            if let Some((key, ticket, need)) = found {
+            let found = ways.queues.first(origin, |need| ways.has_place(need));
+            let found = found.map(|(ticket, need)| (ticket, need.clone()));
+            if let Some((ticket, need)) = found {
                 let route = ways.take_place(&need, dice)?;
-                ways.queue_mut(origin).remove(&key);
-                ways.queued.remove(&ticket);
+                ways.queues.remove(ticket);
                 ways.table_was_last = origin == Origin::Table;
                 ways.health.left(ticket, now);
                 self.schedule(name);
@@ -393,16 +389,16 @@ impl Gate {
     /// Withdraws a ticket whose call is no longer required.
     pub fn withdraw(&mut self, name: &str, ticket: Ticket) {
         if let Some(ways) = self.ways.get_mut(name)
-            && ways.remove(ticket)
+            && ways.queues.remove(ticket).is_some()
         {
-            ways.let_go(ticket);
+            ways.held.remove(ticket);
         }
     }
 
     /// Frees the place of a call that has ended, or that is given up.
     pub fn release(&mut self, name: &Name, ticket: Ticket, route: Route, now: Timestamp) {
         if let Some(ways) = self.ways.get_mut(name) {
-            ways.let_go(ticket);
+            ways.held.remove(ticket);
             ways.health.given_up(ticket, now);
         }
         self.schedule(name);
@@ -421,32 +417,44 @@ impl Gate {
     }
 
     /// Sets a transaction aside that stays in hand for another reason, until there is room for a call that it wants.
-    pub fn set_aside(&mut self, name: &Name, tx: TxId) {
+    pub fn set_aside(&mut self, name: &Name, need: Need, tx: TxId) {
         let ways = self.ways.entry(name.clone()).or_default();
-        ways.aside.insert(tx);
+        ways.aside.entry(need).or_default().insert(tx);
     }
 
     /// Forgets a transaction that was set aside.
-    pub fn forget_aside(&mut self, name: &str, tx: TxId) {
-        if let Some(ways) = self.ways.get_mut(name) {
-            ways.aside.remove(&tx);
+    pub fn forget_aside(&mut self, name: &str, need: &Need, tx: TxId) {
+        if let Some(ways) = self.ways.get_mut(name)
+            && let Some(aside) = ways.aside.get_mut(need)
+        {
+            aside.remove(&tx);
+            if aside.is_empty() {
+                ways.aside.remove(need);
+            }
         }
     }
 
-    /// Takes the transactions that were set aside for a participant, as many as there is room for.
-    pub fn take_aside(&mut self, name: &str) -> Vec<TxId> {
+    /// Takes the transactions that were set aside for a participant, for each need as many as there is room for.
+    pub fn take_aside(&mut self, name: &str) -> Vec<(TxId, Need)> {
         let Some(ways) = self.ways.get_mut(name) else {
             return Vec::new();
         };
-        if !ways.is_reachable() {
-            return Vec::new();
+        let mut aside = std::mem::take(&mut ways.aside);
+        let mut taken = Vec::new();
+        for (need, of_need) in &mut aside {
+            if !ways.can(need) {
+                continue;
+            }
+            let room = |origin| ways.room(origin, Some(need));
+            let room = room(Origin::Request).min(room(Origin::Table));
+            let first: Vec<TxId> = of_need.iter().take(room).copied().collect();
+            for tx in first {
+                of_need.remove(&tx);
+                taken.push((tx, need.clone()));
+            }
         }
-        let room = (ways.free_places() as usize + ways.window())
-            .saturating_sub(ways.requested.len().max(ways.from_table.len()));
-        let taken: Vec<TxId> = ways.aside.iter().take(room).copied().collect();
-        for tx in &taken {
-            ways.aside.remove(tx);
-        }
+        aside.retain(|_, of_need| !of_need.is_empty());
+        ways.aside = aside;
         taken
     }
 
@@ -460,14 +468,10 @@ impl Gate {
         let Some(ways) = self.ways.get_mut(name) else {
             return Vec::new();
         };
-        let queued = ways.requested.values().chain(ways.from_table.values());
-        let stranded: Vec<Ticket> = queued
-            .filter(|(_, need)| !ways.can(need))
-            .map(|(ticket, _)| *ticket)
-            .collect();
+        let stranded = ways.queues.stranded(|need| ways.can(need));
         for ticket in &stranded {
-            ways.remove(*ticket);
-            ways.let_go(*ticket);
+            ways.queues.remove(*ticket);
+            ways.held.remove(*ticket);
         }
         stranded
     }
@@ -486,7 +490,7 @@ impl Gate {
     pub fn waiting(&self) -> usize {
         self.ways
             .values()
-            .map(|ways| ways.queued.len() + ways.aside.len())
+            .map(|ways| ways.queues.len() + ways.aside.values().map(BTreeSet::len).sum::<usize>())
             .sum()
     }
 }

@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tercet_mutation::broken;
 
-use super::{Load, Origin, Ticket, health::Health};
+use super::{
+    Load, Origin,
+    health::Health,
+    queue::{Held, Queues},
+};
 use crate::{
     id::{StreamId, TxId},
     limits,
@@ -21,9 +25,6 @@ pub(super) struct Stream {
     pub abilities: Abilities,
 }
 
-/// The calls of one origin that wait for a place, in the order in which they came.
-pub(super) type Queue = BTreeMap<u64, (Ticket, Need)>;
-
 /// The ways to one participant, and the tickets that wait for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ways {
@@ -31,18 +32,14 @@ pub(super) struct Ways {
     pub direct: Option<u32>,
     pub direct_open: u32,
     pub streams: BTreeMap<StreamId, Stream>,
-    pub requested: Queue,
-    pub from_table: Queue,
-    /// The queue and the key of each ticket that waits.
-    pub queued: BTreeMap<Ticket, (Origin, u64)>,
-    pub last_key: u64,
-    /// The bytes of the transaction of each ticket that waits or has a place, and their sum.
-    pub weights: BTreeMap<Ticket, usize>,
-    pub bytes: usize,
+    /// The tickets that wait for a place.
+    pub queues: Queues,
+    /// The transactions of the tickets that wait or have a place.
+    pub held: Held,
     /// Whether the last place went to a transaction from the table.
     pub table_was_last: bool,
     /// Transactions in hand for the sake of another participant that want a call for which there was no room or no way.
-    pub aside: BTreeSet<TxId>,
+    pub aside: BTreeMap<Need, BTreeSet<TxId>>,
     /// Its health, by the ends of its calls.
     pub health: Health,
     /// The time at which that may change, under which it stands in the gate's list.
@@ -68,70 +65,49 @@ impl Ways {
         let streams = self.streams.values();
         Load {
             open: self.direct_open + streams.map(|stream| stream.open).sum::<u32>(),
-            waiting: self.queued.len(),
-            from_table: self.from_table.len(),
+            waiting: self.queues.len(),
+            from_table: self.queues.len_of(Origin::Table),
         }
     }
 
-    pub(super) fn free_places(&self) -> u32 {
+    /// Returns how many calls that need this may leave now; `None`: that need anything.
+    fn free_places(&self, need: Option<&Need>) -> u32 {
         self.health.places(match self.direct {
             Some(limit) => limit.saturating_sub(self.direct_open),
-            None => self.streams.values().map(Stream::free_places).sum(),
+            None => self.able(need).map(Stream::free_places).sum(),
         })
     }
 
-    /// Returns how many calls may wait in each queue: none while the participant's address is down.
-    pub(super) fn window(&self) -> usize {
+    /// Returns how many calls that need this may wait in each queue: none while the participant's address is down.
+    fn window(&self, need: Option<&Need>) -> usize {
         if self.health.outage().is_some() {
             return 0;
         }
-        let open = self.streams.values().filter(|stream| !stream.draining);
+        let open = self.able(need).filter(|stream| !stream.draining);
         let places = self
             .direct
             .unwrap_or_else(|| open.map(|stream| stream.limit).sum());
         limits::WINDOW_CALLS.max(2 * places as usize)
     }
 
-    pub(super) fn queue(&self, origin: Origin) -> &Queue {
-        match origin {
-            Origin::Request => &self.requested,
-            Origin::Table => &self.from_table,
-        }
+    fn able(&self, need: Option<&Need>) -> impl Iterator<Item = &Stream> {
+        let streams = self.streams.values();
+        streams.filter(move |stream| need.is_none_or(|need| stream.can(need)))
     }
 
-    pub(super) fn queue_mut(&mut self, origin: Origin) -> &mut Queue {
-        match origin {
-            Origin::Request => &mut self.requested,
-            Origin::Table => &mut self.from_table,
-        }
-    }
-
-    /// Returns whether another call of this origin may wait.
-    pub(super) fn has_window(&self, origin: Origin) -> bool {
-        self.queue(origin).len() < self.window() || broken("one_participant_fills_memory")
-    }
-
-    /// Returns whether a transaction of this weight goes with the others within the limit of `bytes`.
-    pub(super) fn can_hold(&self, weight: usize, bytes: usize) -> bool {
-        self.weights.is_empty() || self.bytes + weight < bytes
-    }
-
-    pub(super) fn hold(&mut self, ticket: Ticket, weight: usize) {
-        let before = self.weights.insert(ticket, weight);
-        self.bytes = self.bytes + weight - before.unwrap_or(0);
-    }
-
-    pub(super) fn let_go(&mut self, ticket: Ticket) {
-        self.bytes -= self.weights.remove(&ticket).unwrap_or(0);
-    }
-
-    /// Removes a ticket from its queue; returns whether it was queued.
-    pub(super) fn remove(&mut self, ticket: Ticket) -> bool {
-        let Some((origin, key)) = self.queued.remove(&ticket) else {
-            return false;
+    /// Returns how many more calls of this origin that need this may wait or leave.
+    pub(super) fn room(&self, origin: Origin, need: Option<&Need>) -> usize {
+        let waiting = match need {
+            Some(need) => self.queues.len_for(origin, need),
+            None => self.queues.len_of(origin),
         };
-        self.queue_mut(origin).remove(&key);
-        true
+        (self.free_places(need) as usize + self.window(need)).saturating_sub(waiting)
+    }
+
+    /// Returns whether another call of this origin that needs this may wait.
+    pub(super) fn has_window(&self, origin: Origin, need: &Need) -> bool {
+        self.queues.len_for(origin, need) < self.window(Some(need))
+            || broken("one_participant_fills_memory")
     }
 
     pub(super) fn has_place(&self, need: &Need) -> bool {
