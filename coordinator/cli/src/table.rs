@@ -78,7 +78,10 @@ pub(crate) fn table(
         for (width, cell) in widths.iter().zip(row) {
             if let Some(width) = *width {
                 let cell = words::cut(cell, width);
-                let _ = write!(line, "{cell:<width$}{:GAP$}", "");
+                // The width of a format is 16 bits.
+                let filled = width.saturating_sub(cell.chars().count()) + GAP;
+                line.push_str(&cell);
+                line.extend(std::iter::repeat_n(' ', filled));
             }
         }
         text.push_str(line.trim_end());

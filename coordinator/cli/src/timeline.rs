@@ -34,7 +34,7 @@ pub(crate) fn table(tx: &v1::Transaction) -> String {
         .into_iter()
         .map(|step| match step.at {
             Some(at) => {
-                let since = took(at - tx.create_time_micros);
+                let since = took(at.saturating_sub(tx.create_time_micros));
                 vec![words::time(at), format!("+{since}"), step.what]
             }
             None => vec!["now".to_owned(), String::new(), step.what],

@@ -59,6 +59,9 @@ limits! {
     NAME_BYTES: usize = 128;
     /// Actions of one transaction.
     ACTIONS: usize = 64;
+    /// The highest version of a row, and the highest number of calls or questions that a row counts. A row with a higher
+    /// one is not legal.
+    COUNT: u32 = 1 << 30;
     /// Bytes of an action's payload.
     PAYLOAD_BYTES: usize = 64 * 1024;
     /// Bytes of the result of a Try.

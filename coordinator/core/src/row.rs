@@ -157,6 +157,10 @@ fn check_numbers(tx: &TxRow, phase: &Phase) -> Result<(), String> {
     if tx.version == 0 {
         return Err("version is 0".into());
     }
+    check_count("version", tx.version)?;
+    check_count("retry_count", tx.check_backs)?;
+    check_name("business_type", &tx.spec.business_type)?;
+    check_name("business_id", &tx.spec.business_id)?;
     match &tx.rest {
         Some(_) if phase.is_over() => {
             return Err(format!("rest does not go with status {}", tx.status));
@@ -186,6 +190,7 @@ fn check_actions(tx: &TxRow, phase: &Phase, actions: &[ActionRow]) -> Result<(),
         if action.state.version == 0 {
             return Err(format!("action {name} has version 0"));
         }
+        check_sizes(action).map_err(|what| format!("action {name}: {what}"))?;
         if let Some(before) = action
             .spec
             .after
@@ -204,6 +209,47 @@ fn check_actions(tx: &TxRow, phase: &Phase, actions: &[ActionRow]) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Checks an action against the limits that its requests and answers have: a row beyond them takes up memory, or is
+/// refused by participants, for ever.
+fn check_sizes(action: &ActionRow) -> Result<(), String> {
+    let ActionRow { spec, state, .. } = action;
+    check_count("version", state.version)?;
+    check_count("retry_count", state.retry_count)?;
+    check_name("action_name", &spec.name)?;
+    check_name("participant", &spec.participant)?;
+    check_name("handler", &spec.handler)?;
+    check_bytes("payload", spec.payload.len(), limits::PAYLOAD_BYTES)?;
+    check_bytes("result", state.result.len(), limits::RESULT_BYTES)
+}
+
+fn check_count(column: &str, count: u32) -> Result<(), String> {
+    if count <= limits::COUNT {
+        Ok(())
+    } else {
+        Err(format!(
+            "{column} is {count}, at most {} is legal",
+            limits::COUNT
+        ))
+    }
+}
+
+fn check_name(column: &str, name: &Name) -> Result<(), String> {
+    if name.is_empty() {
+        return Err(format!("{column} is empty"));
+    }
+    check_bytes(column, name.len(), limits::NAME_BYTES)
+}
+
+fn check_bytes(column: &str, bytes: usize, limit: usize) -> Result<(), String> {
+    if bytes <= limit {
+        Ok(())
+    } else {
+        Err(format!(
+            "{column} has {bytes} bytes, at most {limit} are legal"
+        ))
+    }
 }
 
 fn status_is_legal(status: ActionStatus, phase: &Phase) -> bool {

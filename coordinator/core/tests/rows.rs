@@ -145,6 +145,36 @@ fn a_row_that_no_write_can_have_left_is_named() {
     check("action b has version 0", |_, actions| {
         actions[1].state.version = 0;
     });
+    check("version is 4294967295, at most 1073741824", |tx, _| {
+        tx.version = u32::MAX;
+    });
+    check("retry_count is 1073741825", |tx, _| {
+        tx.check_backs = (1 << 30) + 1;
+    });
+    check("action a: version is", |_, actions| {
+        actions[0].state.version = u32::MAX;
+    });
+    check("action b: retry_count is", |_, actions| {
+        actions[1].state.retry_count = u32::MAX;
+    });
+    check(
+        "action a: payload has 65537 bytes, at most 65536",
+        |_, actions| {
+            actions[0].spec.payload = vec![0; 65_537].into();
+        },
+    );
+    check("action a: result has 65537 bytes", |_, actions| {
+        actions[0].state.result = vec![0; 65_537].into();
+    });
+    check("action a: handler is empty", |_, actions| {
+        actions[0].spec.handler = "".into();
+    });
+    check("action a: handler has 100000 bytes", |_, actions| {
+        actions[0].spec.handler = "h".repeat(100_000).into();
+    });
+    check("business_id has 129 bytes", |tx, _| {
+        tx.spec.business_id = "b".repeat(129).into();
+    });
     check("UNKNOWN without check_back_info", |tx, _| {
         tx.biz_status = BizStatus::Unknown;
     });
