@@ -40,6 +40,26 @@ pub(crate) fn is_in_hand(transaction: &v1::Transaction) -> bool {
     !is_over && transaction.next_attempt_at_micros == 0
 }
 
+/// The questions to the initiator: their number, and the last answer that was no outcome.
+pub(crate) fn questions(tx: &v1::Transaction) -> String {
+    let Some(last) = &tx.last_check_back else {
+        return match tx.check_backs {
+            0 => ", not asked".to_owned(),
+            number => format!(", asked {number} time(s)"),
+        };
+    };
+    let at = time(last.at_micros);
+    let mut text = format!(", question {} without an outcome at {at}", last.number);
+    let error = plain(&last.error);
+    if !error.is_empty() {
+        text = format!("{text} ({error})");
+    }
+    if tx.cause.is_none() && last.next_at_micros != 0 {
+        text = format!("{text}, the next at {}", time(last.next_at_micros));
+    }
+    text
+}
+
 /// The cause of the decision.
 pub(crate) fn cause(cause: Option<&v1::Cause>) -> String {
     let Some(cause) = cause else {

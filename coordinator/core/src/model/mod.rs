@@ -25,9 +25,9 @@ mod words;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use self::{
-    action::{Action, ActionState, Attempt, Live, Sent},
+    action::{Action, ActionState, Attempt, Live, Sent, Unanswered},
     phase::{Cause, Decision, Phase},
-    policy::{CheckBack, RetryPolicy},
+    policy::{CheckBack, CheckBackInEffect, RetryInEffect, RetryPolicy},
     rest::{DueRow, Queue, Rest, Want},
     spec::{ActionSpec, Begun, TxSpec},
     transaction::{Owner, Transaction},

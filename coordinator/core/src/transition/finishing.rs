@@ -65,7 +65,7 @@ pub(super) fn try_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step {
 fn note_failed_call(tx: &mut Transaction, end: &CallEnd, operation: Operation, cx: &Context) {
     let too_old = is_too_old(tx, end.action, cx);
     let action = &mut tx.actions[end.action];
-    let policy = action.spec.retry;
+    let policy = action.spec.retry.in_effect();
     let number = action.state.retry_count + 1;
     let (outcome, error) = match &end.answer {
         CallAnswer::Rejected(reason) => {
@@ -115,7 +115,7 @@ fn note_unsent_call(
 ) {
     let too_old = is_too_old(tx, end.action, cx);
     let action = &mut tx.actions[end.action];
-    let policy = action.spec.retry;
+    let policy = action.spec.retry.in_effect();
     let failures = unsent_in_a_row(action, operation);
     let again = (!too_old)
         .then(|| cx.now + back_off(policy.first_delay, policy.max_delay, failures, cx.dice));
@@ -137,7 +137,7 @@ fn note_unsent_call(
 
 /// Returns whether the decision is so old that the action is given up when a call of it does not succeed.
 fn is_too_old(tx: &Transaction, place: usize, cx: &Context) -> bool {
-    let max = tx.actions[place].spec.retry.max_age;
+    let max = tx.actions[place].spec.retry.in_effect().max_age;
     let age = tx.phase.decided_at().map(|decided| cx.now.since(decided));
     max.is_some_and(|max| age.is_some_and(|age| age >= max))
 }
@@ -171,7 +171,7 @@ pub(super) fn authorise_all(tx: &Transaction, places: &[usize], cx: &Context) ->
         if action.live.permit {
             continue;
         }
-        let limit = action.spec.retry.max_attempts;
+        let limit = action.spec.retry.in_effect().max_attempts;
         if action.state.retry_count + 1 >= limit {
             give_up_unsent(
                 action,

@@ -41,13 +41,10 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
             tx.spec.create_time.since(now).as_secs()
         ));
     }
-    if tx.biz_status == BizStatus::Unknown
-        && let Some(check_back) = &tx.spec.check_back
-    {
+    if let Some(questions) = questions(view, usize::MAX) {
         sentences.push(format!(
-            "Phase one is over and the initiator did not decide; {} was asked {} time(s) without an \
-             outcome. An operator may decide: `tercet tx decide {id} success|failure --reason TEXT`.",
-            check_back.participant, tx.check_backs
+            "Phase one is over and the initiator did not decide; {questions}. An operator may decide: \
+             `tercet tx decide {id} success|failure --reason TEXT`."
         ));
     }
     let initiator = tx
@@ -74,6 +71,29 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
         sentences.extend(overdue(rest, now));
     }
     sentences
+}
+
+/// Returns how often the initiator was asked, and the reason why the last question brought no outcome, cut to so many
+/// bytes; `None`: it is not being asked.
+fn questions(view: &TxView, most: usize) -> Option<String> {
+    let tx = &view.tx;
+    let check_back = tx.spec.check_back.as_ref();
+    let name = &check_back
+        .filter(|_| tx.biz_status == BizStatus::Unknown)?
+        .participant;
+    Some(match &tx.last_check_back {
+        Some(last) => {
+            let error = &last.error[..last.error.floor_char_boundary(most)];
+            let error = or(error, "no reason was given");
+            let number = last.number;
+            format!("{name} was asked {number} time(s) without an outcome, the last time: {error}")
+        }
+        None if tx.check_backs > 1 => {
+            let number = tx.check_backs - 1;
+            format!("{name} was asked {number} time(s) without an outcome")
+        }
+        None => format!("{name} is asked for the outcome, and has not answered yet"),
+    })
 }
 
 /// Returns a sentence for each thing that could have taken a transaction at rest further, and did not.
@@ -105,7 +125,8 @@ pub(super) fn of_list(view: &TxView) -> Vec<String> {
             .floor_char_boundary(bounds::LIST_ERROR_BYTES)];
         sentence(&action.name, &action.participant, action.status, error)
     });
-    sentence.into_iter().collect()
+    let asked = questions(view, bounds::LIST_ERROR_BYTES).map(|questions| format!("{questions}."));
+    sentence.or(asked).into_iter().collect()
 }
 
 fn is_open(action: &ActionRow) -> bool {

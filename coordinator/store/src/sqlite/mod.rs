@@ -42,6 +42,11 @@ const MIGRATIONS: &[MigrationFile] = &[
         "due rows",
         include_str!("../../../../migrations/sqlite/0003_due_rows.sql"),
     ),
+    (
+        4,
+        "as given",
+        include_str!("../../../../migrations/sqlite/0004_as_given.sql"),
+    ),
 ];
 
 /// Transactions in one SQLite file.
