@@ -125,7 +125,7 @@ fn of_action(tx: &v1::Transaction, view: &v1::ActionView, steps: &mut Vec<Step>)
 fn attempted(name: &str, attempt: &v1::Attempt) -> String {
     let operation = short(attempt.operation().as_str_name(), "OPERATION_");
     let mut what = match attempt.number {
-        0 => format!("{operation} {name} not sent: {}", attempt.outcome),
+        0 => format!("{operation} {name}: not sent"),
         number => format!(
             "{operation} {name}, attempt {number}, after {}: {}",
             took(attempt.duration_micros),

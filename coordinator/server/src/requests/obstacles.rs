@@ -2,7 +2,7 @@
 
 use tercet_core::{
     limits,
-    model::{ActionStatus, BizStatus, Rest, TxStatus},
+    model::{ActionStatus, AttemptOutcome, BizStatus, Rest, TxStatus},
     row::ActionRow,
     time::Timestamp,
 };
@@ -22,7 +22,7 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
         return sentences;
     }
     for action in &view.actions {
-        if let Some(sentence) = of_action(action) {
+        if let Some(sentence) = of_action(action, now) {
             sentences.push(sentence);
         }
     }
@@ -136,8 +136,18 @@ fn is_open(action: &ActionRow) -> bool {
     )
 }
 
-fn of_action(action: &ActionRow) -> Option<String> {
+fn of_action(action: &ActionRow, now: Timestamp) -> Option<String> {
     let (spec, state) = (&action.spec, &action.state);
+    if let Some(last) = state.attempts.last()
+        && last.outcome == AttemptOutcome::Unreachable
+        && is_open(action)
+    {
+        let since = now.since(Timestamp::from_micros(last.at)).as_secs();
+        return Some(format!(
+            "No {} of action {} could be sent to {} for {since} s: {}.",
+            last.operation, spec.name, spec.participant, last.error
+        ));
+    }
     sentence(
         &spec.name,
         &spec.participant,
@@ -158,7 +168,7 @@ fn sentence(
             or(last_error, "no reason was given")
         )),
         ActionStatus::Init | ActionStatus::Tried if !last_error.is_empty() => Some(format!(
-            "The last call of action {name} of {participant} did not succeed: {last_error}."
+            "Action {name} of {participant} is not done: {last_error}."
         )),
         _ => None,
     }
