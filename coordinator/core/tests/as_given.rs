@@ -1,17 +1,20 @@
 //! Repeated requests where values were left out, whose defaults may have changed since the first.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::{sync::Arc, time::Duration};
 
 use tercet_core::{
+    context::Context,
     limits,
     model::{CheckBack, Decider, Outcome, RetryPolicy, Transaction, TxSpec},
     port::NewTransaction,
     transition::{Event, transition},
 };
 
-use crate::common::{START, new_transaction, owner, tcc};
+use common::{START, new_transaction, owner, tcc};
 
 /// A begin, its values one word each: `timeout`, `first`, `max`, `attempts`, `call` of the action's policy, `ask` (a
 /// check-back), `ask-first`, `ask-every`, `ask-max`; times in seconds.
@@ -143,7 +146,7 @@ fn a_policy_is_kept_as_it_was_given() {
 
 #[test]
 fn an_added_action_is_compared_like_one_of_a_begin() {
-    let cx = tercet_core::context::Context {
+    let cx = Context {
         now: START,
         dice: 0,
         hold: Duration::from_secs(5),
@@ -166,7 +169,7 @@ fn an_added_action_is_compared_like_one_of_a_begin() {
 #[test]
 fn the_last_question_without_an_outcome_is_kept_with_its_reason() {
     let asking = begun("ask-every=8 ask-max=8");
-    let at = |seconds: u64| tercet_core::context::Context {
+    let at = |seconds: u64| Context {
         now: START + Duration::from_secs(seconds),
         dice: 2_000_000,
         hold: Duration::from_secs(5),
