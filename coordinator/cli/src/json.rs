@@ -28,6 +28,7 @@ pub(crate) fn transaction(tx: &v1::Transaction) -> Value {
         "executed": tx.executed,
         "check_back": tx.check_back.as_ref().map(check_back),
         "check_backs": tx.check_backs,
+        "last_check_back": tx.last_check_back.as_ref().map(last_check_back),
         "ext_properties": tx.ext_properties,
         "version": tx.version,
         "owner": tx.owner,
@@ -50,6 +51,15 @@ fn check_back(check_back: &v1::CheckBack) -> Value {
         "interval_ms": check_back.interval_ms,
         "max_interval_ms": check_back.max_interval_ms,
         "max_attempts": check_back.max_attempts,
+    })
+}
+
+fn last_check_back(last: &v1::UnansweredCheckBack) -> Value {
+    json!({
+        "number": last.number,
+        "at_micros": last.at_micros,
+        "error": last.error,
+        "next_at_micros": last.next_at_micros,
     })
 }
 

@@ -145,7 +145,7 @@ fn rows(transactions: &[v1::Transaction], width: Option<usize>) -> String {
                 words::plain(&tx.business_id),
                 words::standing(tx).to_owned(),
                 words::time(tx.create_time_micros),
-                words::plain(&tx.waiting_for),
+                words::waits_for(tx),
                 next,
                 words::because(tx),
             ]

@@ -72,9 +72,9 @@ fn head(tx: &v1::Transaction) -> String {
     if let Some(check_back) = &tx.check_back {
         let _ = writeln!(
             text,
-            "  check-back {}, asked {} time(s)",
+            "  check-back {}{}",
             plain(&check_back.participant),
-            tx.check_backs
+            words::questions(tx)
         );
     }
     if words::is_in_hand(tx) {

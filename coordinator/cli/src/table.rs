@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    fmt::Write as _,
     io::{self, IsTerminal as _},
 };
 

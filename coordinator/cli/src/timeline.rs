@@ -71,6 +71,14 @@ fn steps(tx: &v1::Transaction) -> Vec<Step> {
         );
         steps.push(Step::at(entry.at_micros, what));
     }
+    if let (Some(last), Some(check_back)) = (&tx.last_check_back, &tx.check_back) {
+        let initiator = plain(&check_back.participant);
+        let mut what = format!("question {} to {initiator}: UNKNOWN", last.number);
+        if !last.error.is_empty() {
+            let _ = write!(what, " ({})", plain(&last.error));
+        }
+        steps.push(Step::at(last.at_micros, what));
+    }
     let (deadline, decided) = (tx.deadline_at_micros, tx.decided_at_micros);
     if decided == 0 || deadline <= decided {
         steps.push(Step::at(deadline, "deadline of phase one".to_owned()));
@@ -117,7 +125,7 @@ fn of_action(tx: &v1::Transaction, view: &v1::ActionView, steps: &mut Vec<Step>)
 fn attempted(name: &str, attempt: &v1::Attempt) -> String {
     let operation = short(attempt.operation().as_str_name(), "OPERATION_");
     let mut what = match attempt.number {
-        0 => format!("{operation} {name} not sent: {}", attempt.outcome),
+        0 => format!("{operation} {name}: not sent"),
         number => format!(
             "{operation} {name}, attempt {number}, after {}: {}",
             took(attempt.duration_micros),

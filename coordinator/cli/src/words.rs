@@ -40,6 +40,43 @@ pub(crate) fn is_in_hand(transaction: &v1::Transaction) -> bool {
     !is_over && transaction.next_attempt_at_micros == 0
 }
 
+/// Returns for what a transaction waits: the participants whose calls are wanted, or in brackets what is under way. Nothing
+/// once it is over.
+pub(crate) fn waits_for(tx: &v1::Transaction) -> String {
+    if !tx.waiting_for.is_empty() {
+        return plain(&tx.waiting_for);
+    }
+    let under_way = match Standing::of(tx) {
+        Some(Standing::Trying) if tx.executed => "Try",
+        Some(Standing::Trying) => "its initiator",
+        Some(Standing::AskingBack) => "its check-back",
+        Some(Standing::Confirming) => "Confirm",
+        Some(Standing::Cancelling) => "Cancel",
+        _ => return String::new(),
+    };
+    format!("({under_way})")
+}
+
+/// The questions to the initiator: their number, and the last answer that was no outcome.
+pub(crate) fn questions(tx: &v1::Transaction) -> String {
+    let Some(last) = &tx.last_check_back else {
+        return match tx.check_backs {
+            0 => ", not asked".to_owned(),
+            number => format!(", asked {number} time(s)"),
+        };
+    };
+    let at = time(last.at_micros);
+    let mut text = format!(", question {} without an outcome at {at}", last.number);
+    let error = plain(&last.error);
+    if !error.is_empty() {
+        text = format!("{text} ({error})");
+    }
+    if tx.cause.is_none() && last.next_at_micros != 0 {
+        text = format!("{text}, the next at {}", time(last.next_at_micros));
+    }
+    text
+}
+
 /// The cause of the decision.
 pub(crate) fn cause(cause: Option<&v1::Cause>) -> String {
     let Some(cause) = cause else {
@@ -101,4 +138,44 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
     let mut cut: String = text.chars().take(most.saturating_sub(1)).collect();
     cut.push('…');
     cut
+}
+
+#[cfg(test)]
+mod tests {
+    use tercet_proto::v1::{self, BizStatus, TxStatus};
+
+    use super::waits_for;
+
+    #[test]
+    fn a_transaction_in_hand_waits_for_what_is_under_way() {
+        for (executed, status, biz_status, words) in [
+            (true, TxStatus::ProcessWaiting, BizStatus::Init, "(Try)"),
+            (
+                false,
+                TxStatus::ProcessWaiting,
+                BizStatus::Init,
+                "(its initiator)",
+            ),
+            (
+                false,
+                TxStatus::ProcessWaiting,
+                BizStatus::Unknown,
+                "(its check-back)",
+            ),
+            (true, TxStatus::Processing, BizStatus::Success, "(Confirm)"),
+            (true, TxStatus::Processing, BizStatus::Failure, "(Cancel)"),
+            (true, TxStatus::Success, BizStatus::Failure, ""),
+            (true, TxStatus::Failure, BizStatus::Success, ""),
+        ] {
+            let mut tx = v1::Transaction {
+                executed,
+                status: status.into(),
+                biz_status: biz_status.into(),
+                ..v1::Transaction::default()
+            };
+            assert_eq!(waits_for(&tx), words);
+            tx.waiting_for = "points, coupons".to_owned();
+            assert_eq!(waits_for(&tx), "points, coupons", "at rest");
+        }
+    }
 }

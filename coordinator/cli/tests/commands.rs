@@ -470,7 +470,7 @@ async fn show_has_the_tries_that_are_outstanding() {
     assert!(shown.contains("TRY book: waits for spend"), "{shown}");
     let spend = [
         "TRY spend: no answer yet",
-        "TRY spend not sent: UNREACHABLE",
+        "TRY spend: not sent (there is no way to participant",
     ];
     assert!(spend.iter().any(|it| shown.contains(it)), "{shown}");
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    limits,
     model::{Action, Begun, Cause, Decider, Outcome, Owner, Phase, Transaction, TxSpec},
     port::NewTransaction,
     time::Timestamp,
@@ -28,7 +29,8 @@ impl Transaction {
             ext: new.ext.clone(),
             begun: begun.collect(),
             create_time: now,
-            deadline: now + new.timeout,
+            deadline: now + new.timeout.unwrap_or(limits::TIMEOUT_DEFAULT),
+            timeout_given: new.timeout.is_some(),
         };
         let actions = new
             .actions
@@ -39,6 +41,7 @@ impl Transaction {
             spec: Arc::new(spec),
             phase: Phase::Trying,
             check_backs: 0,
+            last_check_back: None,
             version: 0,
             owner,
             rest: None,
@@ -68,8 +71,11 @@ impl Transaction {
                 spec.unique_business == new.unique_business,
             ),
             ("executed", spec.decider == new.decider),
-            ("timeout_ms", spec.timeout() == new.timeout),
-            ("check_back", spec.check_back == new.check_back),
+            ("timeout_ms", spec.is_same_timeout(new.timeout)),
+            (
+                "check_back",
+                spec.is_same_check_back(new.check_back.as_ref()),
+            ),
             ("ext_properties", spec.ext == new.ext),
             ("actions", spec.begun.len() == new.actions.len()),
         ];

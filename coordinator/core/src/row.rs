@@ -14,6 +14,7 @@ use crate::{
     model::{
         Action, ActionSpec, ActionState, ActionStatus, BizStatus, Cause, Decision, Live, Mode,
         Name, Operation, Outcome, Owner, Phase, Rest, Sent, Transaction, TxSpec, TxStatus,
+        Unanswered,
     },
     time::Timestamp,
 };
@@ -31,6 +32,8 @@ pub struct TxRow {
     pub cause: Option<Cause>,
     /// `retry_count`.
     pub check_backs: u32,
+    /// `last_check_back`.
+    pub last_check_back: Option<Box<Unanswered>>,
     /// `version`.
     pub version: u32,
     /// `owner`.
@@ -87,6 +90,7 @@ impl Transaction {
             spec: Arc::new(tx.spec),
             phase,
             check_backs: tx.check_backs,
+            last_check_back: tx.last_check_back,
             version: tx.version,
             owner: tx.owner,
             rest: tx.rest,

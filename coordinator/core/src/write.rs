@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     id::TxId,
-    model::{ActionSpec, ActionState, DueRow, Name, Owner, Phase, Queue, Rest, TxSpec},
+    model::{ActionSpec, ActionState, DueRow, Name, Owner, Phase, Queue, Rest, TxSpec, Unanswered},
     time::Timestamp,
 };
 
@@ -50,6 +50,8 @@ pub struct Head {
     pub phase: Phase,
     /// `retry_count`.
     pub check_backs: u32,
+    /// `last_check_back`.
+    pub last_check_back: Option<Box<Unanswered>>,
     /// `version`, the new one.
     pub version: u32,
     /// `owner`.

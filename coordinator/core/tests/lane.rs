@@ -57,6 +57,7 @@ fn write(word: &str) -> Write {
         head: Head {
             phase: tx.phase,
             check_backs: 0,
+            last_check_back: None,
             version: version.map_or(1, |version| version + 1),
             owner: owner(1),
             rest: None,

@@ -178,7 +178,7 @@ fn a_participant_that_hangs_fills_no_memory_and_holds_up_no_other() {
 
 fn long() -> tercet_core::model::RetryPolicy {
     tercet_core::model::RetryPolicy {
-        call_timeout: Duration::from_mins(10),
+        call_timeout: Some(Duration::from_mins(10)),
         ..Default::default()
     }
 }
@@ -224,8 +224,8 @@ fn a_participant_that_comes_back_is_looked_up_at_once_among_any_number_of_others
 fn a_retry_that_is_far_off_is_spent_in_the_table_by_the_write_that_notes_it() {
     let mut world = World::new();
     let mut action = tcc("a");
-    action.retry.first_delay = Duration::from_hours(1);
-    action.retry.max_delay = Duration::from_hours(1);
+    action.retry.first_delay = Some(Duration::from_hours(1));
+    action.retry.max_delay = Some(Duration::from_hours(1));
     world.execute(Wait::Decided, [action]);
     world.answer_call(ok());
     let writes = world.writes.len();
@@ -281,7 +281,7 @@ fn a_rejection_of_the_only_try_is_remembered_at_rest() {
     world.attach_as("q", 2, 10);
     let actions = ["a", "b"].map(|name| {
         let mut action = tcc(name);
-        action.retry.max_attempts = 1;
+        action.retry.max_attempts = Some(1);
         action
     });
     let [a, b] = actions;
@@ -304,7 +304,7 @@ fn a_rejection_of_the_only_try_is_remembered_at_rest() {
 fn what_stood_behind_a_resolved_action_is_called() {
     let mut world = World::new();
     let actions = [tcc("a"), following("a", tcc("b"))].map(|mut action| {
-        action.retry.max_attempts = 1;
+        action.retry.max_attempts = Some(1);
         action
     });
     world.execute(Wait::Accepted, actions);
@@ -363,11 +363,8 @@ fn memory_that_is_short_keeps_no_transaction_that_only_waits() {
 fn an_initiator_that_is_away_costs_no_write_and_is_asked_when_it_is_back() {
     let mut world = World::new();
     let check_back = CheckBack {
-        participant: "shop".into(),
-        first_delay: Duration::ZERO,
-        interval: Duration::from_secs(1),
-        max_interval: Duration::from_secs(8),
         max_attempts: Some(1),
+        ..CheckBack::of("shop".into())
     };
     world.begin(NewTransaction {
         check_back: Some(check_back),
@@ -602,7 +599,7 @@ fn a_finished_transaction_leaves_nothing_waiting() {
 fn a_single_permitted_call_survives_rest_and_restart() {
     let mut world = World::new();
     let mut action = tcc("a");
-    action.retry.max_attempts = 1;
+    action.retry.max_attempts = Some(1);
     world.execute(Wait::Accepted, [action]);
     let call = world.call();
     world.slow_table = true;
@@ -681,7 +678,7 @@ fn heavy_transactions_wait_in_the_table_too() {
 fn an_initiator_that_is_slow_is_waited_for_in_memory_where_the_deadline_is_near() {
     let mut world = World::new();
     world.begin(NewTransaction {
-        timeout: Duration::from_secs(8),
+        timeout: Some(Duration::from_secs(8)),
         ..new_begin(1)
     });
     world.after(Duration::from_secs(6));

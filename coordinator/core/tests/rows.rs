@@ -4,8 +4,6 @@
 
 mod common;
 
-use std::time::Duration;
-
 use common::{START, compensate, new_transaction, owner, tcc};
 use tercet_core::{
     model::{
@@ -37,6 +35,7 @@ fn trying() -> Rows {
         biz_status: BizStatus::Init,
         cause: None,
         check_backs: 0,
+        last_check_back: None,
         version: 1,
         owner: owner(1),
         rest: None,
@@ -68,13 +67,7 @@ fn with_statuses(status: TxStatus, biz_status: BizStatus) -> Rows {
             action.state.status = ActionStatus::Confirmed;
         }
     }
-    tx.spec.check_back = Some(CheckBack {
-        participant: "i".into(),
-        first_delay: Duration::ZERO,
-        interval: Duration::from_secs(1),
-        max_interval: Duration::from_secs(1),
-        max_attempts: None,
-    });
+    tx.spec.check_back = Some(CheckBack::of("i".into()));
     (tx, actions)
 }
 

@@ -39,11 +39,10 @@ fn after_deadline() -> Context {
 
 fn check_back() -> CheckBack {
     CheckBack {
-        participant: "initiator".into(),
-        first_delay: Duration::ZERO,
-        interval: Duration::from_secs(1),
-        max_interval: Duration::from_secs(8),
-        max_attempts: None,
+        first_delay: Some(Duration::ZERO),
+        interval: Some(Duration::from_secs(1)),
+        max_interval: Some(Duration::from_secs(8)),
+        ..CheckBack::of("initiator".into())
     }
 }
 
@@ -361,7 +360,7 @@ fn a_field_that_differs_is_named_by_its_path_in_the_request() {
         let mut action = tcc("a");
         action.payload = payload.into();
         let mut new = new_transaction(1, decider, [action]);
-        new.timeout = Duration::from_secs(timeout_s);
+        new.timeout = Some(Duration::from_secs(timeout_s));
         new
     };
     let (execute, begin) = (Decider::Coordinator, Decider::Initiator);
@@ -456,7 +455,7 @@ fn a_rejection_that_a_framework_may_have_made_counts_at_the_third_time() {
         ..end(rejected())
     };
     let mut spec = (*tx.actions[0].spec).clone();
-    spec.retry.max_attempts = 100;
+    spec.retry.max_attempts = Some(100);
     tx.actions[0].spec = Arc::new(spec);
     for _ in 0..2 {
         tx = next(&tx, &Event::FinishEnded(doubtful.clone()));
@@ -503,7 +502,7 @@ fn a_call_that_was_never_made_is_not_counted_however_often_its_row_is_loaded() {
     let authorise = Event::Authorise { actions: vec![0] };
     let mut tx = phase("confirming");
     let mut spec = (*tx.actions[0].spec).clone();
-    spec.retry.max_attempts = 1;
+    spec.retry.max_attempts = Some(1);
     tx.actions[0].spec = Arc::new(spec);
     for _ in 0..5 {
         tx = loaded(&next(&tx, &rest()));
@@ -522,7 +521,7 @@ fn a_call_that_was_never_made_is_not_counted_however_often_its_row_is_loaded() {
 fn a_call_that_was_never_taken_is_not_counted() {
     let mut tx = phase("confirming");
     let mut spec = (*tx.actions[0].spec).clone();
-    spec.retry.max_attempts = 2;
+    spec.retry.max_attempts = Some(2);
     tx.actions[0].spec = Arc::new(spec);
     let authorise = Event::Authorise { actions: vec![0] };
     let long_wait = Context {
@@ -690,7 +689,7 @@ proptest! {
             let changed = step.next.phase != tx.phase;
             prop_assert!(!changed || step.write, "a phase changed in memory only");
             for action in &step.next.actions {
-                prop_assert!(action.state.retry_count < action.spec.retry.max_attempts);
+                prop_assert!(action.state.retry_count < action.spec.retry.in_effect().max_attempts);
             }
             tx = step.next;
         }

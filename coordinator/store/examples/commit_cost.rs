@@ -168,6 +168,7 @@ fn transactions(batch: usize) -> Vec<Arc<TxSpec>> {
             ],
             create_time,
             deadline: create_time + Duration::from_secs(30),
+            timeout_given: false,
         })
     };
     (0..batch).map(spec).collect()
@@ -184,6 +185,7 @@ fn head(phase: Phase, version: u32) -> Head {
     Head {
         phase,
         check_backs: 0,
+        last_check_back: None,
         version,
         owner: owner(),
         rest: None,

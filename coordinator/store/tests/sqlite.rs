@@ -462,6 +462,8 @@ async fn a_database_of_version_1_is_brought_up_to_date() {
         assert_eq!(view.tx.owner.to_string(), row.owner);
         assert_eq!(view.tx.decided_at, row.decided_at.map(at));
         assert_eq!(view.tx.rest, None);
+        assert!(view.tx.spec.timeout_given, "the default was applied");
+        assert_eq!(view.tx.last_check_back, None);
         assert_eq!(&*view.operator_log[0].who, "local");
         let tx = store.load(&[id(n as u64)]).await.unwrap().remove(0);
         assert_due(&database, &tx.unwrap()).await;

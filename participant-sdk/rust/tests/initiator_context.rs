@@ -52,7 +52,7 @@ async fn live(business_id: &str) -> (LiveTransaction, Mock) {
     let mock = Mock::start(|_, request| running(request)).await;
     let client = Client::connect([mock.address.clone()]).await.unwrap();
     let draft = client.begin("order", business_id).property("who", "Zoë");
-    let draft = draft.action(Action::compensate("take", "points"));
+    let draft = draft.action(Action::compensate("take", "points").property("from", "left"));
     let draft = draft.action(Action::deliver("tell", "mail"));
     (draft.send().await.unwrap(), mock)
 }
@@ -82,6 +82,25 @@ async fn a_context_arrives_as_it_left() {
     let mut expected = context.clone();
     expected.time_left = answer.time_left;
     assert_eq!(answer, expected);
+}
+
+/// A Try that the initiator makes has the properties that the coordinator's calls have.
+#[tokio::test]
+async fn the_properties_of_an_action_are_overlaid_on_those_of_its_transaction() {
+    let (mut tx, _mock) = live("7").await;
+    let own = tx.context("take").unwrap().properties;
+    let expected = [("from", "left"), ("who", "Zoë")];
+    let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(own.into_iter().collect::<Vec<_>>(), expected);
+
+    let added = Action::tcc("give", "coupons");
+    let added = added.property("who", "Ada").property("kind", "coffee");
+    tx.add_action(added).await.unwrap();
+    let sent = send(tx.context("give").unwrap()).await;
+    let arrived = serve(sent).await.into_body().unwrap().properties;
+    let expected = [("kind", "coffee"), ("who", "Ada")];
+    let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(arrived.into_iter().collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]

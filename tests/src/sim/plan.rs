@@ -212,7 +212,7 @@ impl Plan {
             business_id: business_id.into(),
             unique_business,
             decider,
-            timeout: dice.millis(1_000, 9_000),
+            timeout: Some(dice.millis(1_000, 9_000)),
             check_back,
             ext: Ext::new(),
             actions: begun,
@@ -260,11 +260,11 @@ impl Plan {
             after,
             already_tried: false,
             retry: RetryPolicy {
-                first_delay: dice.millis(20, 400),
-                max_delay: dice.millis(500, 4_000),
-                max_attempts: u32::try_from(*dice.pick(&[1, 3, 5, 12, 12, 40])).unwrap_or(3),
+                first_delay: Some(dice.millis(20, 400)),
+                max_delay: Some(dice.millis(500, 4_000)),
+                max_attempts: u32::try_from(*dice.pick(&[1, 3, 5, 12, 12, 40])).ok(),
                 max_age: dice.chance(50).then(|| Duration::from_secs(20)),
-                call_timeout: dice.millis(300, 2_000),
+                call_timeout: Some(dice.millis(300, 2_000)),
             },
             ext: Ext::new(),
         }
@@ -419,9 +419,9 @@ fn script(
     let has_check_back = dice.chance(600);
     let check_back = has_check_back.then(|| CheckBack {
         participant: shop.clone(),
-        first_delay: dice.millis(50, 4_000),
-        interval: dice.millis(100, 500),
-        max_interval: dice.millis(500, 3_000),
+        first_delay: Some(dice.millis(50, 4_000)),
+        interval: Some(dice.millis(100, 500)),
+        max_interval: Some(dice.millis(500, 3_000)),
         max_attempts: dice
             .chance(250)
             .then(|| u32::try_from(dice.between(1, 4)).unwrap_or(1)),

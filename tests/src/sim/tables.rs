@@ -76,6 +76,7 @@ impl Row {
             biz_status: phase.biz_status(),
             cause: phase.decision().map(|decision| decision.cause.clone()),
             check_backs: self.head.check_backs,
+            last_check_back: self.head.last_check_back.clone(),
             version: self.head.version,
             owner: self.head.owner.clone(),
             rest: self.head.rest.clone(),

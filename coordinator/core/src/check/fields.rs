@@ -104,23 +104,26 @@ impl Violations {
         }
     }
 
-    /// Checks a duration against its maximum.
-    pub(super) fn duration(&mut self, field: &At<'_>, value: Duration, max: Duration) {
-        if value > max {
+    /// Checks a duration against its maximum, where it is given.
+    pub(super) fn given(&mut self, field: &At<'_>, value: Option<Duration>, max: Duration) {
+        if let Some(value) = value.filter(|value| *value > max) {
             let (value, max) = (value.as_millis(), max.as_millis());
             self.add(field, format!("is {value}; at most {max} ms are accepted"));
         }
     }
 
-    /// Checks that a duration is not below that of another field.
+    /// Checks that a duration is not below that of another field, where both are given: the default of one gives way to
+    /// the other.
     pub(super) fn not_below(
         &mut self,
         field: &At<'_>,
-        value: Duration,
+        value: Option<Duration>,
         other: &str,
-        least: Duration,
+        least: Option<Duration>,
     ) {
-        if value < least {
+        if let (Some(value), Some(least)) = (value, least)
+            && value < least
+        {
             let (value, least) = (value.as_millis(), least.as_millis());
             self.add(
                 field,

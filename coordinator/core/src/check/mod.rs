@@ -44,7 +44,7 @@ fn begin(new: &NewTransaction, root: &At<'_>, is_known: &dyn Fn(&str) -> bool, v
     v.name(&root.of("business_type"), &new.business_type);
     v.name(&root.of("business_id"), &new.business_id);
     v.ext(&root.of("ext_properties"), &new.ext);
-    v.duration(&root.of("timeout_ms"), new.timeout, limits::TIMEOUT_MAX);
+    v.given(&root.of("timeout_ms"), new.timeout, limits::TIMEOUT_MAX);
     if let Some(policy) = &new.check_back {
         check_back(policy, &root.of("check_back"), is_known, v);
     }
@@ -126,18 +126,14 @@ fn action(spec: &ActionSpec, at: &At<'_>, is_known: &dyn Fn(&str) -> bool, v: &m
 
 fn retry(policy: &RetryPolicy, at: &At<'_>, v: &mut Violations) {
     let (first, max) = (policy.first_delay, policy.max_delay);
-    v.duration(&at.of("first_delay_ms"), first, limits::FIRST_DELAY_MAX);
-    v.duration(&at.of("max_delay_ms"), max, limits::MAX_DELAY_MAX);
+    v.given(&at.of("first_delay_ms"), first, limits::FIRST_DELAY_MAX);
+    v.given(&at.of("max_delay_ms"), max, limits::MAX_DELAY_MAX);
     v.not_below(&at.of("max_delay_ms"), max, "first_delay_ms", first);
-    v.count(
-        &at.of("max_attempts"),
-        policy.max_attempts,
-        limits::MAX_ATTEMPTS_MAX,
-    );
-    if let Some(age) = policy.max_age {
-        v.duration(&at.of("max_age_ms"), age, limits::MAX_AGE_MAX);
+    if let Some(attempts) = policy.max_attempts {
+        v.count(&at.of("max_attempts"), attempts, limits::MAX_ATTEMPTS_MAX);
     }
-    v.duration(
+    v.given(&at.of("max_age_ms"), policy.max_age, limits::MAX_AGE_MAX);
+    v.given(
         &at.of("call_timeout_ms"),
         policy.call_timeout,
         limits::CALL_TIMEOUT_MAX,
@@ -151,27 +147,23 @@ fn check_back(
     v: &mut Violations,
 ) {
     v.participant(&at.of("participant"), &policy.participant, is_known);
-    v.duration(
+    v.given(
         &at.of("first_delay_ms"),
         policy.first_delay,
         limits::CHECK_BACK_FIRST_DELAY_MAX,
     );
-    v.duration(
+    let (interval, max) = (policy.interval, policy.max_interval);
+    v.given(
         &at.of("interval_ms"),
-        policy.interval,
+        interval,
         limits::CHECK_BACK_INTERVAL_MAX,
     );
-    v.duration(
+    v.given(
         &at.of("max_interval_ms"),
-        policy.max_interval,
+        max,
         limits::CHECK_BACK_MAX_INTERVAL_MAX,
     );
-    v.not_below(
-        &at.of("max_interval_ms"),
-        policy.max_interval,
-        "interval_ms",
-        policy.interval,
-    );
+    v.not_below(&at.of("max_interval_ms"), max, "interval_ms", interval);
     if let Some(attempts) = policy.max_attempts {
         v.count(
             &at.of("max_attempts"),

@@ -75,7 +75,7 @@ impl Engine {
             action.state.retry_count + 1
         };
         let spec = action.spec.clone();
-        let timeout = spec.retry.call_timeout;
+        let timeout = spec.retry.in_effect().call_timeout;
         let time_left = match operation {
             Operation::Try => tx.spec.deadline.since(self.now),
             Operation::Confirm | Operation::Cancel => timeout,

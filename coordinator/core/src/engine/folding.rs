@@ -212,6 +212,7 @@ impl Engine {
         let head = Head {
             phase: next.phase.clone(),
             check_backs: next.check_backs,
+            last_check_back: next.last_check_back.clone(),
             version: next.version,
             owner: next.owner.clone(),
             rest: next.rest.clone(),

@@ -57,6 +57,25 @@ pub struct Attempt {
     pub next: Option<i64>,
 }
 
+/// The last question to an initiator that brought no outcome: the column `tx_info.last_check_back`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Unanswered {
+    /// Its number, from 1.
+    pub number: u32,
+    /// When it was answered, or the wait for an answer was over.
+    #[serde(with = "crate::time::micros")]
+    pub at: Timestamp,
+    /// The initiator's reason, or why there was no answer.
+    pub error: String,
+    /// When the next one is due; `None`: no next one.
+    #[serde(
+        with = "crate::time::micros::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub next: Option<Timestamp>,
+}
+
 /// This incarnation's knowledge of an action's Try. A loaded action has [`Sent::Perhaps`], unless the row was at rest
 /// and says that no Try was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

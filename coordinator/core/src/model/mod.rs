@@ -27,10 +27,10 @@ mod words;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use self::{
-    action::{Action, ActionState, Attempt, Live, Sent},
+    action::{Action, ActionState, Attempt, Live, Sent, Unanswered},
     need::{Need, UnknownNeed},
     phase::{Cause, Decision, Phase},
-    policy::{CheckBack, RetryPolicy},
+    policy::{CheckBack, CheckBackInEffect, RetryInEffect, RetryPolicy},
     rest::{DueRow, Queue, Rest, Want},
     spec::{ActionSpec, Begun, TxSpec},
     transaction::{Owner, Transaction},

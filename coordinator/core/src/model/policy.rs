@@ -1,4 +1,8 @@
-//! The policies by which calls and questions are repeated.
+//! The policies by which calls and questions are repeated: as their caller gave them, and as they are in effect.
+//!
+//! A value that the caller left out is kept as left out, and its default takes its place only where it is used. So a
+//! default that changes applies to what is under way too, and does not make a repeated request differ from its first:
+//! see `docs/adr/0005`.
 
 use std::time::Duration;
 
@@ -7,102 +11,156 @@ use serde::{Deserialize, Serialize};
 use super::Name;
 use crate::limits;
 
-/// The policy by which a call that did not succeed is repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The policy by which a call that did not succeed is repeated, as the caller gave it; `None`: left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RetryPolicy {
     /// The back-off's first step.
-    #[serde(with = "crate::time::millis")]
-    pub first_delay: Duration,
+    #[serde(
+        with = "crate::time::millis::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub first_delay: Option<Duration>,
     /// The back-off's cap.
-    #[serde(with = "crate::time::millis")]
-    pub max_delay: Duration,
+    #[serde(
+        with = "crate::time::millis::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub max_delay: Option<Duration>,
     /// Calls of one operation in phase two before the action is FAILED; at least 1.
-    pub max_attempts: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
     /// Age after the decision at which the action is FAILED at its next failing call.
-    #[serde(with = "crate::time::millis::optional", default)]
+    #[serde(
+        with = "crate::time::millis::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub max_age: Option<Duration>,
     /// The longest time of one call.
-    #[serde(with = "crate::time::millis")]
+    #[serde(
+        with = "crate::time::millis::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub call_timeout: Option<Duration>,
+}
+
+/// The values of a [`RetryPolicy`] that are in effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryInEffect {
+    /// The back-off's first step.
+    pub first_delay: Duration,
+    /// The back-off's cap.
+    pub max_delay: Duration,
+    /// Calls of one operation in phase two before the action is FAILED.
+    pub max_attempts: u32,
+    /// Age after the decision at which the action is FAILED at its next failing call; `None`: no age.
+    pub max_age: Option<Duration>,
+    /// The longest time of one call.
     pub call_timeout: Duration,
 }
 
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self {
-            first_delay: limits::FIRST_DELAY_DEFAULT,
-            max_delay: limits::MAX_DELAY_DEFAULT,
-            max_attempts: limits::MAX_ATTEMPTS_DEFAULT,
-            max_age: None,
-            call_timeout: limits::CALL_TIMEOUT_DEFAULT,
-        }
-    }
-}
-
-/// The policy by which the initiator is asked for the outcome.
+/// The policy by which the initiator is asked for the outcome, as the caller gave it; `None`: left out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckBack {
     /// The initiator, by its name as a participant.
     pub participant: Name,
     /// Wait after the deadline before the first question.
-    #[serde(with = "crate::time::millis")]
+    #[serde(
+        with = "crate::time::millis::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub first_delay: Option<Duration>,
+    /// Wait after the first UNKNOWN, doubled each time.
+    #[serde(
+        with = "crate::time::millis::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub interval: Option<Duration>,
+    /// The cap of the wait.
+    #[serde(
+        with = "crate::time::millis::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub max_interval: Option<Duration>,
+    /// Questions after which FAILURE is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+}
+
+/// The values of a [`CheckBack`] that are in effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckBackInEffect {
+    /// Wait after the deadline before the first question.
     pub first_delay: Duration,
     /// Wait after the first UNKNOWN, doubled each time.
-    #[serde(with = "crate::time::millis")]
     pub interval: Duration,
     /// The cap of the wait.
-    #[serde(with = "crate::time::millis")]
     pub max_interval: Duration,
     /// Questions after which FAILURE is decided; `None`: ask without end.
     pub max_attempts: Option<u32>,
 }
 
 impl RetryPolicy {
-    /// Makes a policy of the values that a caller gives and the defaults of the others.
-    pub fn given(
-        first_delay: Option<Duration>,
-        max_delay: Option<Duration>,
-        max_attempts: Option<u32>,
-        max_age: Option<Duration>,
-        call_timeout: Option<Duration>,
-    ) -> Self {
-        let default = Self::default();
+    /// Returns the values in effect: those that were given, and the present defaults of the others.
+    pub fn in_effect(&self) -> RetryInEffect {
         let (first_delay, max_delay) = step_and_cap(
-            (first_delay, max_delay),
-            (default.first_delay, default.max_delay),
+            (self.first_delay, self.max_delay),
+            (limits::FIRST_DELAY_DEFAULT, limits::MAX_DELAY_DEFAULT),
         );
-        Self {
+        RetryInEffect {
             first_delay,
             max_delay,
-            max_attempts: max_attempts.unwrap_or(default.max_attempts),
-            max_age,
-            call_timeout: call_timeout.unwrap_or(default.call_timeout),
+            max_attempts: self.max_attempts.unwrap_or(limits::MAX_ATTEMPTS_DEFAULT),
+            max_age: self.max_age,
+            call_timeout: self.call_timeout.unwrap_or(limits::CALL_TIMEOUT_DEFAULT),
         }
+    }
+
+    /// Returns whether two requests ask for the same: both gave the same values, or what they gave has the same effect.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self == other || self.in_effect() == other.in_effect()
     }
 }
 
 impl CheckBack {
-    /// Makes a policy of the values that a caller gives and the defaults of the others.
-    pub fn given(
-        participant: Name,
-        first_delay: Option<Duration>,
-        interval: Option<Duration>,
-        max_interval: Option<Duration>,
-        max_attempts: Option<u32>,
-    ) -> Self {
+    /// Makes the policy that has a default for everything but the participant.
+    pub fn of(participant: Name) -> Self {
+        Self {
+            participant,
+            first_delay: None,
+            interval: None,
+            max_interval: None,
+            max_attempts: None,
+        }
+    }
+
+    /// Returns the values in effect: those that were given, and the present defaults of the others.
+    pub fn in_effect(&self) -> CheckBackInEffect {
         let (interval, max_interval) = step_and_cap(
-            (interval, max_interval),
+            (self.interval, self.max_interval),
             (
                 limits::CHECK_BACK_INTERVAL_DEFAULT,
                 limits::CHECK_BACK_MAX_INTERVAL_DEFAULT,
             ),
         );
-        Self {
-            participant,
-            first_delay: first_delay.unwrap_or_default(),
+        CheckBackInEffect {
+            first_delay: self.first_delay.unwrap_or_default(),
             interval,
             max_interval,
-            max_attempts,
+            max_attempts: self.max_attempts,
         }
+    }
+
+    /// Returns whether two requests ask for the same: both gave the same values, or what they gave has the same effect.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self == other
+            || self.participant == other.participant && self.in_effect() == other.in_effect()
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{CheckBack, Decider, Ext, Mode, Name, Need, RetryPolicy};
-use crate::{id::TxId, time::Timestamp};
+use crate::{id::TxId, limits, time::Timestamp};
 
 /// The part of an action that never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct ActionSpec {
     pub wants_results: bool,
     /// Whether it is the initiator's own share, whose Try was done before it was registered.
     pub already_tried: bool,
-    /// The policy by which calls are repeated.
+    /// The policy by which calls are repeated, as it was given.
     pub retry: RetryPolicy,
     /// Properties passed on with every call.
     pub ext: Ext,
@@ -57,7 +57,7 @@ pub struct TxSpec {
     pub unique_business: bool,
     /// The party that makes the Tries and decides.
     pub decider: Decider,
-    /// The initiator to ask when no decision came in time.
+    /// The initiator to ask when no decision came in time; the policy as it was given.
     pub check_back: Option<CheckBack>,
     /// Properties that the caller attaches.
     pub ext: Ext,
@@ -67,6 +67,8 @@ pub struct TxSpec {
     pub create_time: Timestamp,
     /// When phase one ends.
     pub deadline: Timestamp,
+    /// Whether the caller gave the length of phase one; otherwise it is the default of the time of the begin.
+    pub timeout_given: bool,
 }
 
 impl ActionSpec {
@@ -86,7 +88,7 @@ impl ActionSpec {
             ("after", self.after == other.after),
             ("wants_results", self.wants_results == other.wants_results),
             ("already_tried", self.already_tried == other.already_tried),
-            ("retry", self.retry == other.retry),
+            ("retry", self.retry.is_same(&other.retry)),
             ("ext_properties", self.ext == other.ext),
         ];
         fields
@@ -105,5 +107,22 @@ impl TxSpec {
     /// Returns the length of phase one.
     pub fn timeout(&self) -> Duration {
         self.deadline.since(self.create_time)
+    }
+
+    /// Returns whether a begin with this length of phase one asks for the same as the first; `None`: left out. Where one
+    /// of the two left it out and the other gave it, they are the same if it is the default.
+    pub(crate) fn is_same_timeout(&self, given: Option<Duration>) -> bool {
+        match given {
+            None => !self.timeout_given || self.timeout() == limits::TIMEOUT_DEFAULT,
+            Some(timeout) => timeout == self.timeout(),
+        }
+    }
+
+    /// Returns whether a begin with this policy of questions asks for the same as the first.
+    pub(crate) fn is_same_check_back(&self, given: Option<&CheckBack>) -> bool {
+        match (&self.check_back, given) {
+            (Some(own), Some(given)) => own.is_same(given),
+            (own, given) => own.is_none() && given.is_none(),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Action, ActionStatus, Ext, Mode, Name, Phase, Rest, TxSpec};
+use super::{Action, ActionStatus, Ext, Mode, Name, Phase, Rest, TxSpec, Unanswered};
 use crate::id::TxId;
 
 /// About what a transaction takes up beside the bytes that callers choose.
@@ -35,6 +35,8 @@ pub struct Transaction {
     pub phase: Phase,
     /// The number of questions to the initiator: the column `retry_count`.
     pub check_backs: u32,
+    /// The last question to the initiator that brought no outcome.
+    pub last_check_back: Option<Box<Unanswered>>,
     /// The number of writes of the transaction: the fence; 0: not yet written.
     pub version: u32,
     /// The incarnation that wrote it last, and has it in hand unless it rests.

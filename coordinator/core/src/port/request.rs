@@ -83,8 +83,8 @@ pub struct NewTransaction {
     pub unique_business: bool,
     /// The party that makes the Tries and decides.
     pub decider: Decider,
-    /// The length of phase one.
-    pub timeout: Duration,
+    /// The length of phase one; `None`: left out.
+    pub timeout: Option<Duration>,
     /// The initiator to ask when no decision came in time.
     pub check_back: Option<CheckBack>,
     /// Properties that the caller attaches.

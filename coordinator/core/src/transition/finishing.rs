@@ -66,7 +66,7 @@ pub(super) fn try_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step {
 fn note_failed_call(tx: &mut Transaction, end: &CallEnd, operation: Operation, cx: &Context) {
     let too_old = is_too_old(tx, end.action, cx);
     let action = &mut tx.actions[end.action];
-    let policy = action.spec.retry;
+    let policy = action.spec.retry.in_effect();
     let number = action.state.retry_count + 1;
     let (outcome, error) = match &end.answer {
         CallAnswer::Rejected(reason) => {
@@ -136,7 +136,7 @@ fn note_unsent_call(
 
 /// Returns whether the decision is so old that the action is given up when a call of it does not succeed.
 fn is_too_old(tx: &Transaction, place: usize, cx: &Context) -> bool {
-    let max = tx.actions[place].spec.retry.max_age;
+    let max = tx.actions[place].spec.retry.in_effect().max_age;
     let age = tx.phase.decided_at().map(|decided| cx.now.since(decided));
     max.is_some_and(|max| age.is_some_and(|age| age >= max))
 }
@@ -170,7 +170,7 @@ pub(super) fn authorise_all(tx: &Transaction, places: &[usize], cx: &Context) ->
         if action.live.permit {
             continue;
         }
-        let limit = action.spec.retry.max_attempts;
+        let limit = action.spec.retry.in_effect().max_attempts;
         if action.state.retry_count + 1 >= limit {
             give_up_unsent(
                 action,

@@ -8,8 +8,8 @@ use super::{CallEnd, Context, Step, back_off, cut, decide, note, note_unsent, st
 use crate::{
     check,
     model::{
-        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, CheckBack, Decider, Mode,
-        Operation, Outcome, Phase, Sent, Transaction,
+        Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, CheckBack,
+        CheckBackInEffect, Decider, Mode, Operation, Outcome, Phase, Sent, Transaction, Unanswered,
     },
     port::{CallAnswer, CheckBackAnswer},
     refusal::Refusal,
@@ -76,7 +76,7 @@ fn try_once_more(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) 
 }
 
 fn try_again_later(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) {
-    let policy = action.spec.retry;
+    let policy = action.spec.retry.in_effect();
     let failures = action.live.tries.saturating_sub(1);
     let again = cx.now + back_off(policy.first_delay, policy.max_delay, failures, cx.dice);
     action.live.not_before = again;
@@ -127,7 +127,7 @@ pub(super) fn time_passed(tx: &Transaction, cx: &Context) -> Step {
         None => decide(&mut next, Outcome::Failure, out_of_time(tx), cx.now),
         Some(check_back) => {
             next.phase = Phase::AskingBack {
-                next: tx.spec.deadline + check_back.first_delay,
+                next: tx.spec.deadline + check_back.in_effect().first_delay,
             };
             next.check_backs = 1;
         }
@@ -196,13 +196,20 @@ pub(super) fn asked_back(tx: &Transaction, answer: &CheckBackAnswer, cx: &Contex
 
 /// Allows one more question after a pause, or decides FAILURE where the caller's `max_attempts` are used up.
 fn ask_again_later(mut next: Transaction, cx: &Context, error: &str) -> Step {
-    let Some(check_back) = next.spec.check_back.clone() else {
+    let Some(check_back) = next.spec.check_back.as_ref().map(CheckBack::in_effect) else {
         return Step::in_memory(next);
     };
-    if check_back
+    let is_last = check_back
         .max_attempts
-        .is_some_and(|max| next.check_backs >= max)
-    {
+        .is_some_and(|max| next.check_backs >= max);
+    let again = (!is_last).then(|| cx.now + pause(&check_back, &next, cx));
+    next.last_check_back = Some(Box::new(Unanswered {
+        number: next.check_backs,
+        at: cx.now,
+        error: cut(error),
+        next: again,
+    }));
+    let Some(again) = again else {
         let reason = format!(
             "no answer to {} questions; the last: {error}",
             next.check_backs
@@ -214,15 +221,13 @@ fn ask_again_later(mut next: Transaction, cx: &Context, error: &str) -> Step {
             cx.now,
         );
         return Step::durable(next);
-    }
-    next.phase = Phase::AskingBack {
-        next: cx.now + pause(&check_back, &next, cx),
     };
+    next.phase = Phase::AskingBack { next: again };
     next.check_backs = next.check_backs.saturating_add(1);
     Step::durable_in_company(next)
 }
 
-fn pause(check_back: &CheckBack, tx: &Transaction, cx: &Context) -> std::time::Duration {
+fn pause(check_back: &CheckBackInEffect, tx: &Transaction, cx: &Context) -> std::time::Duration {
     let failures = tx.check_backs.saturating_sub(1);
     back_off(
         check_back.interval,

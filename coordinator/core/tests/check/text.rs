@@ -45,23 +45,23 @@ fn set_transaction(new: &mut NewTransaction, field: &str) {
     match name {
         "business_type" => new.business_type = text(value),
         "business_id" => new.business_id = text(value),
-        "timeout_ms" => new.timeout = millis(value),
+        "timeout_ms" => new.timeout = Some(millis(value)),
         "ext" => new.ext = ext(value),
         _ => set_check_back(new.check_back.get_or_insert_with(check_back), name, value),
     }
 }
 
 pub(crate) fn check_back() -> CheckBack {
-    CheckBack::given("initiator".into(), None, None, None, None)
+    CheckBack::of("initiator".into())
 }
 
 fn set_check_back(asked: &mut CheckBack, name: &str, value: &str) {
     match name {
         "check_back" => {}
         "check_back.participant" => asked.participant = text(value),
-        "check_back.first_delay_ms" => asked.first_delay = millis(value),
-        "check_back.interval_ms" => asked.interval = millis(value),
-        "check_back.max_interval_ms" => asked.max_interval = millis(value),
+        "check_back.first_delay_ms" => asked.first_delay = Some(millis(value)),
+        "check_back.interval_ms" => asked.interval = Some(millis(value)),
+        "check_back.max_interval_ms" => asked.max_interval = Some(millis(value)),
         "check_back.max_attempts" => asked.max_attempts = Some(value.parse().unwrap()),
         other => panic!("no field: {other}"),
     }
@@ -100,11 +100,11 @@ fn set_action(action: &mut ActionSpec, name: &str, value: &str) {
         "wants_results" => action.wants_results = true,
         "already_tried" => action.already_tried = true,
         "ext" => action.ext = ext(value),
-        "retry.first_delay_ms" => action.retry.first_delay = millis(value),
-        "retry.max_delay_ms" => action.retry.max_delay = millis(value),
-        "retry.max_attempts" => action.retry.max_attempts = value.parse().unwrap(),
+        "retry.first_delay_ms" => action.retry.first_delay = Some(millis(value)),
+        "retry.max_delay_ms" => action.retry.max_delay = Some(millis(value)),
+        "retry.max_attempts" => action.retry.max_attempts = Some(value.parse().unwrap()),
         "retry.max_age_ms" => action.retry.max_age = Some(millis(value)),
-        "retry.call_timeout_ms" => action.retry.call_timeout = millis(value),
+        "retry.call_timeout_ms" => action.retry.call_timeout = Some(millis(value)),
         other => panic!("no field: {other}"),
     }
 }

@@ -30,16 +30,16 @@ fn an_ext() -> impl Strategy<Value = Ext> {
 
 fn a_retry() -> impl Strategy<Value = RetryPolicy> {
     let fields = (
-        up_to(limits::FIRST_DELAY_MAX),
-        up_to(limits::MAX_DELAY_MAX),
-        0..=limits::MAX_ATTEMPTS_MAX,
+        option::of(up_to(limits::FIRST_DELAY_MAX)),
+        option::of(up_to(limits::MAX_DELAY_MAX)),
+        option::of(0..=limits::MAX_ATTEMPTS_MAX),
         option::of(up_to(limits::MAX_AGE_MAX)),
-        up_to(limits::CALL_TIMEOUT_MAX),
+        option::of(up_to(limits::CALL_TIMEOUT_MAX)),
     );
     fields.prop_map(
         |(first_delay, max_delay, max_attempts, max_age, call_timeout)| RetryPolicy {
             first_delay,
-            max_delay: max_delay.max(first_delay),
+            max_delay: max_delay.map(|max| max.max(first_delay.unwrap_or_default())),
             max_attempts,
             max_age,
             call_timeout,
@@ -49,16 +49,16 @@ fn a_retry() -> impl Strategy<Value = RetryPolicy> {
 
 fn a_check_back() -> impl Strategy<Value = CheckBack> {
     let fields = (
-        up_to(limits::CHECK_BACK_FIRST_DELAY_MAX),
-        up_to(limits::CHECK_BACK_INTERVAL_MAX),
-        up_to(limits::CHECK_BACK_MAX_INTERVAL_MAX),
+        option::of(up_to(limits::CHECK_BACK_FIRST_DELAY_MAX)),
+        option::of(up_to(limits::CHECK_BACK_INTERVAL_MAX)),
+        option::of(up_to(limits::CHECK_BACK_MAX_INTERVAL_MAX)),
         option::of(0..=limits::CHECK_BACK_ATTEMPTS_MAX),
     );
     fields.prop_map(
         |(first_delay, interval, max_interval, max_attempts)| CheckBack {
             first_delay,
             interval,
-            max_interval: max_interval.max(interval),
+            max_interval: max_interval.map(|max| max.max(interval.unwrap_or_default())),
             max_attempts,
             ..check_back()
         },
@@ -110,7 +110,7 @@ fn some_actions() -> impl Strategy<Value = Vec<ActionSpec>> {
 fn a_begin() -> impl Strategy<Value = Request> {
     let fields = (
         (a_name(), a_name()),
-        up_to(limits::TIMEOUT_MAX),
+        option::of(up_to(limits::TIMEOUT_MAX)),
         an_ext(),
         option::of(a_check_back()),
         some_actions(),

@@ -61,7 +61,7 @@ fn action(name: &str, mode: Mode) -> ActionSpec {
         wants_results: false,
         already_tried: false,
         retry: RetryPolicy {
-            max_attempts: 3,
+            max_attempts: Some(3),
             ..RetryPolicy::default()
         },
         ext: Ext::new(),
@@ -100,7 +100,7 @@ pub fn new_transaction(
         business_id: format!("order-{number}").into(),
         unique_business: false,
         decider,
-        timeout: Duration::from_secs(30),
+        timeout: Some(Duration::from_secs(30)),
         check_back: None,
         ext: Ext::new(),
         actions: actions.into_iter().map(Arc::new).collect(),

@@ -63,6 +63,7 @@ impl Rows {
         let head = Head {
             phase: tx.phase.clone(),
             check_backs: tx.check_backs,
+            last_check_back: tx.last_check_back.clone(),
             version: tx.version,
             owner: tx.owner.clone(),
             rest: tx.rest.clone(),
@@ -98,6 +99,7 @@ impl Rows {
             biz_status: phase.biz_status(),
             cause: phase.decision().map(|decision| decision.cause.clone()),
             check_backs: head.check_backs,
+            last_check_back: head.last_check_back.clone(),
             version: head.version,
             owner: head.owner.clone(),
             rest: head.rest.clone(),

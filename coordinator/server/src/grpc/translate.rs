@@ -167,7 +167,7 @@ fn new_transaction(
         business_id: request.business_id.into(),
         unique_business: request.unique_business,
         decider,
-        timeout: timeout.unwrap_or(limits::TIMEOUT_DEFAULT),
+        timeout,
         check_back,
         ext: request.ext_properties,
         actions,
@@ -210,13 +210,13 @@ fn shared_name(name: String, known: &Known) -> Name {
 }
 
 fn retry_policy(message: &v1::RetryPolicy, at: &At<'_>, v: &mut Violations) -> RetryPolicy {
-    RetryPolicy::given(
-        v.millis(&at.of("first_delay_ms"), message.first_delay_ms),
-        v.millis(&at.of("max_delay_ms"), message.max_delay_ms),
-        given(message.max_attempts),
-        v.millis(&at.of("max_age_ms"), message.max_age_ms),
-        v.millis(&at.of("call_timeout_ms"), message.call_timeout_ms),
-    )
+    RetryPolicy {
+        first_delay: v.millis(&at.of("first_delay_ms"), message.first_delay_ms),
+        max_delay: v.millis(&at.of("max_delay_ms"), message.max_delay_ms),
+        max_attempts: given(message.max_attempts),
+        max_age: v.millis(&at.of("max_age_ms"), message.max_age_ms),
+        call_timeout: v.millis(&at.of("call_timeout_ms"), message.call_timeout_ms),
+    }
 }
 
 fn check_back(
@@ -225,13 +225,13 @@ fn check_back(
     known: &Known,
     v: &mut Violations,
 ) -> CheckBack {
-    CheckBack::given(
-        shared_name(message.participant.clone(), known),
-        v.millis(&at.of("first_delay_ms"), message.first_delay_ms),
-        v.millis(&at.of("interval_ms"), message.interval_ms),
-        v.millis(&at.of("max_interval_ms"), message.max_interval_ms),
-        given(message.max_attempts),
-    )
+    CheckBack {
+        participant: shared_name(message.participant.clone(), known),
+        first_delay: v.millis(&at.of("first_delay_ms"), message.first_delay_ms),
+        interval: v.millis(&at.of("interval_ms"), message.interval_ms),
+        max_interval: v.millis(&at.of("max_interval_ms"), message.max_interval_ms),
+        max_attempts: given(message.max_attempts),
+    }
 }
 
 /// Returns a number; `None` for 0, which means that none is given.

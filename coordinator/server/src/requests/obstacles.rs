@@ -2,7 +2,7 @@
 
 use tercet_core::{
     limits,
-    model::{ActionStatus, BizStatus, Need, Rest, TxStatus},
+    model::{ActionStatus, AttemptOutcome, BizStatus, Need, Rest, TxStatus},
     row::ActionRow,
     time::Timestamp,
 };
@@ -22,7 +22,7 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
         return sentences;
     }
     for action in &view.actions {
-        if let Some(sentence) = of_action(action) {
+        if let Some(sentence) = of_action(action, now) {
             sentences.push(sentence);
         }
     }
@@ -41,13 +41,10 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
             tx.spec.create_time.since(now).as_secs()
         ));
     }
-    if tx.biz_status == BizStatus::Unknown
-        && let Some(check_back) = &tx.spec.check_back
-    {
+    if let Some(questions) = questions(view, usize::MAX) {
         sentences.push(format!(
-            "Phase one is over and the initiator did not decide; {} was asked {} time(s) without an \
-             outcome. An operator may decide: `tercet tx decide {id} success|failure --reason TEXT`.",
-            check_back.participant, tx.check_backs
+            "Phase one is over and the initiator did not decide; {questions}. An operator may decide: \
+             `tercet tx decide {id} success|failure --reason TEXT`."
         ));
     }
     let initiator = tx
@@ -74,6 +71,29 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
         sentences.extend(overdue(rest, now));
     }
     sentences
+}
+
+/// Returns how often the initiator was asked, and the reason why the last question brought no outcome, cut to so many
+/// bytes; `None`: it is not being asked.
+fn questions(view: &TxView, most: usize) -> Option<String> {
+    let tx = &view.tx;
+    let check_back = tx.spec.check_back.as_ref();
+    let name = &check_back
+        .filter(|_| tx.biz_status == BizStatus::Unknown)?
+        .participant;
+    Some(match &tx.last_check_back {
+        Some(last) => {
+            let error = &last.error[..last.error.floor_char_boundary(most)];
+            let error = or(error, "no reason was given");
+            let number = last.number;
+            format!("{name} was asked {number} time(s) without an outcome, the last time: {error}")
+        }
+        None if tx.check_backs > 1 => {
+            let number = tx.check_backs - 1;
+            format!("{name} was asked {number} time(s) without an outcome")
+        }
+        None => format!("{name} is asked for the outcome, and has not answered yet"),
+    })
 }
 
 /// Returns a sentence for each thing that could have taken a transaction at rest further, and did not.
@@ -115,7 +135,13 @@ pub(super) fn of_list(view: &TxView, now: Timestamp, directory: &Directory) -> V
         let mut wants = view.tx.rest.iter().flat_map(|rest| &rest.wants);
         wants.find_map(|want| of_participant(&want.participant, now, directory))
     };
-    sentence.or_else(unreachable).into_iter().collect()
+    let asked =
+        || questions(view, bounds::LIST_ERROR_BYTES).map(|questions| format!("{questions}."));
+    sentence
+        .or_else(asked)
+        .or_else(unreachable)
+        .into_iter()
+        .collect()
 }
 
 fn is_open(action: &ActionRow) -> bool {
@@ -125,8 +151,18 @@ fn is_open(action: &ActionRow) -> bool {
     )
 }
 
-fn of_action(action: &ActionRow) -> Option<String> {
+fn of_action(action: &ActionRow, now: Timestamp) -> Option<String> {
     let (spec, state) = (&action.spec, &action.state);
+    if let Some(last) = state.attempts.last()
+        && last.outcome == AttemptOutcome::Unreachable
+        && is_open(action)
+    {
+        let since = now.since(Timestamp::from_micros(last.at)).as_secs();
+        return Some(format!(
+            "No {} of action {} could be sent to {} for {since} s: {}.",
+            last.operation, spec.name, spec.participant, last.error
+        ));
+    }
     sentence(
         &spec.name,
         &spec.participant,
@@ -147,7 +183,7 @@ fn sentence(
             or(last_error, "no reason was given")
         )),
         ActionStatus::Init | ActionStatus::Tried if !last_error.is_empty() => Some(format!(
-            "The last call of action {name} of {participant} did not succeed: {last_error}."
+            "Action {name} of {participant} is not done: {last_error}."
         )),
         _ => None,
     }

@@ -1,7 +1,7 @@
 //! Transactions in the form in which callers and people see them.
 
 use tercet_core::{
-    model::{ActionSpec, Attempt, CheckBack, Rest, RetryPolicy},
+    model::{ActionSpec, Attempt, CheckBack, Rest, RetryPolicy, Unanswered},
     port::Reply,
     row::ActionRow,
     time::Timestamp,
@@ -74,6 +74,7 @@ pub(crate) fn transaction(view: TxView, obstacles: Vec<String>) -> v1::Transacti
         actions: actions.into_iter().map(action_view).collect(),
         obstacles,
         operator_log: operator_log.into_iter().map(operator_entry).collect(),
+        last_check_back: tx.last_check_back.map(|last| unanswered(*last)),
     }
 }
 
@@ -84,17 +85,30 @@ fn waiting_for(rest: &Rest) -> String {
     names.join(", ")
 }
 
+/// Converts the values in effect, those that were left out included.
 fn check_back(check_back: &CheckBack) -> v1::CheckBack {
+    let policy = check_back.in_effect();
     v1::CheckBack {
         participant: check_back.participant.to_string(),
-        first_delay_ms: millis(check_back.first_delay),
-        interval_ms: millis(check_back.interval),
-        max_interval_ms: millis(check_back.max_interval),
-        max_attempts: check_back.max_attempts.unwrap_or(0),
+        first_delay_ms: millis(policy.first_delay),
+        interval_ms: millis(policy.interval),
+        max_interval_ms: millis(policy.max_interval),
+        max_attempts: policy.max_attempts.unwrap_or(0),
     }
 }
 
+fn unanswered(last: Unanswered) -> v1::UnansweredCheckBack {
+    v1::UnansweredCheckBack {
+        number: last.number,
+        at_micros: last.at.as_micros(),
+        error: last.error,
+        next_at_micros: micros(last.next),
+    }
+}
+
+/// Converts the values in effect, those that were left out included.
 fn retry(policy: &RetryPolicy) -> v1::RetryPolicy {
+    let policy = policy.in_effect();
     v1::RetryPolicy {
         first_delay_ms: millis(policy.first_delay),
         max_delay_ms: millis(policy.max_delay),

@@ -186,16 +186,34 @@ async fn an_initiator_on_a_stream_is_asked_back() {
             call_id: question.call_id,
             tx_id: question.tx_id,
             outcome: outcome.into(),
-            error: String::new(),
+            error: "the row is locked".to_owned(),
         };
         shop.send_results(v1::Results {
             results: Vec::new(),
             check_backs: vec![answer],
         })
         .await;
+        if outcome == v1::Outcome::Unspecified {
+            assert_shows_the_last_question(&server, &tx_id).await;
+        }
     }
     let tx = server.until_status(&tx_id, v1::TxStatus::Success).await;
     assert_eq!(tx.cause.unwrap().kind(), v1::CauseKind::CheckBack);
+    assert_eq!(tx.last_check_back.unwrap().number, 1, "it stays");
+}
+
+/// Asserts that Get and List say why the first question brought no outcome.
+async fn assert_shows_the_last_question(server: &Server, tx_id: &str) {
+    let tx = server.until(tx_id, |tx| tx.last_check_back.is_some()).await;
+    let last = tx.last_check_back.unwrap();
+    assert_eq!((last.number, &*last.error), (1, "the row is locked"));
+    assert!(last.at_micros >= tx.deadline_at_micros, "{last:?}");
+    assert!(last.next_at_micros >= last.at_micros, "{last:?}");
+    let words = "shop was asked 1 time(s) without an outcome, the last time: the row is locked.";
+    assert!(tx.obstacles[0].contains(words), "{:?}", tx.obstacles);
+    let list = server.coordinator().list(v1::ListRequest::default()).await;
+    let list = list.unwrap().into_inner().transactions;
+    assert_eq!(list[0].obstacles, [words]);
 }
 
 /// Each result and payload is within its limit; together they are more than one message may have.

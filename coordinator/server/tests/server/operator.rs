@@ -52,3 +52,23 @@ async fn an_operators_commands_are_listed_in_the_transactions_log_oldest_first()
         ]
     );
 }
+
+#[tokio::test]
+async fn a_call_that_was_never_sent_is_shown_as_such_with_the_handler_that_is_missing() {
+    let server = Server::knowing(["points"]).await;
+    let tx_id = server.hand_over([tcc("points")]).await;
+    let is_noted = |tx: &v1::Transaction| !tx.actions[0].attempts.is_empty();
+    let tx = server.until(&tx_id, is_noted).await;
+    assert_eq!(tx.actions[0].attempts[0].number, 0, "it is no attempt");
+    let obstacle = &tx.obstacles[0];
+    assert!(
+        obstacle.starts_with("No TRY of action points could be sent to points for "),
+        "{obstacle}"
+    );
+    assert!(
+        obstacle.ends_with(
+            " s: there is no way to participant points: it is not attached, or without handler points."
+        ),
+        "{obstacle}"
+    );
+}

@@ -40,6 +40,7 @@ impl<'a> TxSpecColumns<'a> {
             ext_properties: ext_json(&spec.ext)?,
             deadline_at: spec.deadline,
             create_time: spec.create_time,
+            timeout_given: spec.timeout_given,
         })
     }
 
@@ -60,6 +61,7 @@ impl<'a> TxSpecColumns<'a> {
             begun: required_json("participants_info", &self.participants_info)?,
             create_time: self.create_time,
             deadline: self.deadline_at,
+            timeout_given: self.timeout_given,
         })
     }
 }
@@ -73,6 +75,7 @@ impl<'a> TxHeadColumns<'a> {
             biz_status: head.phase.biz_status(),
             decision_cause: decision.map(|decision| json(&decision.cause)).transpose()?,
             retry_count: head.check_backs,
+            last_check_back: head.last_check_back.as_ref().map(json).transpose()?,
             version: head.version,
             write_id: head.write_id,
             owner: head.owner.to_string().into(),
@@ -91,6 +94,7 @@ pub(crate) fn tx_row((spec, head): TxColumns<'_>) -> Result<TxRow, String> {
         biz_status: head.biz_status,
         cause: from_json("decision_cause", head.decision_cause)?,
         check_backs: head.retry_count,
+        last_check_back: from_json("last_check_back", head.last_check_back)?,
         version: head.version,
         owner: parse_owner(&head.owner)?,
         rest: from_json("rest", head.rest)?,

@@ -24,6 +24,7 @@ columns! {
         ext_properties: Option<Cow<'a, str>>,
         deadline_at: Timestamp,
         create_time: Timestamp,
+        timeout_given: bool,
     }
 }
 
@@ -34,6 +35,7 @@ columns! {
         biz_status: BizStatus,
         decision_cause: Option<Cow<'a, str>>,
         retry_count: u32,
+        last_check_back: Option<Cow<'a, str>>,
         version: u32,
         write_id: i64,
         owner: Cow<'a, str>,

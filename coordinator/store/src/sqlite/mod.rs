@@ -43,6 +43,11 @@ const MIGRATIONS: &[MigrationFile] = &[
         include_str!("../../../../migrations/sqlite/0003_due_rows.sql"),
     ),
     (
+        4,
+        "as given",
+        include_str!("../../../../migrations/sqlite/0004_as_given.sql"),
+    ),
+    (
         6,
         "due need",
         include_str!("../../../../migrations/sqlite/0006_due_need.sql"),

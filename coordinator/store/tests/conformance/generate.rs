@@ -13,7 +13,8 @@ use tercet_core::{
     limits,
     model::{
         Action, ActionStatus, Attempt, AttemptOutcome, Cause, CheckBack, Decider, Decision, Ext,
-        Mode, Name, Need, Operation, Outcome, Owner, Phase, Rest, RetryPolicy, Transaction, Want,
+        Mode, Name, Need, Operation, Outcome, Owner, Phase, Rest, RetryPolicy, Transaction,
+        Unanswered, Want,
     },
     time::Timestamp,
 };
@@ -121,11 +122,11 @@ fn time() -> impl Strategy<Value = Timestamp> {
 
 fn retry() -> impl Strategy<Value = RetryPolicy> {
     let policy = (
-        millis(),
-        millis(),
-        any::<u32>(),
         option::of(millis()),
-        millis(),
+        option::of(millis()),
+        option::of(any::<u32>()),
+        option::of(millis()),
+        option::of(millis()),
     );
     let policy = policy.prop_map(
         |(first_delay, max_delay, max_attempts, max_age, call_timeout)| RetryPolicy {
@@ -142,9 +143,9 @@ fn retry() -> impl Strategy<Value = RetryPolicy> {
 fn check_back() -> impl Strategy<Value = CheckBack> {
     (
         name(),
-        millis(),
-        millis(),
-        millis(),
+        option::of(millis()),
+        option::of(millis()),
+        option::of(millis()),
         option::of(any::<u32>()),
     )
         .prop_map(
@@ -156,6 +157,21 @@ fn check_back() -> impl Strategy<Value = CheckBack> {
                 max_attempts,
             },
         )
+}
+
+fn unanswered() -> impl Strategy<Value = Unanswered> {
+    let parts = (
+        any::<u32>(),
+        time(),
+        text(limits::REASON_BYTES),
+        option::of(time()),
+    );
+    parts.prop_map(|(number, at, error, next)| Unanswered {
+        number,
+        at,
+        error,
+        next,
+    })
 }
 
 fn cause() -> impl Strategy<Value = Cause> {
@@ -307,6 +323,8 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
             text(60),
             0..=i64::MAX as u64,
             option::of(rest()),
+            option::of(unanswered()),
+            any::<bool>(),
         );
         (Just(phase), actions, spec, times, head).prop_map(|(phase, actions, spec, times, head)| {
             let mut tx = fixture::with_actions(0, ordered(actions));
@@ -318,19 +336,17 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
             tx_spec.check_back = spec.4;
             tx_spec.ext = spec.5;
             (tx_spec.create_time, tx_spec.deadline) = (times.0, times.1);
+            tx_spec.timeout_given = head.5;
             if let Phase::AskingBack { .. } = &phase {
-                let asked = tx_spec.check_back.get_or_insert_with(|| CheckBack {
-                    participant: "initiator".into(),
-                    first_delay: Duration::ZERO,
-                    interval: Duration::ZERO,
-                    max_interval: Duration::ZERO,
-                    max_attempts: None,
-                });
+                let asked = tx_spec
+                    .check_back
+                    .get_or_insert_with(|| CheckBack::of("initiator".into()));
                 asked.max_attempts = None;
             }
             tx.rest = head.3.filter(|_| !phase.is_over()).map(Box::new);
             tx.phase = phase;
             tx.check_backs = head.0;
+            tx.last_check_back = head.4.map(Box::new);
             tx.owner = Owner {
                 node: head.1.into(),
                 epoch: head.2,
@@ -372,6 +388,7 @@ pub fn steps(after: &Transaction) -> (Transaction, Transaction) {
         phase: Phase::Trying,
         version: 1,
         check_backs: 0,
+        last_check_back: None,
         rest: None,
         owner: fixture::owner(),
         actions: after.actions[..keep].to_vec(),

@@ -71,13 +71,7 @@ pub async fn a_list_is_bounded<D: Database>(database: &mut D) {
 /// One transaction of each kind; the place in the list is the id.
 fn one_of_each() -> Vec<Transaction> {
     let asked_back = respec(transaction(1), |spec| {
-        spec.check_back = Some(CheckBack {
-            participant: "shop".into(),
-            first_delay: std::time::Duration::from_secs(1),
-            interval: std::time::Duration::from_secs(5),
-            max_interval: std::time::Duration::from_mins(1),
-            max_attempts: None,
-        });
+        spec.check_back = Some(CheckBack::of("shop".into()));
     });
     let asked_back = Transaction {
         phase: Phase::AskingBack { next: at(90_000) },

@@ -70,6 +70,7 @@ macro_rules! conformance {
                 standing_tells_the_last_write,
                 the_newest_of_a_business_is_found,
                 illegal_rows_are_named,
+                rows_with_every_default_applied_are_those_without,
                 readers_see_whole_commits,
                 a_restart_keeps_everything,
             }

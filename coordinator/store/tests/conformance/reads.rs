@@ -17,7 +17,8 @@ use super::{
 use bytes::Bytes;
 use tercet_core::{
     limits,
-    model::Transaction,
+    model::{CheckBack, Decider, Transaction},
+    port::NewTransaction,
     write::{ApplyFailure, Standing, StandingRow, Write},
 };
 use tokio::runtime::Handle;
@@ -248,6 +249,46 @@ pub async fn illegal_rows_are_named<D: Database>(database: &mut D) {
     database.store().load(&[tx.id()]).await.unwrap()[0]
         .as_ref()
         .expect_err("an action is gone");
+}
+
+/// The version before stored policies with every default applied, and not that the length of phase one was one.
+pub async fn rows_with_every_default_applied_are_those_without<D: Database>(database: &mut D) {
+    let tx = respec(transaction(1), |spec| {
+        spec.check_back = Some(CheckBack::of("shop".into()));
+        spec.decider = Decider::Initiator;
+    });
+    begin_all(database.store(), std::slice::from_ref(&tx)).await;
+    let row = D::literal(tx.id());
+    for sql in [
+        format!(
+            r#"UPDATE tx_info SET timeout_given = 1, check_back_info = '{{"participant":"shop","first_delay":0,"interval":1000,"max_interval":60000,"max_attempts":null}}' WHERE tx_id = {row}"#
+        ),
+        format!(
+            r#"UPDATE action_info SET policy = '{{"first_delay":1000,"max_delay":60000,"max_attempts":100,"max_age":null,"call_timeout":10000}}' WHERE tx_id = {row} AND action_name = 'points'"#
+        ),
+    ] {
+        database.tamper(&sql).await;
+    }
+    let of_before = load_one(database.store(), tx.id()).await.unwrap();
+    assert_ne!(of_before.spec, tx.spec);
+    let again = NewTransaction {
+        id: tx.id(),
+        business_type: tx.spec.business_type.clone(),
+        business_id: tx.spec.business_id.clone(),
+        unique_business: false,
+        decider: Decider::Initiator,
+        timeout: None,
+        check_back: Some(CheckBack::of("shop".into())),
+        ext: tx.spec.ext.clone(),
+        actions: tx.actions.iter().map(|it| it.spec.clone()).collect(),
+    };
+    assert_eq!(of_before.first_difference(&again), None);
+    let longer = NewTransaction {
+        timeout: Some(limits::TIMEOUT_DEFAULT * 2),
+        ..again
+    };
+    let difference = of_before.first_difference(&longer);
+    assert_eq!(difference.as_deref(), Some("timeout_ms"));
 }
 
 pub async fn readers_see_whole_commits<D: Database>(database: &mut D) {

@@ -1,6 +1,6 @@
 //! The parts of a request: actions, their retry policy, and the check-back.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use tercet_barrier::Mode;
 use tercet_proto::v1;
@@ -101,6 +101,10 @@ impl Action {
 
     pub(super) fn name(&self) -> &str {
         &self.message.name
+    }
+
+    pub(super) fn properties(&self) -> &BTreeMap<String, String> {
+        &self.message.ext_properties
     }
 
     pub(super) fn mode(&self) -> Mode {

@@ -25,11 +25,18 @@ pub struct LiveTransaction {
     client: Client,
     begun: v1::BeginRequest,
     tx_id: Uuid,
-    modes: BTreeMap<String, Mode>,
+    actions: BTreeMap<String, Known>,
     latest: Outcome,
     deadline: Instant,
     wait: Wait,
     decision_asked: bool,
+}
+
+/// The part of an action that the context of its Try has.
+#[derive(Debug)]
+struct Known {
+    mode: Mode,
+    properties: BTreeMap<String, String>,
 }
 
 impl LiveTransaction {
@@ -45,7 +52,7 @@ impl LiveTransaction {
         Self {
             client,
             tx_id: latest.tx_id(),
-            modes: actions.map(|a| (a.name.clone(), mode(a.mode()))).collect(),
+            actions: actions.map(known).collect(),
             begun,
             latest,
             deadline: now.checked_add(timeout).unwrap_or(now),
@@ -73,7 +80,7 @@ impl LiveTransaction {
     /// Adds an action. When this returns, the action is durable and its Try may be called.
     pub async fn add_action(&mut self, action: Action) -> Result<(), Error> {
         let action = action.into_message()?;
-        let (name, mode) = (action.name.clone(), mode(action.mode()));
+        let (name, known) = known(action.clone());
         let request = Request::AddAction(v1::AddActionRequest {
             tx_id: self.tx_id.to_string(),
             action: Some(action),
@@ -83,32 +90,34 @@ impl LiveTransaction {
         let state = self.client.ask_state(request, self.tx_id, within).await?;
         reach("initiator.add_action.after");
         self.note(state);
-        self.modes.insert(name, mode);
+        self.actions.insert(name, known);
         Ok(())
     }
 
-    /// Returns the context in which the action's Try is called; see
-    /// [`ContextLayer`](super::ContextLayer). Fails for an action that the transaction does not have:
+    /// Returns the context in which the action's Try is called, with the transaction's properties overlaid with the
+    /// action's, as in every call of the coordinator; see [`ContextLayer`](super::ContextLayer). Fails for an action that the transaction does not have:
     /// its Try must not be sent.
     pub fn context(&self, action: &str) -> Result<TransactionContext, Error> {
-        let mode = *self.modes.get(action).ok_or_else(|| {
+        let Known { mode, properties } = self.actions.get(action).ok_or_else(|| {
             let problem = "not an action of this transaction; begin with it or add it first";
             Error::invalid(format!("action {action:?}"), problem)
         })?;
-        if mode == Mode::Deliver {
+        if *mode == Mode::Deliver {
             let problem = "a DELIVER action has no Try; the coordinator delivers it";
             return Err(Error::invalid(format!("action {action:?}"), problem));
         }
+        let mut overlaid = self.begun.ext_properties.clone();
+        overlaid.extend(properties.clone());
         Ok(TransactionContext {
             tx_id: self.tx_id,
             action: action.to_owned(),
             operation: Operation::Try,
-            mode,
+            mode: *mode,
             business_type: self.begun.business_type.clone(),
             business_id: self.begun.business_id.clone(),
             time_left: Some(self.time_left()),
             attempt: 1,
-            properties: self.begun.ext_properties.clone(),
+            properties: overlaid,
         })
     }
 
@@ -161,6 +170,15 @@ impl LiveTransaction {
             self.latest = outcome;
         }
     }
+}
+
+/// Returns an action's name, and what the context of its Try has of it.
+fn known(action: v1::Action) -> (String, Known) {
+    let known = Known {
+        mode: mode(action.mode()),
+        properties: action.ext_properties,
+    };
+    (action.name, known)
 }
 
 impl Drop for LiveTransaction {

@@ -72,6 +72,7 @@ impl AlreadyTried {
             return Err(Error::invalid("tx_id", "is not a UUIDv7: use Uuid::now_v7()").into());
         }
         let (name, mode) = (action.name().to_owned(), action.mode());
+        let properties = action.properties().clone();
         let context = TransactionContext {
             tx_id,
             action: name,
@@ -81,7 +82,7 @@ impl AlreadyTried {
             business_id: String::new(),
             time_left: None,
             attempt: 1,
-            properties: BTreeMap::new(),
+            properties,
         };
         let result = try_own(barrier, context, change).await?;
         let action = action.tried();

@@ -423,7 +423,7 @@ impl Small {
             business_id: "1".into(),
             unique_business: false,
             decider: Decider::Coordinator,
-            timeout: Duration::from_secs(30),
+            timeout: Some(Duration::from_secs(30)),
             check_back: None,
             ext: Ext::new(),
             actions: self.world.actions(),

@@ -122,11 +122,11 @@ fn action(name: &str, mode: Mode, after: &[&str], max_attempts: u32) -> Arc<Acti
         wants_results: !after.is_empty(),
         already_tried: false,
         retry: RetryPolicy {
-            first_delay: Duration::ZERO,
-            max_delay: Duration::ZERO,
-            max_attempts,
+            first_delay: Some(Duration::ZERO),
+            max_delay: Some(Duration::ZERO),
+            max_attempts: Some(max_attempts),
             max_age: None,
-            call_timeout: Duration::from_secs(1),
+            call_timeout: Some(Duration::from_secs(1)),
         },
         ext: Ext::new(),
     })

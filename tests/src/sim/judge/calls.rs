@@ -231,7 +231,7 @@ fn results(case: &Case<'_>) -> Finding {
 }
 
 fn attempts(case: &Case<'_>) -> Finding {
-    let max = case.call.action.retry.max_attempts;
+    let max = case.call.action.retry.in_effect().max_attempts;
     let sent = case
         .seen
         .actions

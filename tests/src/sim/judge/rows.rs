@@ -267,7 +267,7 @@ fn is_ended(status: ActionStatus) -> bool {
 fn given_up(case: &Case<'_>) -> Finding {
     for line in &case.after.actions {
         let failed = line.state.status == ActionStatus::Failed;
-        let policy = &line.spec.retry;
+        let policy = line.spec.retry.in_effect();
         let used_up = line
             .state
             .attempts
