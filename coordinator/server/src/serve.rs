@@ -84,11 +84,7 @@ pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let address = listener.local_addr().map_err(ServeError::Listener)?;
-    let advertised = match config.advertise.as_str() {
-        "" => format!("http://{address}"),
-        given => given.to_owned(),
-    };
+    let advertised = advertised(&listener, &config)?;
     let incarnation = store
         .start_node(&config.node, &advertised, config.lease)
         .await?;
@@ -164,6 +160,15 @@ pub async fn serve(
         info!("stopped");
     }
     ended
+}
+
+/// Returns the address by which the coordinator is known to others.
+fn advertised(listener: &TcpListener, config: &Config) -> Result<String, ServeError> {
+    let address = listener.local_addr().map_err(ServeError::Listener)?;
+    Ok(match config.advertise.as_str() {
+        "" => format!("http://{address}"),
+        given => given.to_owned(),
+    })
 }
 
 /// The result of the engine's thread, once it has ended.

@@ -8,6 +8,8 @@
 )]
 
 pub mod rows;
+pub mod transitions;
+pub mod waiting;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -19,8 +19,9 @@ use crate::sim::{
     process::{OpenStream, Process, Waiter},
 };
 
-/// Calls in a row that may be of one origin: some that get a place are no longer required.
-const IN_A_ROW: u32 = 3;
+/// Calls in a row that may be of one origin: the turn of a transaction whose write is under way goes to the next of its
+/// origin, and there may be none.
+const IN_A_ROW: u32 = 6;
 
 const MEMORY: &str = "I9 memory is bounded by configuration";
 

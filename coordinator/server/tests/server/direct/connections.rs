@@ -11,11 +11,11 @@ use std::{
 use tercet_proto::v1;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 use super::{register, run, scripted::Scripted, spend};
-use crate::harness::{Server, action, done, execute, quick, result};
+use crate::harness::{Server, action, asking_back, done, execute, quick, result};
 
 /// An empty SETTINGS frame.
 const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -210,20 +210,88 @@ async fn calls_beyond_what_a_server_takes_at_once_wait_and_are_made() {
     }
 }
 
+/// Returns a port that refuses connections until the socket listens, and is held meanwhile.
+fn closed_port() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = format!("http://{}", socket.local_addr().unwrap());
+    (socket, address)
+}
+
 #[tokio::test]
 async fn a_participant_whose_port_opens_late_loses_no_attempt() {
-    let server = Server::start().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
     for protocol in [v1::Protocol::Http, v1::Protocol::Invoke] {
-        register(&server, &format!("http://{address}"), protocol).await;
+        let server = Server::start().await;
+        let (_closed, address) = closed_port();
+        register(&server, &address, protocol).await;
         let tx_id = server.hand_over([spend()]).await;
-        let tx = server
-            .until(&tx_id, |tx| tx.actions[0].attempts.len() >= 3)
-            .await;
+        let refused_again = |tx: &v1::Transaction| {
+            let attempts = &tx.actions[0].attempts;
+            attempts.len() > 1 && attempts[1].at_micros > attempts[0].at_micros
+        };
+        let tx = server.until(&tx_id, refused_again).await;
         for attempt in &tx.actions[0].attempts {
             assert_eq!(attempt.outcome, "UNREACHABLE", "{protocol:?}: {attempt:?}");
         }
     }
+}
+
+/// What waits for an address that is down says so, where it is the probe and where it is not, and goes on when it is up.
+#[tokio::test]
+async fn an_address_that_is_down_is_named_and_called_again_when_its_port_opens() {
+    let server = Server::start().await;
+    let shop = agreeing();
+    let (port, address) = closed_port();
+    register(&server, &address, v1::Protocol::Invoke).await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(server.hand_over([spend()]).await);
+    }
+    let words = format!("Participant shop has taken no call at {address} for ");
+    for id in &ids {
+        let tx = server
+            .until(id, |tx| {
+                tx.obstacles
+                    .iter()
+                    .any(|obstacle| obstacle.starts_with(&words))
+            })
+            .await;
+        assert_eq!(tx.waiting_for, "shop");
+    }
+    let mut client = server.coordinator();
+    let listed = client.list(v1::ListRequest::default());
+    for tx in listed.await.unwrap().into_inner().transactions {
+        let obstacle = tx.obstacles[0].to_lowercase();
+        assert!(obstacle.contains("connection refused"), "{obstacle}");
+    }
+    shop.serve_on(port.listen(64).unwrap());
+    for id in &ids {
+        let tx = server.until_status(id, v1::TxStatus::Success).await;
+        assert_eq!(tx.biz_status(), v1::BizStatus::Success);
+        assert!(tx.obstacles.is_empty());
+    }
+}
+
+/// A check-back that is allowed one question loses it to no closed port.
+#[tokio::test]
+async fn a_question_that_finds_no_connection_is_none() {
+    let server = Server::start().await;
+    let (port, address) = closed_port();
+    register(&server, &address, v1::Protocol::Invoke).await;
+    let mut begin = asking_back("shop");
+    begin.timeout_ms = 100;
+    begin.check_back.as_mut().unwrap().max_attempts = 1;
+    let tx_id = server.begin(begin).await.tx_id;
+    let is_down = |tx: &v1::Transaction| {
+        let mut obstacles = tx.obstacles.iter();
+        obstacles.any(|obstacle| obstacle.contains("has taken no call"))
+    };
+    let tx = server.until(&tx_id, is_down).await;
+    assert_eq!(tx.biz_status(), v1::BizStatus::Unknown);
+    agreeing().serve_on(port.listen(64).unwrap());
+    let tx = server
+        .until(&tx_id, |tx| tx.biz_status() != v1::BizStatus::Unknown)
+        .await;
+    let cause = tx.cause.unwrap().reason;
+    assert_eq!(cause, "the initiator answered FAILURE");
 }

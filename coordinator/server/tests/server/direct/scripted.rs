@@ -57,6 +57,11 @@ impl Scripted {
     pub(super) async fn serve(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
+        self.serve_on(listener);
+        address
+    }
+
+    pub(super) fn serve_on(&self, listener: TcpListener) {
         let service = ParticipantServer::new(self.clone());
         tokio::spawn(
             tonic::transport::Server::builder()
@@ -64,7 +69,6 @@ impl Scripted {
                 .add_service(service)
                 .serve_with_incoming(TcpListenerStream::new(listener)),
         );
-        address
     }
 }
 
