@@ -16,7 +16,8 @@ use common::{
 use tercet_core::{
     context::Context,
     model::{
-        ActionStatus, AttemptOutcome, CheckBack, Decider, DueRow, Outcome, Queue, Sent, Transaction,
+        ActionStatus, AttemptOutcome, CheckBack, Decider, DueRow, Mode, Need, Outcome, Queue, Sent,
+        Transaction,
     },
     port::CallAnswer,
     time::Timestamp,
@@ -57,7 +58,7 @@ fn a_rejection_that_a_framework_may_have_made_counts_at_the_third_time() {
         ..end(rejected())
     };
     let mut spec = (*tx.actions[0].spec).clone();
-    spec.retry.max_attempts = 100;
+    spec.retry.max_attempts = Some(100);
     tx.actions[0].spec = Arc::new(spec);
     for _ in 0..2 {
         tx = next(&tx, &Event::FinishEnded(doubtful.clone()));
@@ -97,7 +98,7 @@ fn a_call_that_was_never_made_is_not_counted_however_often_its_row_is_loaded() {
     let authorise = Event::Authorise { actions: vec![0] };
     let mut tx = phase("confirming");
     let mut spec = (*tx.actions[0].spec).clone();
-    spec.retry.max_attempts = 1;
+    spec.retry.max_attempts = Some(1);
     tx.actions[0].spec = Arc::new(spec);
     for _ in 0..5 {
         tx = loaded(&next(&tx, &rest()));
@@ -116,7 +117,7 @@ fn a_call_that_was_never_made_is_not_counted_however_often_its_row_is_loaded() {
 fn a_call_that_was_never_taken_is_not_counted() {
     let mut tx = phase("confirming");
     let mut spec = (*tx.actions[0].spec).clone();
-    spec.retry.max_attempts = 2;
+    spec.retry.max_attempts = Some(2);
     tx.actions[0].spec = Arc::new(spec);
     let authorise = Event::Authorise { actions: vec![0] };
     let long_wait = Context {
@@ -207,7 +208,7 @@ fn a_try_that_was_never_sent_is_known_as_such_at_rest_and_not_in_hand() {
 }
 
 #[test]
-fn rest_wants_a_call_of_each_participant_at_its_own_time() {
+fn rest_wants_a_call_of_each_participant_and_handler_at_its_own_time() {
     let mut actions = [tcc("a"), tcc("b"), tcc("c")];
     actions[1].participant = "q".into();
     let new = new_transaction(1, Decider::Initiator, actions);
@@ -216,15 +217,22 @@ fn rest_wants_a_call_of_each_participant_at_its_own_time() {
     tx.actions[0].live.not_before = START + Duration::from_mins(1);
     let rested = next(&tx, &rest());
     let rows: Vec<_> = rested.due_rows();
-    let wait = |participant: &str, at| DueRow {
+    let wait = |participant: &str, handler: &str, at| DueRow {
         queue: Queue::Wait {
             participant: participant.into(),
+            need: Some(Need::Handler(handler.into(), Mode::Tcc)),
             business_type: "exchange".into(),
         },
         at,
     };
     let now = cx().now;
-    assert_eq!(rows, [wait("p", now), wait("q", now)]);
+    let later = START + Duration::from_mins(1);
+    let rests = [
+        wait("p", "a", later),
+        wait("p", "c", now),
+        wait("q", "b", now),
+    ];
+    assert_eq!(rows, rests);
     // The note for people stands at those that cannot be reached, and keeps the time of the next call.
     let notes: Vec<_> = rested
         .actions

@@ -34,8 +34,8 @@ fn register(world: &mut World, name: &str, concurrency: u32) {
 fn hasty(name: &str) -> ActionSpec {
     let mut action = tcc(name);
     action.retry = RetryPolicy {
-        first_delay: Duration::from_millis(5),
-        max_delay: Duration::from_millis(20),
+        first_delay: Some(Duration::from_millis(5)),
+        max_delay: Some(Duration::from_millis(20)),
         max_attempts: 10_000,
         ..RetryPolicy::default()
     };
@@ -346,9 +346,9 @@ fn a_question_that_never_left_is_none() {
     register(&mut world, "shop", 1);
     let check_back = CheckBack {
         participant: "shop".into(),
-        first_delay: Duration::ZERO,
-        interval: Duration::from_millis(10),
-        max_interval: Duration::from_millis(10),
+        first_delay: Some(Duration::ZERO),
+        interval: Some(Duration::from_millis(10)),
+        max_interval: Some(Duration::from_millis(10)),
         max_attempts: Some(1),
     };
     world.begin(NewTransaction {

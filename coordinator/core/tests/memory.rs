@@ -50,7 +50,7 @@ fn a_participant_that_hangs_fills_no_memory_and_holds_up_no_other() {
 
 fn long() -> tercet_core::model::RetryPolicy {
     tercet_core::model::RetryPolicy {
-        call_timeout: Duration::from_mins(10),
+        call_timeout: Some(Duration::from_mins(10)),
         ..Default::default()
     }
 }

@@ -12,7 +12,9 @@ use common::{
 };
 use tercet_core::{
     id::StreamId,
-    model::{ActionStatus, Cause, CheckBack, DueRow, Operation, Outcome, Phase, Queue, TxStatus},
+    model::{
+        ActionStatus, Cause, CheckBack, DueRow, Need, Operation, Outcome, Phase, Queue, TxStatus,
+    },
     port::{CallAnswer, Input, NewTransaction, Order, Output, Read, Request, Wait},
     write::WriteResult,
 };
@@ -40,13 +42,13 @@ fn a_transaction_goes_on_with_whatever_participant_can_be_reached() {
     world.deliver(Input::Detached(StreamId(4)));
     world.slow_table = false;
     world.written(WriteResult::Durable);
-    assert_eq!(queues(&world, 1), [wait("x"), wait("y")]);
+    assert_eq!(queues(&world, 1), [wait("x", "a"), wait("y", "b")]);
     assert_eq!(world.engine.stats().transactions, 0);
 
     world.attach_as("y", 5, 10);
     let confirm = world.answer_call(ok());
     assert_eq!(&*confirm.action.participant, "y");
-    assert_eq!(queues(&world, 1), [wait("x")], "it rests for x alone");
+    assert_eq!(queues(&world, 1), [wait("x", "a")], "it rests for x alone");
     look(&mut world);
     assert!(world.calls.is_empty());
     world.attach_as("x", 6, 10);
@@ -59,7 +61,10 @@ fn a_transaction_goes_on_with_whatever_participant_can_be_reached() {
 fn an_execute_that_was_never_sent_ends_at_its_deadline_wherever_it_waited() {
     let mut world = World::detached();
     let caller = world.execute(Wait::Completed, [tcc("a"), tcc("b")]);
-    assert_eq!(queues(&world, 1), [Queue::Time, wait("p")]);
+    assert_eq!(
+        queues(&world, 1),
+        [Queue::Time, wait("p", "a"), wait("p", "b")]
+    );
     assert_eq!(
         world.engine.stats().transactions,
         0,
@@ -108,14 +113,14 @@ fn a_try_whose_time_is_over_is_never_sent() {
 fn a_retry_that_is_far_off_is_spent_in_the_table_by_the_write_that_notes_it() {
     let mut world = World::new();
     let mut action = tcc("a");
-    action.retry.first_delay = Duration::from_hours(1);
-    action.retry.max_delay = Duration::from_hours(1);
+    action.retry.first_delay = Some(Duration::from_hours(1));
+    action.retry.max_delay = Some(Duration::from_hours(1));
     world.execute(Wait::Decided, [action]);
     world.answer_call(ok());
     let writes = world.writes.len();
     world.answer_call(unknown());
     assert_eq!(world.writes.len(), writes + 1);
-    assert_eq!(queues(&world, 1), [wait("p")]);
+    assert_eq!(queues(&world, 1), [wait("p", "a")]);
     assert_eq!(world.engine.stats().transactions, 0);
     let at = world.table.due_of(tx_id(1))[0].at;
     world.now = at;
@@ -165,7 +170,7 @@ fn a_rejection_of_the_only_try_is_remembered_at_rest() {
     world.attach_as("q", 2, 10);
     let actions = ["a", "b"].map(|name| {
         let mut action = tcc(name);
-        action.retry.max_attempts = 1;
+        action.retry.max_attempts = Some(1);
         action
     });
     let [a, b] = actions;
@@ -177,7 +182,7 @@ fn a_rejection_of_the_only_try_is_remembered_at_rest() {
     world.deliver(Input::Detached(StreamId(2)));
     world.slow_table = false;
     world.written(WriteResult::Durable);
-    assert_eq!(queues(&world, 1), [wait("q")]);
+    assert_eq!(queues(&world, 1), [wait("q", "b")]);
     world.attach_as("q", 3, 10);
     assert_eq!(world.answer_all(), [("b".into(), Operation::Cancel)]);
     assert_eq!(status(&world, 1), TxStatus::Success);
@@ -188,7 +193,7 @@ fn a_rejection_of_the_only_try_is_remembered_at_rest() {
 fn what_stood_behind_a_resolved_action_is_called() {
     let mut world = World::new();
     let actions = [tcc("a"), following("a", tcc("b"))].map(|mut action| {
-        action.retry.max_attempts = 1;
+        action.retry.max_attempts = Some(1);
         action
     });
     world.execute(Wait::Accepted, actions);
@@ -233,9 +238,9 @@ fn an_initiator_that_is_away_costs_no_write_and_is_asked_when_it_is_back() {
     let mut world = World::new();
     let check_back = CheckBack {
         participant: "shop".into(),
-        first_delay: Duration::ZERO,
-        interval: Duration::from_secs(1),
-        max_interval: Duration::from_secs(8),
+        first_delay: Some(Duration::ZERO),
+        interval: Some(Duration::from_secs(1)),
+        max_interval: Some(Duration::from_secs(8)),
         max_attempts: Some(1),
     };
     world.begin(NewTransaction {
@@ -244,7 +249,12 @@ fn an_initiator_that_is_away_costs_no_write_and_is_asked_when_it_is_back() {
     });
     world.after(Duration::from_secs(31));
     look(&mut world);
-    assert_eq!(queues(&world, 1), [wait("shop")]);
+    let question = Queue::Wait {
+        participant: "shop".into(),
+        need: Some(Need::CheckBack),
+        business_type: "exchange".into(),
+    };
+    assert_eq!(queues(&world, 1), [question]);
     let writes = world.writes.len();
     for _ in 0..1_000 {
         world.after(Duration::from_secs(10));
@@ -328,7 +338,7 @@ fn a_row_in_hand_that_memory_lost_is_found_within_a_lease() {
 fn a_single_permitted_call_survives_rest_and_restart() {
     let mut world = World::new();
     let mut action = tcc("a");
-    action.retry.max_attempts = 1;
+    action.retry.max_attempts = Some(1);
     world.execute(Wait::Accepted, [action]);
     let call = world.call();
     world.slow_table = true;
@@ -336,7 +346,7 @@ fn a_single_permitted_call_survives_rest_and_restart() {
     world.deliver(Input::Detached(StreamId(1)));
     world.slow_table = false;
     world.written(WriteResult::Durable);
-    assert_eq!(queues(&world, 1), [wait("p")]);
+    assert_eq!(queues(&world, 1), [wait("p", "a")]);
     world.restart();
     world.attach(2, 10);
     let confirm = world.answer_call(ok());
@@ -382,7 +392,7 @@ fn a_parked_transaction_stands_in_its_own_queue() {
 fn an_initiator_that_is_slow_is_waited_for_in_memory_where_the_deadline_is_near() {
     let mut world = World::new();
     world.begin(NewTransaction {
-        timeout: Duration::from_secs(8),
+        timeout: Some(Duration::from_secs(8)),
         ..new_begin(1)
     });
     world.after(Duration::from_secs(6));

@@ -28,9 +28,9 @@ pub fn after_deadline() -> Context {
 pub fn check_back() -> CheckBack {
     CheckBack {
         participant: "initiator".into(),
-        first_delay: Duration::ZERO,
-        interval: Duration::from_secs(1),
-        max_interval: Duration::from_secs(8),
+        first_delay: Some(Duration::ZERO),
+        interval: Some(Duration::from_secs(1)),
+        max_interval: Some(Duration::from_secs(8)),
         max_attempts: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{World, tx_id};
-use tercet_core::model::{ActionSpec, Queue, TxStatus};
+use tercet_core::model::{ActionSpec, Mode, Need, Queue, TxStatus};
 
 /// An action of another participant than "p".
 pub fn of(participant: &str, action: ActionSpec) -> ActionSpec {
@@ -13,9 +13,10 @@ pub fn of(participant: &str, action: ActionSpec) -> ActionSpec {
     }
 }
 
-pub fn wait(participant: &str) -> Queue {
+pub fn wait(participant: &str, handler: &str) -> Queue {
     Queue::Wait {
         participant: participant.into(),
+        need: Some(Need::Handler(handler.into(), Mode::Tcc)),
         business_type: "exchange".into(),
     }
 }
