@@ -136,7 +136,19 @@ pub(crate) fn participant(view: &v1::ParticipantView) -> Value {
         "attached": view.attached,
         "calls_open": view.calls_open,
         "calls_waiting": view.calls_waiting,
+        "handlers": view.handlers.iter().map(handler).collect::<Vec<_>>(),
+        "answers_check_back": view.answers_check_back,
+        "handlers_open": view.handlers_open,
+        "unreadable": view.unreadable,
     })
+}
+
+fn handler(handler: &v1::Handler) -> Value {
+    let mode = match handler.mode() {
+        v1::Mode::Unspecified => "ANY",
+        mode => short(mode.as_str_name(), "MODE_"),
+    };
+    json!({ "name": handler.name, "mode": mode })
 }
 
 /// A registration of a participant.

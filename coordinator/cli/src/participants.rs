@@ -91,19 +91,39 @@ pub(crate) async fn run(args: ParticipantsArgs) -> CommandResult {
 type Client = ParticipantsClient<tonic::transport::Channel>;
 
 async fn list(mut client: Client, as_json: bool) -> CommandResult {
-    let message = v1::ListParticipantsRequest {};
-    let found = client
-        .list(request(message))
-        .await
-        .map_err(refused)?
-        .into_inner();
+    let mut message = v1::ListParticipantsRequest {
+        page_size: bounds::PAGE_MAX,
+        ..v1::ListParticipantsRequest::default()
+    };
+    let mut found = Vec::new();
+    loop {
+        let page = client
+            .list(request(message.clone()))
+            .await
+            .map_err(refused)?
+            .into_inner();
+        found.extend(page.participants);
+        message.cursor = page.next_cursor;
+        if message.cursor.is_empty() {
+            break;
+        }
+    }
     if as_json {
-        let all: Vec<_> = found.participants.iter().map(json::participant).collect();
+        let all: Vec<_> = found.iter().map(json::participant).collect();
         print(&format!("{}\n", json!({ "participants": all })))?;
         return Ok(0);
     }
-    let rows: Vec<_> = found.participants.iter().map(row).collect();
+    let rows: Vec<_> = found.iter().map(row).collect();
     print(&table::table(&COLUMNS, &rows, "", table::width()))?;
+    for view in found.iter().filter(|view| !view.unreadable.is_empty()) {
+        let (name, what) = (
+            words::plain(&view.participant),
+            words::plain(&view.unreadable),
+        );
+        print(&format!(
+            "the row of {name} in participant_info cannot be read: {what}\n"
+        ))?;
+    }
     Ok(0)
 }
 
@@ -127,17 +147,31 @@ fn row(view: &v1::ParticipantView) -> Vec<String> {
         (_, 0) => bounds::CONCURRENCY_DEFAULT.to_string(),
         (_, given) => given.to_string(),
     };
-    let handlers: Vec<_> = view.methods.iter().map(|it| it.handler.as_str()).collect();
+    let methods = view.methods.iter().map(|it| it.handler.as_str());
+    let said = view.handlers.iter().map(|it| it.name.as_str());
+    let mut handlers: Vec<_> = methods.chain(said).collect();
+    // One that answers several modes is there several times.
+    handlers.dedup();
+    let protocol = if view.unreadable.is_empty() {
+        words::short(view.protocol().as_str_name(), "PROTOCOL_")
+    } else {
+        "UNREADABLE"
+    };
+    let check_back = if view.answers_check_back {
+        "yes"
+    } else {
+        &view.check_back
+    };
     vec![
         words::plain(&view.participant),
-        words::short(view.protocol().as_str_name(), "PROTOCOL_").to_owned(),
+        protocol.to_owned(),
         view.attached.to_string(),
         view.calls_open.to_string(),
         view.calls_waiting.to_string(),
         at_once,
         words::plain(&view.address),
         words::plain(&handlers.join(", ")),
-        words::plain(&view.check_back),
+        words::plain(check_back),
     ]
 }
 

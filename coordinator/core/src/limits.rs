@@ -75,6 +75,10 @@ limits! {
     REASON_BYTES: usize = 1_024;
     /// Attempts kept per action.
     ATTEMPTS_KEPT: usize = 20;
+    /// Violations that the message of an error repeats, for callers that do not read its details.
+    VIOLATIONS_IN_MESSAGE: usize = 6;
+    /// Handlers of a participant that a refusal lists.
+    HANDLERS_LISTED: usize = 8;
     /// Operators' commands shown per transaction.
     OPERATOR_ENTRIES_SHOWN: usize = 20;
 

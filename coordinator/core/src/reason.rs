@@ -19,7 +19,7 @@ words! {
         CompressionUnknown = "COMPRESSION_UNKNOWN",
         /// The database refuses a value of the request.
         ContentRefused = "CONTENT_REFUSED",
-        /// The transaction's rows are not legal.
+        /// The transaction's rows are not legal, or that of a participant which the request names.
         CorruptRow = "CORRUPT_ROW",
         /// Phase one is over; no action can be added.
         DeadlinePassed = "DEADLINE_PASSED",
@@ -29,6 +29,8 @@ words! {
         Draining = "DRAINING",
         /// The coordinator makes the Tries and decides an Execute.
         ExecuteDecides = "EXECUTE_DECIDES",
+        /// A participant is not known to have a handler for an action, or to answer check-backs.
+        HandlerUnknown = "HANDLER_UNKNOWN",
         /// A part of the server failed.
         Internal = "INTERNAL",
         /// Fields of the request are wrong.

@@ -6,7 +6,7 @@ use crate::{
     id::TxId,
     model::{BizStatus, Cause, Outcome, TxStatus, standing},
     reason::Reason,
-    violation::Violation,
+    violation::{Violation, in_words},
 };
 
 /// The refusal of a request. Nothing was changed, but for [`Refusal::OutcomeUnknown`].
@@ -92,6 +92,22 @@ pub enum Refusal {
         /// The field, and the rule that it breaks.
         violation: Violation,
     },
+    /// A new action or check-back is for a participant that does not serve it.
+    #[error("{}", in_words(violations))]
+    HandlerUnknown {
+        /// The transaction.
+        id: TxId,
+        /// The fields, each with what the participant does serve.
+        violations: Vec<Violation>,
+    },
+    /// A new action or check-back is for a participant whose row cannot be read.
+    #[error("{}", in_words(violations))]
+    ParticipantUnreadable {
+        /// The transaction.
+        id: TxId,
+        /// The fields, each with the fault of the row.
+        violations: Vec<Violation>,
+    },
     /// An operator's command for a transaction that is not parked.
     #[error("transaction {id} is {}, not parked; {}", standing(*status, *biz_status), instead(*status, *biz_status))]
     NotParked {
@@ -162,6 +178,7 @@ impl Refusal {
             Self::DeadlinePassed { .. } => Reason::DeadlinePassed,
             Self::ExecuteDecides { .. } => Reason::ExecuteDecides,
             Self::DoesNotFit { .. } => Reason::InvalidArgument,
+            Self::HandlerUnknown { .. } => Reason::HandlerUnknown,
             Self::NotParked { .. } => Reason::NotParked,
             Self::PhaseOneRuns { .. } => Reason::PhaseOneRuns,
             Self::NotFailed { .. } => Reason::NotFailed,
@@ -169,7 +186,7 @@ impl Refusal {
             Self::OutcomeUnknown { .. } => Reason::OutcomeUnknown,
             Self::StoreUnavailable => Reason::StoreUnavailable,
             Self::Content { .. } => Reason::ContentRefused,
-            Self::Corrupt { .. } => Reason::CorruptRow,
+            Self::Corrupt { .. } | Self::ParticipantUnreadable { .. } => Reason::CorruptRow,
             Self::Draining => Reason::Draining,
         }
     }

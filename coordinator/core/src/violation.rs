@@ -1,6 +1,8 @@
 //! Violations of the rules for one request, each with the path of its field.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+
+use crate::limits;
 
 /// One field that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,13 +30,20 @@ pub enum Invalid {
     Fields(Vec<Violation>),
     /// Every field is right in itself, but names participants that are not known.
     UnknownParticipants(Vec<Violation>),
+    /// Every participant is known, but the rows of some that are named cannot be read.
+    UnreadableParticipants(Vec<Violation>),
+    /// Every participant is known, but does not serve what it is named for.
+    Unserved(Vec<Violation>),
 }
 
 impl Invalid {
     /// Returns the violations, in the order in which they were found.
     pub fn violations(&self) -> &[Violation] {
         match self {
-            Self::Fields(list) | Self::UnknownParticipants(list) => list,
+            Self::Fields(list)
+            | Self::UnknownParticipants(list)
+            | Self::UnreadableParticipants(list)
+            | Self::Unserved(list) => list,
         }
     }
 }
@@ -50,6 +59,8 @@ impl From<Violation> for Invalid {
 pub struct Violations {
     wrong: Vec<Violation>,
     unknown: Vec<Violation>,
+    unreadable: Vec<Violation>,
+    unserved: Vec<Violation>,
 }
 
 impl Violations {
@@ -66,6 +77,16 @@ impl Violations {
     /// Adds the name of a participant that is not known.
     pub(crate) fn add_unknown(&mut self, violation: Violation) {
         self.unknown.push(violation);
+    }
+
+    /// Adds the name of a participant whose row cannot be read.
+    pub(crate) fn add_unreadable(&mut self, violation: Violation) {
+        self.unreadable.push(violation);
+    }
+
+    /// Adds what a participant does not serve.
+    pub(crate) fn add_unserved(&mut self, violation: Violation) {
+        self.unserved.push(violation);
     }
 
     /// Returns the number of wrong fields so far.
@@ -90,10 +111,9 @@ impl Violations {
 
     /// Returns all violations, and this one last: the request goes no further.
     pub fn and(self, violation: Violation) -> Invalid {
-        let Self { mut wrong, unknown } = self;
-        wrong.extend(unknown);
-        wrong.push(violation);
-        Invalid::Fields(wrong)
+        let mut all = self.all();
+        all.push(violation);
+        Invalid::Fields(all)
     }
 
     /// Returns the request, if nothing is wrong with it.
@@ -101,16 +121,52 @@ impl Violations {
     /// # Errors
     /// Every violation, otherwise.
     pub fn give<T>(self, request: T) -> Result<T, Invalid> {
-        let Self { mut wrong, unknown } = self;
-        match (wrong.is_empty(), unknown.is_empty()) {
-            (true, true) => Ok(request),
-            (true, false) => Err(Invalid::UnknownParticipants(unknown)),
-            (false, _) => {
-                wrong.extend(unknown);
-                Err(Invalid::Fields(wrong))
-            }
-        }
+        let Some(kind) = self.kind() else {
+            return Ok(request);
+        };
+        Err(kind(self.all()))
     }
+
+    /// Returns the kind of the worst violation.
+    fn kind(&self) -> Option<fn(Vec<Violation>) -> Invalid> {
+        let kinds: [(_, fn(_) -> _); 4] = [
+            (&self.wrong, Invalid::Fields),
+            (&self.unknown, Invalid::UnknownParticipants),
+            (&self.unreadable, Invalid::UnreadableParticipants),
+            (&self.unserved, Invalid::Unserved),
+        ];
+        let mut kinds = kinds.into_iter();
+        kinds
+            .find(|(list, _)| !list.is_empty())
+            .map(|(_, kind)| kind)
+    }
+
+    /// Returns all violations, the worst kind first. Where a field is wrong, it is not said what participants do not serve:
+    /// that may be a consequence.
+    fn all(self) -> Vec<Violation> {
+        let is_right = self.wrong.is_empty();
+        let unserved = self.unserved.into_iter().filter(|_| is_right);
+        let others = [self.wrong, self.unknown, self.unreadable].concat();
+        others.into_iter().chain(unserved).collect()
+    }
+}
+
+/// Joins the first violations to one line.
+pub fn in_words(violations: &[Violation]) -> String {
+    let mut text = String::new();
+    for violation in violations.iter().take(limits::VIOLATIONS_IN_MESSAGE) {
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(&violation.field);
+        text.push_str(": ");
+        text.push_str(&violation.description);
+    }
+    if violations.len() > limits::VIOLATIONS_IN_MESSAGE {
+        let more = violations.len() - limits::VIOLATIONS_IN_MESSAGE;
+        let _ = write!(text, "; and {more} more");
+    }
+    text
 }
 
 /// The path of a field, put into text only for a violation.

@@ -36,7 +36,7 @@ fn hasty(name: &str) -> ActionSpec {
     action.retry = RetryPolicy {
         first_delay: Some(Duration::from_millis(5)),
         max_delay: Some(Duration::from_millis(20)),
-        max_attempts: 10_000,
+        max_attempts: Some(10_000),
         ..RetryPolicy::default()
     };
     action

@@ -129,7 +129,7 @@ fn a_field_that_differs_is_named_by_its_path_in_the_request() {
         let mut action = tcc("a");
         action.payload = payload.into();
         let mut new = new_transaction(1, decider, [action]);
-        new.timeout = Duration::from_secs(timeout_s);
+        new.timeout = Some(Duration::from_secs(timeout_s));
         new
     };
     let (execute, begin) = (Decider::Coordinator, Decider::Initiator);
@@ -228,7 +228,7 @@ proptest! {
             let changed = step.next.phase != tx.phase;
             prop_assert!(!changed || step.write, "a phase changed in memory only");
             for action in &step.next.actions {
-                prop_assert!(action.state.retry_count < action.spec.retry.max_attempts);
+                prop_assert!(action.state.retry_count < action.spec.retry.in_effect().max_attempts);
             }
             tx = step.next;
         }

@@ -26,8 +26,6 @@ limits! {
     VIOLATIONS_BYTES: usize = 2 * 1024;
     /// Bytes of the message of an error; a longer one is cut.
     ERROR_MESSAGE_BYTES: usize = 1024;
-    /// Violations that the message of an error repeats, for callers that do not read its details.
-    VIOLATIONS_IN_MESSAGE: usize = 6;
     /// Reads of the database that sessions, `Get` and `Watch` have under way at once; further ones wait.
     READS_AT_ONCE: usize = 16;
     /// Reads of `List` that callers have under way at once, apart from the others; further ones wait.
@@ -74,8 +72,12 @@ limits! {
     UNREAD_LOOK: Duration = Duration::from_secs(1);
     /// Bytes of room that a read of a transaction waits for on its caller's connection, before its size is known.
     ANSWER_BYTES: usize = 8 * 1024 * 1024;
-    /// Handlers of one participant.
+    /// Handlers of one instance of a participant, or of one registration.
     HANDLERS: usize = 256;
+    /// Handlers that are kept of all instances of one participant.
+    HANDLERS_KEPT: usize = 1_024;
+    /// The interval at which rows of participants that cannot be read are looked at again.
+    UNREADABLE_LOOK: Duration = Duration::from_secs(10);
     /// Calls that one stream may take at once.
     STREAM_CONCURRENCY: u32 = 100_000;
     /// The longest wait for the Hello of an attached stream.
@@ -109,6 +111,8 @@ limits! {
     PAGE_DEFAULT: u32 = 50;
     /// The most rows per page of `List`.
     PAGE_MAX: u32 = 500;
+    /// Bytes of participants after which a page of them ends.
+    PARTICIPANTS_PAGE_BYTES: usize = 1024 * 1024;
     /// Bytes of an error in a list; the read of one transaction has the whole.
     LIST_ERROR_BYTES: usize = 256;
     /// The first wait between two reads of a `Watch`.

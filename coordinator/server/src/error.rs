@@ -1,12 +1,10 @@
 //! The errors of requests, whatever the front end.
 
-use std::fmt::Write as _;
-
 use tercet_core::{
     model::Name,
     reason::Reason,
     refusal::Refusal,
-    violation::{Invalid, Violation},
+    violation::{Invalid, Violation, in_words},
 };
 use tercet_store::StoreError;
 use thiserror::Error;
@@ -19,7 +17,7 @@ pub enum RequestError {
     /// The engine refuses it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Fields are wrong, or name participants that are not known.
+    /// Fields are wrong, or name participants that are not known, cannot be read, or do not serve what they are named for.
     #[error("{}", in_words(.0.violations()))]
     Invalid(Invalid),
     /// No transaction of this business exists.
@@ -51,6 +49,17 @@ pub enum RequestError {
         protocol: &'static str,
         /// The address at which it is called.
         address: String,
+    },
+    /// An instance attaches whose participant's row cannot be read.
+    #[error(
+        "the row of participant {participant} in participant_info cannot be read: {what}; repair it, or register the \
+         participant again (tercet participants register {participant} --protocol attach)"
+    )]
+    ParticipantUnreadable {
+        /// The participant.
+        participant: String,
+        /// The column, and its fault.
+        what: String,
     },
     /// A participant does not keep to the protocol of Attach.
     #[error("{0}")]
@@ -93,10 +102,13 @@ impl RequestError {
             Self::Refused(refusal) => refusal.reason(),
             Self::Invalid(Invalid::Fields(_)) => Reason::InvalidArgument,
             Self::Invalid(Invalid::UnknownParticipants(_)) => Reason::ParticipantUnknown,
+            Self::Invalid(Invalid::Unserved(_)) => Reason::HandlerUnknown,
             Self::BusinessNotFound { .. } => Reason::BusinessNotFound,
             Self::RequestIdOpen(_) => Reason::RequestIdOpen,
             Self::SessionFull(_) => Reason::SessionFull,
             Self::ParticipantRegistered { .. } => Reason::ParticipantRegistered,
+            Self::Invalid(Invalid::UnreadableParticipants(_))
+            | Self::ParticipantUnreadable { .. } => Reason::CorruptRow,
             Self::AttachProtocol(_) => Reason::AttachProtocol,
             Self::Malformed(_) => Reason::MalformedMessage,
             Self::TooLong => Reason::MessageTooLong,
@@ -113,6 +125,10 @@ impl RequestError {
         match self {
             Self::Invalid(invalid) => invalid.violations(),
             Self::Refused(Refusal::DoesNotFit { violation, .. }) => std::slice::from_ref(violation),
+            Self::Refused(
+                Refusal::HandlerUnknown { violations, .. }
+                | Refusal::ParticipantUnreadable { violations, .. },
+            ) => violations,
             _ => &[],
         }
     }
@@ -134,22 +150,4 @@ impl From<StoreError> for RequestError {
     fn from(error: StoreError) -> Self {
         Self::StoreUnavailable(error.to_string())
     }
-}
-
-/// Joins the first violations to one line.
-fn in_words(violations: &[Violation]) -> String {
-    let mut text = String::new();
-    for violation in violations.iter().take(bounds::VIOLATIONS_IN_MESSAGE) {
-        if !text.is_empty() {
-            text.push_str("; ");
-        }
-        text.push_str(&violation.field);
-        text.push_str(": ");
-        text.push_str(&violation.description);
-    }
-    if violations.len() > bounds::VIOLATIONS_IN_MESSAGE {
-        let more = violations.len() - bounds::VIOLATIONS_IN_MESSAGE;
-        let _ = write!(text, "; and {more} more");
-    }
-    text
 }

@@ -26,19 +26,19 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{server::NamedService, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     bounds,
     calls::DirectCalls,
     clock::{Clock, Jump},
     config::Config,
-    directory::{Directory, Participant},
+    directory::Directory,
     driver::{CallBatch, Driver, DriverError, Gauges, Setup},
     grpc::{Api, Node, OperatorApi},
     listen,
     observe::Log,
-    requests::Requests,
+    requests::{Requests, take_up},
 };
 
 /// The reason why a server ended before it was stopped.
@@ -90,7 +90,8 @@ pub async fn serve(
         .await?;
     let owner = incarnation.owner;
     let clock = Arc::new(Clock::new(incarnation.now));
-    let directory = Arc::new(directory(&*store).await?);
+    let directory = Arc::new(Directory::default());
+    let reaches = take_up(&directory, store.participants().await?);
     info!(node = %owner.node, epoch = owner.epoch, address = advertised, "started");
 
     let (now_ready, ready) = watch::channel(true);
@@ -107,7 +108,7 @@ pub async fn serve(
         ready: now_ready,
         runtime: tokio::runtime::Handle::current(),
     };
-    let (driver, ended) = start_driver(&directory, owner.epoch, setup).await?;
+    let (driver, ended) = start_driver(&directory, reaches, owner.epoch, setup).await?;
     let (calls_ended, closing) = (CancellationToken::new(), CancellationToken::new());
     let api = Api {
         requests: Requests::new(
@@ -124,6 +125,7 @@ pub async fn serve(
         calls_ended: calls_ended.clone(),
         closing: closing.clone(),
     };
+    let requests = api.requests.clone();
     let (health, routes) = services(api).await?;
     let transport = tokio::spawn(listen::run(listener, routes, closing.clone()));
     let stopping = Stopping {
@@ -141,15 +143,8 @@ pub async fn serve(
         clock: &clock,
         driver: &driver,
     };
-    let ended = run(
-        shutdown,
-        ended,
-        renewing.run(ready.clone()),
-        ready,
-        transport,
-        stopping,
-    )
-    .await;
+    let watched = watch_tables(renewing.run(ready.clone()), &requests);
+    let ended = run(shutdown, ended, watched, ready, transport, stopping).await;
     driver.stop().await;
     if ended.is_ok() {
         match timeout(bounds::CLOSE_TIMEOUT, store.end_node(&owner)).await {
@@ -177,6 +172,7 @@ type DriverEnd = oneshot::Receiver<Result<(), DriverError>>;
 /// Starts the engine's thread and the calls to registered addresses.
 async fn start_driver(
     directory: &Arc<Directory>,
+    reaches: Vec<Input>,
     epoch: u64,
     setup: impl FnOnce(mpsc::UnboundedSender<CallBatch>) -> Setup,
 ) -> Result<(Driver, DriverEnd), ServeError> {
@@ -185,34 +181,21 @@ async fn start_driver(
     let (direct, batches) = mpsc::unbounded_channel();
     let calls = DirectCalls::new(Arc::clone(directory), driver.clone(), epoch)?;
     let ended = driver.start(queue, setup(direct))?;
-    driver.inform(reaches(directory)).await;
+    driver.inform(reaches).await;
     // Ends with the engine's thread, which holds the other end.
     tokio::spawn(calls.run(batches));
     Ok((driver, ended))
 }
 
-/// Reads the participants that are known from before.
-async fn directory(store: &dyn Store) -> Result<Directory, StoreError> {
-    let mut known = Vec::new();
-    for row in store.participants().await? {
-        match Participant::from_row(row) {
-            Ok(participant) => known.push(participant),
-            Err(bad) => error!(%bad, "a participant is left out"),
-        }
+/// Renews the lease, and takes up rows of participants that could not be read before.
+async fn watch_tables(
+    renewed: impl Future<Output = ServeError>,
+    requests: &Requests,
+) -> ServeError {
+    tokio::select! {
+        superseded = renewed => superseded,
+        never = requests.look_at_unreadable() => match never {},
     }
-    Ok(Directory::new(known))
-}
-
-/// Returns the ways to the participants that are known, for the engine.
-fn reaches(directory: &Directory) -> Vec<Input> {
-    let known = directory.snapshot();
-    known
-        .iter()
-        .map(|participant| Input::Participant {
-            name: Arc::clone(&participant.name),
-            reach: participant.reach(),
-        })
-        .collect()
 }
 
 type Transport = tokio::task::JoinHandle<()>;

@@ -31,7 +31,7 @@ pub use self::{
     error::StoreError,
     nodes::{Incarnation, Nodes, Renewal},
     open::{open, sqlite_path},
-    registry::{ParticipantRow, Registry},
+    registry::{ParticipantRow, Registry, UnreadableParticipant},
     sqlite::{Durability, SqliteOptions, SqliteStore},
     transactions::Transactions,
     views::{FailingAction, LIST_LIMIT, ListQuery, TxView, Views},

@@ -8,12 +8,23 @@ use crate::StoreError;
 /// The participants that are known: the table `participant_info`.
 #[async_trait]
 pub trait Registry: Send + Sync {
-    /// Reads every participant, in the order of their names.
-    async fn participants(&self) -> Result<Vec<ParticipantRow>, StoreError>;
+    /// Reads every participant, in the order of their names. A row that cannot be read is named, and hides no other.
+    async fn participants(
+        &self,
+    ) -> Result<Vec<Result<ParticipantRow, UnreadableParticipant>>, StoreError>;
 
     /// Makes a participant known, or replaces what was known of it, and returns the row's new version. Of a
     /// participant that is known, `paused` stays as it is.
     async fn put_participant(&self, row: &ParticipantRow) -> Result<u32, StoreError>;
+}
+
+/// A row of `participant_info` that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableParticipant {
+    /// Its name; `None`: that is what cannot be read.
+    pub participant: Option<Name>,
+    /// The column, and its fault.
+    pub what: String,
 }
 
 /// One participant as it is registered: a row of `participant_info`.

@@ -470,7 +470,8 @@ async fn a_database_of_version_1_is_brought_up_to_date() {
     }
     let illegal = store.load(&[id(5)]).await.unwrap().remove(0);
     illegal.expect_err("parked without a decision");
-    let participants = store.participants().await.unwrap();
+    let rows = store.participants().await.unwrap();
+    let participants: Vec<_> = rows.into_iter().map(Result::unwrap).collect();
     let paused: Vec<bool> = participants.iter().map(|row| row.paused).collect();
     assert_eq!(paused, [false; 6]);
 

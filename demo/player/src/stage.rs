@@ -189,7 +189,10 @@ async fn attached(coordinator: &str) -> anyhow::Result<()> {
     let mut client = ParticipantsClient::connect(coordinator.to_owned()).await?;
     let started = Instant::now();
     loop {
-        let reply = client.list(ListParticipantsRequest {}).await?.into_inner();
+        let reply = client
+            .list(ListParticipantsRequest::default())
+            .await?
+            .into_inner();
         let attached = reply
             .participants
             .iter()

@@ -187,7 +187,7 @@ impl Stage {
             .await
             .ok()?;
         let list = client
-            .list(ListParticipantsRequest {})
+            .list(ListParticipantsRequest::default())
             .await
             .ok()?
             .into_inner();

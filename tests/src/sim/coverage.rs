@@ -103,6 +103,7 @@ fn request_word(request: &Request) -> &'static str {
     match request {
         Request::Begin(..) => "Begin",
         Request::AddAction(..) => "AddAction",
+        Request::OnlyRepeated(request, _) => request_word(request),
         Request::Decide(_, Outcome::Success, ..) => "Decide SUCCESS",
         Request::Decide(_, Outcome::Failure, ..) => "Decide FAILURE",
         Request::Operator(_, command) => match command.order {

@@ -129,6 +129,10 @@ pub const MUTATIONS: &[Mutation] = &[
         "an action that another incarnation had in hand counts as not called where no attempt is noted",
     ),
     mutation(
+        "unserved_refused_unread",
+        "a begin of handlers that are gone is refused before it is known whether it repeats one",
+    ),
+    mutation(
         "waiter_pins_row",
         "a transaction stays in memory for as long as a caller waits",
     ),

@@ -250,7 +250,7 @@ impl World {
                     .await
                     .ok()?;
                 let list = client
-                    .list(proto::ListParticipantsRequest {})
+                    .list(proto::ListParticipantsRequest::default())
                     .await
                     .ok()?
                     .into_inner();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::served::{Directory, Listed, Served};
 use crate::{
     id::TxId,
     limits,
@@ -132,21 +133,33 @@ impl Violations {
         }
     }
 
-    /// Checks the name of a participant, and that it is known.
-    pub(super) fn participant(
+    /// Checks the name of a participant, and that it is known; returns what it serves.
+    pub(super) fn participant<'d>(
         &mut self,
         field: &At<'_>,
         name: &str,
-        is_known: &dyn Fn(&str) -> bool,
-    ) {
+        directory: &'d dyn Directory,
+    ) -> Option<&'d Served> {
         let before = self.len();
         self.name(field, name);
-        if self.len() == before && !is_known(name) {
-            self.add_unknown(Violation::new(
+        if self.len() > before {
+            return None;
+        }
+        match directory.listed(name) {
+            Listed::Unknown => self.add_unknown(Violation::new(
                 field,
                 format!("participant {name} is not known; let it attach once, or register it"),
-            ));
+            )),
+            Listed::Unreadable(what) => self.add_unreadable(Violation::new(
+                field,
+                format!(
+                    "the row of participant {name} in participant_info cannot be read: {what}; repair it, or register \
+                     the participant again"
+                ),
+            )),
+            Listed::Serves(served) => return Some(served),
         }
+        None
     }
 
     /// Checks the properties that a caller attaches.

@@ -8,28 +8,51 @@
 
 mod actions;
 mod fields;
+mod served;
 
-pub use self::actions::fits;
+pub use self::{
+    actions::fits,
+    served::{Answers, Directory, Listed, Served, Unserved},
+};
 use crate::{
     limits,
     model::{ActionSpec, ActionStatus, CheckBack, Decider, Mode, Name, RetryPolicy},
     port::{Command, NewTransaction, Order, Request, Wait},
-    violation::{At, Violations},
+    refusal::Refusal,
+    violation::{At, Invalid, Violation, Violations},
 };
+
+/// Returns the request, if no rule is broken. What a participant does not serve now is no broken rule for a request that
+/// repeats one which took effect when it did: such a request is returned as [`Request::OnlyRepeated`].
+///
+/// # Errors
+/// Every violation, otherwise.
+pub fn checked(
+    request: Request,
+    root: &At<'_>,
+    directory: &dyn Directory,
+    mut v: Violations,
+) -> Result<Request, Invalid> {
+    self::request(&request, root, directory, &mut v);
+    let id = request.id();
+    let refusal = match v.give(()) {
+        Ok(()) => return Ok(request),
+        Err(Invalid::Unserved(violations)) => Refusal::HandlerUnknown { id, violations },
+        Err(Invalid::UnreadableParticipants(violations)) => {
+            Refusal::ParticipantUnreadable { id, violations }
+        }
+        Err(invalid) => return Err(invalid),
+    };
+    Ok(Request::OnlyRepeated(Box::new(request), refusal))
+}
 
 /// Checks every field of a request.
 ///
-/// `root` is the path of the transaction within a begin, and of the action within an `AddAction`; `is_known`
-/// returns whether a participant of that name is registered or has attached before.
-pub fn request(
-    request: &Request,
-    root: &At<'_>,
-    is_known: &dyn Fn(&str) -> bool,
-    v: &mut Violations,
-) {
+/// `root` is the path of the transaction within a begin, and of the action within an `AddAction`.
+pub fn request(request: &Request, root: &At<'_>, directory: &dyn Directory, v: &mut Violations) {
     match request {
-        Request::Begin(new, _) => begin(new, root, is_known, v),
-        Request::AddAction(_, spec) => action(spec, root, is_known, v),
+        Request::Begin(new, _) => begin(new, root, directory, v),
+        Request::AddAction(_, spec) => action(spec, Decider::Initiator, root, directory, v),
         Request::Decide(_, _, reason, wait) => {
             v.text(&At::field("reason"), reason, limits::REASON_BYTES);
             if *wait == Wait::Accepted {
@@ -37,16 +60,17 @@ pub fn request(
             }
         }
         Request::Operator(_, command) => operator(command, v),
+        Request::OnlyRepeated(repeated, _) => self::request(repeated, root, directory, v),
     }
 }
 
-fn begin(new: &NewTransaction, root: &At<'_>, is_known: &dyn Fn(&str) -> bool, v: &mut Violations) {
+fn begin(new: &NewTransaction, root: &At<'_>, directory: &dyn Directory, v: &mut Violations) {
     v.name(&root.of("business_type"), &new.business_type);
     v.name(&root.of("business_id"), &new.business_id);
     v.ext(&root.of("ext_properties"), &new.ext);
     v.given(&root.of("timeout_ms"), new.timeout, limits::TIMEOUT_MAX);
     if let Some(policy) = &new.check_back {
-        check_back(policy, &root.of("check_back"), is_known, v);
+        check_back(policy, &root.of("check_back"), directory, v);
     }
     if new.decider == Decider::Coordinator {
         execute(new, root, v);
@@ -63,7 +87,7 @@ fn begin(new: &NewTransaction, root: &At<'_>, is_known: &dyn Fn(&str) -> bool, v
     actions::order(&new.actions, root, v);
     for (place, spec) in new.actions.iter().enumerate() {
         let at = root.index("actions", place);
-        action(spec, &at, is_known, v);
+        action(spec, new.decider, &at, directory, v);
         if let Some(problem) = fields::overlaid(&new.ext, &spec.ext) {
             v.add(&at.of("ext_properties"), problem);
         }
@@ -93,12 +117,21 @@ fn execute(new: &NewTransaction, root: &At<'_>, v: &mut Violations) {
 }
 
 /// Checks one action, without the others of its transaction.
-fn action(spec: &ActionSpec, at: &At<'_>, is_known: &dyn Fn(&str) -> bool, v: &mut Violations) {
+fn action(
+    spec: &ActionSpec,
+    decider: Decider,
+    at: &At<'_>,
+    directory: &dyn Directory,
+    v: &mut Violations,
+) {
     v.name(&at.of("name"), &spec.name);
     if spec.handler != spec.name {
         v.name(&at.of("handler"), &spec.handler);
     }
-    v.participant(&at.of("participant"), &spec.participant, is_known);
+    let served = v.participant(&at.of("participant"), &spec.participant, directory);
+    if let Some((field, problem)) = served.and_then(|served| served.unserved(spec, decider)) {
+        v.add_unserved(Violation::new(&at.of(field), problem));
+    }
     if spec.payload.len() > limits::PAYLOAD_BYTES {
         v.too_many(
             &at.of("payload"),
@@ -140,13 +173,17 @@ fn retry(policy: &RetryPolicy, at: &At<'_>, v: &mut Violations) {
     );
 }
 
-fn check_back(
-    policy: &CheckBack,
-    at: &At<'_>,
-    is_known: &dyn Fn(&str) -> bool,
-    v: &mut Violations,
-) {
-    v.participant(&at.of("participant"), &policy.participant, is_known);
+fn check_back(policy: &CheckBack, at: &At<'_>, directory: &dyn Directory, v: &mut Violations) {
+    let field = at.of("participant");
+    let served = v.participant(&field, &policy.participant, directory);
+    if served.is_some_and(|served| !served.answers_check_backs()) {
+        let problem = format!(
+            "participant {} answers no check-backs: none of its instances said so, or it is registered without a \
+             method for them",
+            policy.participant
+        );
+        v.add_unserved(Violation::new(&field, problem));
+    }
     v.given(
         &at.of("first_delay_ms"),
         policy.first_delay,

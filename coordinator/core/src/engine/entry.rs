@@ -133,10 +133,10 @@ impl Entry {
         let idle = match &self.jobs[place] {
             // While it is read whether there is a row, this may yet begin it.
             Job::Request(_, Request::Begin(..)) if !loading => true,
+            Job::Joined(..) | Job::Request(_, Request::OnlyRepeated(..)) => true,
             Job::Request(_, request) => self.jobs.iter().enumerate().any(|(other, job)| {
                 other != place && matches!(job, Job::Request(_, same) if same == request)
             }),
-            Job::Joined(..) => true,
             Job::Event(_) => false,
         };
         if idle {

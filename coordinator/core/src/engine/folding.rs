@@ -12,7 +12,7 @@ use crate::{
     id::TxId,
     limits,
     model::{Action, DueRow, Transaction},
-    port::{Output, Request},
+    port::Output,
     refusal::Refusal,
     time::Timestamp,
     transition::{Event, transition},
@@ -337,10 +337,11 @@ impl Engine {
             .map(|(caller, request)| Job::Request(caller, request));
         for job in requests.chain(queued.into_iter().flatten()) {
             match job {
-                Job::Request(caller, Request::Begin(_, wait)) | Job::Joined(caller, wait) => {
-                    self.join(other, caller, wait);
-                }
-                Job::Request(caller, _) => self.refuse(caller, Refusal::NotFound { id }),
+                Job::Joined(caller, wait) => self.join(other, caller, wait),
+                Job::Request(caller, request) => match request.as_begin() {
+                    Some((_, wait)) => self.join(other, caller, wait),
+                    None => self.refuse(caller, Refusal::NotFound { id }),
+                },
                 Job::Event(_) => {}
             }
         }

@@ -102,7 +102,7 @@ impl Engine {
     }
 
     /// Continues where there is no row: a begin begins if its id may, and the requests behind it follow; every other
-    /// request is refused.
+    /// request is refused, a begin of what its participants do not serve with their names.
     fn found_absent(&mut self, id: TxId) {
         let jobs = self
             .entries
@@ -121,6 +121,11 @@ impl Engine {
                 }
                 Job::Request(caller, request) if self.entries.contains_key(&id) => {
                     self.request(caller, request);
+                }
+                Job::Request(caller, Request::OnlyRepeated(asked, refusal))
+                    if asked.as_begin().is_some() =>
+                {
+                    self.refuse(caller, refusal);
                 }
                 Job::Request(caller, _) | Job::Joined(caller, _) => {
                     self.refuse(caller, Refusal::NotFound { id });

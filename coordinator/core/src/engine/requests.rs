@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tercet_mutation::broken;
+
 use super::{
     Engine,
     entry::{Effects, Entry, Job, State, Waiter},
@@ -35,6 +37,9 @@ impl Engine {
         } else {
             match request {
                 Request::Begin(new, wait) if self.may_begin(id) => self.begin(caller, new, wait),
+                Request::OnlyRepeated(_, refusal) if broken("unserved_refused_unread") => {
+                    self.refuse(caller, refusal);
+                }
                 request => self.load_for(id, Job::Request(caller, request)),
             }
         }
@@ -99,17 +104,26 @@ impl Engine {
 
     /// Judges a request by the state of the fold.
     pub(super) fn judge(&mut self, fold: &mut Fold, caller: CallerId, request: Request) {
-        let wait = match &request {
+        let (asked, otherwise) = match &request {
+            Request::OnlyRepeated(asked, refusal) => (&**asked, Some(refusal)),
+            asked => (asked, None),
+        };
+        let wait = match asked {
             Request::Begin(_, wait) | Request::Decide(_, _, _, wait) => *wait,
             _ => Wait::Accepted,
         };
-        let verdict = match &request {
-            Request::Begin(new, _) => match fold.next.first_difference(new) {
+        let verdict = match (asked, otherwise) {
+            (Request::Begin(new, _), _) => match fold.next.first_difference(new) {
                 Some(field) => Err(Refusal::TxIdReused { id: new.id, field }),
                 None => Ok(true),
             },
-            request => {
-                let event = event_of(request);
+            (Request::AddAction(_, action), Some(refusal))
+                if fold.next.action(&action.name).is_none() =>
+            {
+                Err(refusal.clone())
+            }
+            (asked, _) => {
+                let event = event_of(asked);
                 self.apply(fold, &event)
             }
         };
@@ -215,6 +229,7 @@ fn event_of(request: &Request) -> Event {
     match request {
         // A begin is judged by comparison, and as an event changes nothing.
         Request::Begin(..) => Event::TimePassed,
+        Request::OnlyRepeated(request, _) => event_of(request),
         Request::AddAction(_, action) => Event::AddAction(action.clone()),
         Request::Decide(_, outcome, reason, _) => Event::Decide {
             outcome: *outcome,

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use crate::{
     id::TxId,
     model::{ActionSpec, ActionStatus, CheckBack, Decider, Ext, Name, Outcome, Transaction},
+    refusal::Refusal,
 };
 
 /// A request. The module [`check`](crate::check) has the rules for its fields; an engine relies on them.
@@ -18,6 +19,9 @@ pub enum Request {
     Decide(TxId, Outcome, String, Wait),
     /// A command of an operator.
     Operator(TxId, Command),
+    /// A Begin or `AddAction` of what its participants do not serve now. It is answered as far as it repeats a request
+    /// that took effect when they did, and is refused otherwise.
+    OnlyRepeated(Box<Self>, Refusal),
 }
 
 /// A command of an operator, with its author and the reason for it.
@@ -65,7 +69,17 @@ impl Request {
     pub fn id(&self) -> TxId {
         match self {
             Self::Begin(new, _) => new.id,
+            Self::OnlyRepeated(request, _) => request.id(),
             Self::AddAction(id, _) | Self::Decide(id, ..) | Self::Operator(id, _) => *id,
+        }
+    }
+
+    /// Returns the begin, also where it is answered only if it repeats one.
+    pub fn as_begin(&self) -> Option<(&Arc<NewTransaction>, Wait)> {
+        match self {
+            Self::Begin(new, wait) => Some((new, *wait)),
+            Self::OnlyRepeated(request, _) => request.as_begin(),
+            Self::AddAction(..) | Self::Decide(..) | Self::Operator(..) => None,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The rules for requests: tables of requests with the violations of each, and valid requests by the thousand.
 //!
 //! A line of a table is a request and, behind `|`, a violation; a line without a request adds one more to the
-//! request above it. `?` before a violation: nothing is wrong but that the participant is not known.
+//! request above it. A mark before a violation: nothing is wrong but that the participant is not known (`?`), that its row
+//! cannot be read (`~`), or that it does not serve what it is named for (`!`).
 //!
 //! A request is its kind and the fields in which it differs from a valid request of that kind. `begin` and `execute`
 //! have the fields of a transaction and, each between braces, the actions: `{ a after=b }`. `add` has one
@@ -16,7 +17,7 @@
 //! | `a%65` | the list `a0,a1,…` of 65 |
 //! | no value | a flag that is set |
 //!
-//! The participants `p` and `initiator` are known.
+//! The participants `p` and `initiator` are known, and others by what they serve: see [`Directory`].
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,14 +26,15 @@ mod common;
 mod text;
 mod valid;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use common::{START, new_transaction, owner, tcc, tx_id};
 use proptest::prelude::*;
 use tercet_core::{
-    check,
-    model::{ActionSpec, ActionStatus, Decider, Transaction},
+    check::{self, Answers, Listed, Served},
+    model::{ActionSpec, ActionStatus, Decider, Mode, Operation, Transaction},
     port::{Order, Request, Wait},
+    refusal::Refusal,
     violation::{At, Invalid, Violation, Violations},
 };
 use text::{actions, request};
@@ -115,6 +117,39 @@ begin ext=k:x*511 { a ext=j:x*511 }   |
 begin ext=k:x*511 { a } { b ext=j:x*512 } | actions[1].ext_properties: makes 2 keys and 1025 bytes with the transaction's own; at most 16 and 1024 are accepted
 begin ext=k:x*1023 { a ext=k:x*1023 } |
 begin { a } { b ext=\0:v }            | actions[1].ext_properties: contains NUL; give text without it
+";
+
+const SERVED: &str = r"
+add { freeze participant=attaches }   |
+add { freeze participant=attaches mode=DELIVER } | ! action.mode: is DELIVER; handler freeze of participant attaches answers TCC, COMPENSATE
+add { a participant=attaches handler=freeze } |
+add { a participant=attaches }        | ! action.handler: participant attaches has no handler a; it has any (any mode), freeze (TCC, COMPENSATE)
+add { any participant=attaches mode=DELIVER } |
+add { a participant=many }            | ! action.handler: participant many has no handler a; it has h1 (any mode), h2 (any mode), h3 (any mode), h4 (any mode), h5 (any mode), h6 (any mode), h7 (any mode), h8 (any mode) and 1 more
+add { a participant=none }            | ! action.handler: participant none has no handler a; it has none
+add { a participant=unreadable }      | ~ action.participant: the row of participant unreadable in participant_info cannot be read: protocol is X; repair it, or register the participant again
+add { a mode=DELIVER participant=registered } | ! action.handler: participant registered has no handler a; it has credit (CONFIRM), own (CONFIRM, CANCEL), pay (TRY, CONFIRM, CANCEL)
+add { pay participant=registered }    |
+add { own participant=registered }    |
+add { own participant=registered mode=COMPENSATE } |
+add { own participant=registered mode=DELIVER } |
+add { credit participant=registered mode=DELIVER } |
+add { credit participant=registered } | ! action.mode: is TCC, which needs a method for CANCEL; handler credit of participant registered is registered with CONFIRM
+add { credit participant=registered mode=COMPENSATE } | ! action.mode: is COMPENSATE, which needs a method for CANCEL; handler credit of participant registered is registered with CONFIRM
+begin { own participant=registered }  |
+execute { pay participant=registered } |
+execute { own participant=registered } | ! actions[0].mode: is TCC, which needs a method for TRY; handler own of participant registered is registered with CONFIRM, CANCEL
+execute { own participant=registered mode=COMPENSATE } | ! actions[0].mode: is COMPENSATE, which needs a method for TRY; handler own of participant registered is registered with CONFIRM, CANCEL
+execute { own participant=registered already_tried } { a } |
+execute { credit participant=registered mode=DELIVER } |
+begin { a } { b participant=none } { c participant=q } | ? actions[2].participant: participant q is not known; let it attach once, or register it
+                                      | ? actions[1].handler: participant none has no handler b; it has none
+begin { b participant=none } { c participant=unreadable } | ~ actions[1].participant: the row of participant unreadable in participant_info cannot be read: protocol is X; repair it, or register the participant again
+                                      | ~ actions[0].handler: participant none has no handler b; it has none
+add { b participant=none payload=x*65537 } | action.payload: has 65537 bytes; at most 65536 are accepted
+begin check_back.participant=many     |
+begin check_back.participant=none     | ! check_back.participant: participant none answers no check-backs: none of its instances said so, or it is registered without a method for them
+begin check_back.participant=unreadable | ~ check_back.participant: the row of participant unreadable in participant_info cannot be read: protocol is X; repair it, or register the participant again
 ";
 
 const RETRY: &str = r"
@@ -208,6 +243,11 @@ fn fields_of_an_action() {
 }
 
 #[test]
+fn participants_serve_handlers_in_modes() {
+    check_table(SERVED);
+}
+
+#[test]
 fn retry_policies() {
     check_table(RETRY);
 }
@@ -294,6 +334,43 @@ fn fields_that_front_ends_read() {
     assert_eq!(required, ["f: is missing; give it"]);
 }
 
+/// What is not served now is refused by name, unless it was served before: that only the rows can tell.
+#[test]
+fn an_action_that_is_not_served_may_be_a_repetition() {
+    let checked = |text: &str| {
+        let root = if text.starts_with("add") {
+            "action"
+        } else {
+            ""
+        };
+        let (asked, root) = (request(text), At::field(root));
+        check::checked(asked, &root, &Directory::new(), Violations::default())
+    };
+    let served = checked("begin { freeze participant=attaches }").unwrap();
+    assert!(matches!(served, Request::Begin(..)), "{served:?}");
+    for (text, unreadable) in [
+        ("begin { freeze participant=none }", false),
+        ("add { freeze participant=none }", false),
+        ("begin check_back.participant=none", false),
+        (
+            "begin { a participant=none } { b participant=unreadable }",
+            true,
+        ),
+    ] {
+        let Ok(Request::OnlyRepeated(asked, refusal)) = checked(text) else {
+            panic!("{text}: perhaps a repetition");
+        };
+        assert_eq!(*asked, request(text));
+        let is_unreadable = matches!(refusal, Refusal::ParticipantUnreadable { .. });
+        assert_eq!(is_unreadable, unreadable, "{text}");
+    }
+    let unknown = checked("begin { a participant=none } { b participant=q }").unwrap_err();
+    assert!(
+        matches!(unknown, Invalid::UnknownParticipants(_)),
+        "{unknown:?}"
+    );
+}
+
 #[test]
 fn a_violation_that_ends_a_request_comes_last() {
     let Request::Begin(new, _) = request("begin { a participant=q } { b payload=x*65537 }") else {
@@ -301,7 +378,7 @@ fn a_violation_that_ends_a_request_comes_last() {
     };
     let mut v = Violations::default();
     let request = Request::Begin(new, Wait::Accepted);
-    check::request(&request, &At::field(""), &is_known, &mut v);
+    check::request(&request, &At::field(""), &Directory::new(), &mut v);
     let invalid = v.and(Violation::new("wait", "is unknown"));
     assert!(matches!(invalid, Invalid::Fields(_)));
     let fields: Vec<&str> = invalid.violations().iter().map(|v| &*v.field).collect();
@@ -330,7 +407,7 @@ fn a_text_that_is_no_name_is_not_repeated() {
         Request::Operator(tx_id(1), common::command(order)),
     ] {
         let mut v = Violations::default();
-        check::request(&request, &At::field(""), &is_known, &mut v);
+        check::request(&request, &At::field(""), &Directory::new(), &mut v);
         let invalid = v.give(()).unwrap_err();
         let violations = invalid.violations();
         assert_eq!(violations.len(), 2, "{violations:?}");
@@ -372,8 +449,45 @@ fn an_added_action_fits_the_transaction() {
     );
 }
 
-fn is_known(name: &str) -> bool {
-    ["p", "initiator"].contains(&name)
+/// The participants that are known.
+#[derive(Default)]
+struct Directory(BTreeMap<&'static str, Served>);
+
+impl Directory {
+    fn new() -> Self {
+        let only = |handlers: Vec<(String, Answers)>, check_backs| Served::Only {
+            handlers: BTreeMap::from_iter(handlers.into_iter().map(|(name, it)| (name.into(), it))),
+            check_backs,
+        };
+        let modes = Answers::Modes([Mode::Tcc, Mode::Compensate].into());
+        let operations = |list: &[Operation]| Answers::Operations(list.iter().copied().collect());
+        let methods = [
+            ("pay", operations(Operation::ALL)),
+            ("own", operations(&[Operation::Confirm, Operation::Cancel])),
+            ("credit", operations(&[Operation::Confirm])),
+        ];
+        let attaches = vec![("freeze".into(), modes), ("any".into(), Answers::All)];
+        let many = (1..=9).map(|number| (format!("h{number}"), Answers::All));
+        let registered = methods.map(|(name, answers)| (name.into(), answers));
+        Self(BTreeMap::from([
+            ("p", Served::Any),
+            ("initiator", Served::Any),
+            ("attaches", only(attaches, false)),
+            ("many", only(many.collect(), true)),
+            ("none", only(Vec::new(), false)),
+            ("registered", only(registered.into(), true)),
+        ]))
+    }
+}
+
+impl check::Directory for Directory {
+    fn listed(&self, name: &str) -> Listed<'_> {
+        match self.0.get(name) {
+            Some(served) => Listed::Serves(served),
+            None if name == "unreadable" => Listed::Unreadable("protocol is X"),
+            None => Listed::Unknown,
+        }
+    }
 }
 
 fn check_table(text: &str) {
@@ -398,7 +512,7 @@ fn check_table(text: &str) {
 
 fn found(request: &Request, root: &str) -> Vec<String> {
     let mut v = Violations::default();
-    check::request(request, &At::field(root), &is_known, &mut v);
+    check::request(request, &At::field(root), &Directory::new(), &mut v);
     words(v.give(()))
 }
 
@@ -409,6 +523,8 @@ fn words(result: Result<(), Invalid>) -> Vec<String> {
     let mark = match invalid {
         Invalid::Fields(_) => "",
         Invalid::UnknownParticipants(_) => "? ",
+        Invalid::UnreadableParticipants(_) => "~ ",
+        Invalid::Unserved(_) => "! ",
     };
     let words = invalid.violations().iter();
     words.map(|v| format!("{mark}{}", word(v))).collect()

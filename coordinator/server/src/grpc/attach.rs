@@ -8,7 +8,7 @@ use prost::Message as _;
 use tercet_core::{
     id::StreamId,
     model::Name,
-    port::{Call, CallAnswer, CallResult, Input, Route},
+    port::{Abilities, Call, CallAnswer, CallResult, Input, Route},
 };
 use tercet_failpoint::reach;
 use tercet_proto::v1::{self, attach_reply, attach_request};
@@ -20,6 +20,7 @@ use super::{Api, draining, room_after, sized, translate};
 use crate::{
     backlog::{Peer, Unread},
     bounds,
+    directory::Said,
     driver::{Calls, Driver, ToParticipant},
     error::RequestError,
     requests::Hello,
@@ -98,7 +99,8 @@ async fn read(
     ));
     // The welcome goes before the first call can.
     let _ = turn.send(Turn::Welcome).await;
-    let attached = Attached::new(&api, &hello);
+    let abilities = hello.abilities();
+    let attached = Attached::new(&api, &hello, &abilities);
     let driver = &api.requests.driver;
     let (participant, concurrency) = (Arc::clone(&hello.participant), hello.concurrency);
     driver
@@ -106,7 +108,7 @@ async fn read(
             attached.stream,
             participant,
             concurrency,
-            hello.abilities(),
+            abilities,
             Arc::clone(&calls),
         )
         .await;
@@ -116,7 +118,7 @@ async fn read(
         .unwrap_or(usize::MAX)
         .saturating_mul(2);
     let end = tokio::select! {
-        end = results(&api, attached.stream, &hello.participant, &mut requests, &turn) => end,
+        end = results(&attached, &mut requests, &turn) => end,
         unread = calls.unread(most.max(bounds::STREAM_BATCH)) => {
             cut(&peer, unread);
             Ok(())
@@ -147,23 +149,28 @@ struct Attached<'a> {
     api: &'a Api,
     stream: StreamId,
     participant: &'a Name,
+    said: Arc<Said>,
 }
 
 impl<'a> Attached<'a> {
-    fn new(api: &'a Api, hello: &'a Hello) -> Self {
+    fn new(api: &'a Api, hello: &'a Hello, abilities: &Abilities) -> Self {
         let participant = &hello.participant;
-        api.requests.directory.attach(participant);
+        let (stream, said) = (api.requests.driver.new_stream(), Arc::new(abilities.into()));
+        let directory = &api.requests.directory;
+        directory.attach(participant, stream, Arc::clone(&said));
         Self {
             api,
-            stream: api.requests.driver.new_stream(),
+            stream,
             participant,
+            said,
         }
     }
 }
 
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
-        self.api.requests.directory.detach(self.participant);
+        let directory = &self.api.requests.directory;
+        directory.detach(self.participant, self.stream);
         self.api.requests.driver.detach(self.stream);
     }
 }
@@ -178,26 +185,31 @@ async fn welcomed(api: &Api, hello: v1::Hello) -> Result<Hello, Status> {
     if api.calls_ended.is_cancelled() {
         return Err(draining());
     }
-    api.requests.welcome(&hello).await?;
+    let said = Said::from(&hello.abilities());
+    api.requests.welcome(&hello.participant, &said).await?;
     Ok(hello)
 }
 
 /// Takes in results until the stream ends.
 async fn results(
-    api: &Api,
-    stream: StreamId,
-    participant: &Name,
+    attached: &Attached<'_>,
     requests: &mut Streaming<v1::AttachRequest>,
     turn: &mpsc::Sender<Turn>,
 ) -> Result<(), Status> {
+    let Attached {
+        api,
+        stream,
+        participant,
+        ref said,
+    } = *attached;
     let mut changes = api.requests.directory.changes();
     loop {
         let message = tokio::select! {
             message = requests.message() => message,
             // The directory outlives the stream, so this ends only with a change.
             _ = changes.changed() => {
-                // Another registration than that of this stream may have been made.
-                api.requests.is_welcome(participant)?;
+                // Another registration than that of this stream may have been made, or one without its handlers.
+                api.requests.welcome(participant, said).await?;
                 continue;
             }
             () = turn.closed() => return Ok(()),

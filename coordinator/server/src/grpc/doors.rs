@@ -18,7 +18,9 @@ use crate::{
 pub const KNOWN: &str = "points";
 
 fn known() -> std::sync::Arc<Known> {
-    Directory::new([Participant::attaching(KNOWN.into())]).snapshot()
+    let directory = Directory::default();
+    directory.put(Participant::attaching(KNOWN.into()));
+    directory.snapshot()
 }
 
 /// Reads a message of a session. Each request is accepted, or refused with every violation; `None` where the bytes

@@ -21,7 +21,7 @@ use crate::{
     bounds,
     directory::{Known, Methods, Participant, Protocol},
     error::RequestError,
-    requests::{self, Hello, Lookup, Registration},
+    requests::{self, Hello, Lookup, ParticipantsPage, Registration},
     wire::{compact, words},
 };
 
@@ -30,11 +30,9 @@ fn checked(
     request: Request,
     root: &At<'_>,
     known: &Known,
-    mut v: Violations,
+    v: Violations,
 ) -> Result<Request, RequestError> {
-    let is_known = |name: &str| known.contains(name);
-    check::request(&request, root, &is_known, &mut v);
-    Ok(v.give(request)?)
+    Ok(check::checked(request, root, known, v)?)
 }
 
 /// Translates a Begin. `new_id` is used when the request has no id.
@@ -304,6 +302,17 @@ pub(super) fn list(request: v1::ListRequest, now: Timestamp) -> Result<ListQuery
     };
     requests::check_list(&query, &mut v);
     Ok(v.give(query)?)
+}
+
+/// Translates a List of participants.
+pub(super) fn participants(
+    request: v1::ListParticipantsRequest,
+) -> Result<ParticipantsPage, RequestError> {
+    let limit = match request.page_size {
+        0 => bounds::PAGE_DEFAULT,
+        size => size,
+    };
+    Ok(ParticipantsPage::checked(request.cursor, limit)?)
 }
 
 /// Returns the time that is this many milliseconds before `now`; `None` for 0, which means that none is given.

@@ -28,7 +28,7 @@ use tokio::{
 use uuid::Builder;
 
 pub(crate) use self::{
-    participants::{Hello, Registration},
+    participants::{Hello, ParticipantsPage, Registration, take_up},
     read::{Lookup, Seen, check_list},
     watching::Watching,
 };

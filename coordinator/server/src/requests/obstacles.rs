@@ -195,6 +195,12 @@ fn or<'a>(text: &'a str, instead: &'a str) -> &'a str {
 
 fn of_participant(name: &str, now: Timestamp, directory: &Directory) -> Option<String> {
     let known = directory.snapshot();
+    if let Some(what) = known.unreadable(name) {
+        return Some(format!(
+            "The row of participant {name} in participant_info cannot be read: {what}. Repair it, or register the \
+             participant again; its calls wait until then."
+        ));
+    }
     let Some(participant) = known.get(name) else {
         return Some(format!(
             "Participant {name} is no longer known; let it attach, or register it."

@@ -1,19 +1,21 @@
 //! Participants that attach, and the registration of those that do not.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
 use tercet_core::{
+    limits,
     model::{Mode, Name},
     port::{Abilities, Input},
     violation::{At, Invalid, Violation, Violations},
 };
-use tokio::time::timeout;
-use tracing::info;
+use tercet_store::{ParticipantRow, UnreadableParticipant};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, error, info, warn};
 
 use super::{Requests, answered};
 use crate::{
     address, bounds,
-    directory::{Methods, Participant, Protocol},
+    directory::{Directory, Methods, Participant, Protocol, Said},
     error::RequestError,
 };
 
@@ -53,6 +55,19 @@ impl Hello {
             for (place, (handler, mode)) in self.handlers.iter().enumerate() {
                 let at = root.index("handlers", place);
                 v.name(&at.of("name"), handler);
+                let before = self.handlers[..place].iter();
+                let first = before.enumerate().find(|(_, (other, _))| other == handler);
+                if let Some((first, _)) = first
+                    && !handler.is_empty()
+                {
+                    v.add(
+                        &at.of("name"),
+                        format!(
+                            "is that of handlers[{first}] too; give each handler once, without a mode if it answers \
+                             several"
+                        ),
+                    );
+                }
                 if let Err(number) = mode {
                     v.add(
                         &at.of("mode"),
@@ -72,6 +87,28 @@ impl Hello {
             handlers: handlers.collect(),
             check_backs: self.check_backs,
         }
+    }
+}
+
+/// A page of a list of participants.
+#[derive(Clone, Debug)]
+pub(crate) struct ParticipantsPage {
+    /// The name before the first; empty: the first of all.
+    pub(crate) after: String,
+    /// The most participants.
+    pub(crate) limit: usize,
+}
+
+impl ParticipantsPage {
+    /// Makes the page of at most `limit` participants after this name.
+    pub(crate) fn checked(after: String, limit: u32) -> Result<Self, Invalid> {
+        let mut v = Violations::default();
+        v.count(&At::field("page_size"), limit, bounds::PAGE_MAX);
+        v.text(&At::field("cursor"), &after, limits::NAME_BYTES);
+        v.give(Self {
+            after,
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        })
     }
 }
 
@@ -121,6 +158,8 @@ impl Registration {
             methods: BTreeMap::from_iter(self.methods),
             check_back: self.check_back,
             concurrency: self.concurrency,
+            said: None,
+            said_before: false,
         })
     }
 
@@ -214,10 +253,10 @@ fn check_path(field: &At<'_>, path: &str, protocol: Protocol, v: &mut Violations
 }
 
 impl Requests {
-    /// Makes a participant that attaches known, if it is not yet. One that is registered at an address is refused: a
-    /// Hello never takes an address away.
-    pub(crate) async fn welcome(&self, hello: &Hello) -> Result<(), RequestError> {
-        if self.is_welcome(&hello.participant)? {
+    /// Makes a participant that attaches known with its handlers, as far as it is not yet. One that is registered at an
+    /// address is refused: a Hello never takes an address away.
+    pub(crate) async fn welcome(&self, name: &Name, said: &Said) -> Result<(), RequestError> {
+        if self.is_welcome(name, said)? {
             return Ok(());
         }
         let one_at_a_time = timeout(bounds::ANSWER_TIMEOUT, self.registering.lock()).await;
@@ -226,23 +265,41 @@ impl Requests {
             RequestError::StoreUnavailable(what.to_owned())
         })?;
         // It may have been registered meanwhile.
-        if !self.is_welcome(&hello.participant)? {
-            let participant = Participant::attaching(Name::clone(&hello.participant));
+        if !self.is_welcome(name, said)? {
+            let known = self.known().get(name).cloned();
+            let mut participant =
+                known.unwrap_or_else(|| Participant::attaching(Name::clone(name)));
+            let overflowed = |it: &Participant| it.said.as_ref().is_some_and(|it| it.overflowed);
+            let before = overflowed(&participant);
+            participant.hear(said);
+            if overflowed(&participant) && !before {
+                warn!(
+                    participant = &**name,
+                    most = bounds::HANDLERS_KEPT,
+                    "its instances have had more handlers than are kept; no request is refused for a handler of it until \
+                     it is registered again"
+                );
+            }
             self.put(participant).await?;
         }
         drop(one_at_a_time);
         Ok(())
     }
 
-    /// Returns whether a participant is known as one that attaches.
+    /// Returns whether a participant is known as one that attaches, with these abilities.
     ///
     /// # Errors
-    /// It is registered at an address.
-    pub(crate) fn is_welcome(&self, name: &str) -> Result<bool, RequestError> {
-        match self.known().get(name) {
-            None => Ok(false),
-            Some(known) if known.protocol == Protocol::Attach => Ok(true),
-            Some(known) => {
+    /// It is registered at an address, or its row cannot be read.
+    fn is_welcome(&self, name: &str, said: &Said) -> Result<bool, RequestError> {
+        let all = self.known();
+        match (all.get(name), all.unreadable(name)) {
+            (None, None) => Ok(false),
+            (None, Some(what)) => Err(RequestError::ParticipantUnreadable {
+                participant: name.to_owned(),
+                what: what.to_owned(),
+            }),
+            (Some(known), _) if known.protocol == Protocol::Attach => Ok(known.has_heard(said)),
+            (Some(known), _) => {
                 info!(
                     participant = name,
                     address = known.address,
@@ -257,14 +314,17 @@ impl Requests {
         }
     }
 
-    /// Registers a participant, in place of whatever was known of it. Returns the number of its registrations, and the
-    /// participant that was replaced.
+    /// Registers a participant, in place of whatever was known of it; one that attaches begins anew with what its
+    /// instances have that are attached. Returns the number of its registrations, and the participant that was replaced.
     pub(crate) async fn register(
         &self,
-        participant: Participant,
+        mut participant: Participant,
     ) -> Result<(u32, Option<Participant>), RequestError> {
         let one_at_a_time = self.registering.lock().await;
         let replaced = self.known().get(&participant.name).cloned();
+        if participant.protocol == Protocol::Attach {
+            participant.said = self.directory.attached_said(&participant.name);
+        }
         let version = self.put(participant).await?;
         drop(one_at_a_time);
         Ok((version, replaced))
@@ -274,7 +334,7 @@ impl Requests {
     /// registrations.
     async fn put(&self, participant: Participant) -> Result<u32, RequestError> {
         let known = self.known();
-        if known.iter().len() >= bounds::PARTICIPANTS && !known.contains(&participant.name) {
+        if known.number() >= bounds::PARTICIPANTS && !known.contains(&participant.name) {
             let description = format!(
                 "would be one more than the {} that may be known",
                 bounds::PARTICIPANTS
@@ -289,12 +349,61 @@ impl Requests {
             version,
             "participant registered"
         );
-        let input = Input::Participant {
-            name: Arc::clone(&participant.name),
-            reach: participant.reach(),
-        };
+        let input = reached(&participant);
         self.directory.put(participant);
         self.driver.inform(vec![input]).await;
         Ok(version)
+    }
+
+    /// Looks again and again at rows of participants that could not be read, and takes up what can be read by then. Never
+    /// ends.
+    pub(crate) async fn look_at_unreadable(&self) -> Infallible {
+        loop {
+            sleep(bounds::UNREADABLE_LOOK).await;
+            if self.known().is_whole() {
+                continue;
+            }
+            // No registration runs meanwhile, whose row would be older than the one here.
+            let one_at_a_time = self.registering.lock().await;
+            match answered(self.store.participants()).await {
+                Ok(rows) => {
+                    let inputs = take_up(&self.directory, rows);
+                    if !inputs.is_empty() {
+                        self.driver.inform(inputs).await;
+                    }
+                }
+                Err(error) => debug!(%error, "the rows of participants were not read again"),
+            }
+            drop(one_at_a_time);
+        }
+    }
+}
+
+/// Takes up the rows of participants, and names those that cannot be read. Returns the ways to those that are new.
+pub(crate) fn take_up(
+    directory: &Directory,
+    rows: Vec<Result<ParticipantRow, UnreadableParticipant>>,
+) -> Vec<Input> {
+    let was_whole = directory.snapshot().is_whole();
+    let news = directory.take_up(rows);
+    for UnreadableParticipant { participant, what } in news.unreadable {
+        error!(
+            participant = participant
+                .as_deref()
+                .unwrap_or("(a name that cannot be read)"),
+            what,
+            "a row of participant_info cannot be read; requests that name it are refused, its calls wait"
+        );
+    }
+    for participant in news.participants.iter().filter(|_| !was_whole) {
+        info!(participant = %participant.name, "a row of participant_info can be read again");
+    }
+    news.participants.iter().map(reached).collect()
+}
+
+fn reached(participant: &Participant) -> Input {
+    Input::Participant {
+        name: Arc::clone(&participant.name),
+        reach: participant.reach(),
     }
 }

@@ -107,7 +107,9 @@ fn code(error: &RequestError) -> Code {
         RequestError::Invalid(Invalid::Fields(_))
         | RequestError::Malformed(_)
         | RequestError::TooLong => Code::InvalidArgument,
-        RequestError::Invalid(Invalid::UnknownParticipants(_))
+        RequestError::Invalid(Invalid::UnreadableParticipants(_))
+        | RequestError::ParticipantUnreadable { .. } => Code::DataLoss,
+        RequestError::Invalid(Invalid::UnknownParticipants(_) | Invalid::Unserved(_))
         | RequestError::ParticipantRegistered { .. }
         | RequestError::AttachProtocol(_) => Code::FailedPrecondition,
         RequestError::BusinessNotFound { .. } | RequestError::ServiceUnknown => Code::NotFound,
@@ -131,6 +133,9 @@ fn metadata(error: &RequestError) -> BTreeMap<String, String> {
             ("business_type", business_type.clone()),
             ("business_id", business_id.clone()),
         ],
+        RequestError::ParticipantUnreadable { participant, .. } => {
+            vec![("participant", participant.clone())]
+        }
         RequestError::ParticipantRegistered {
             participant,
             protocol,
@@ -159,13 +164,14 @@ fn refusal_code(refusal: &Refusal) -> Code {
         | Refusal::ExecuteDecides { .. }
         | Refusal::NotParked { .. }
         | Refusal::PhaseOneRuns { .. }
+        | Refusal::HandlerUnknown { .. }
         | Refusal::NotFailed { .. } => Code::FailedPrecondition,
         Refusal::DoesNotFit { .. } | Refusal::Content { .. } => Code::InvalidArgument,
         Refusal::Overloaded => Code::ResourceExhausted,
         // Not UNAVAILABLE: frameworks repeat that by themselves, and a Begin without an id would
         // then begin a second transaction.
         Refusal::OutcomeUnknown { .. } => Code::Unknown,
-        Refusal::Corrupt { .. } => Code::DataLoss,
+        Refusal::Corrupt { .. } | Refusal::ParticipantUnreadable { .. } => Code::DataLoss,
         // Nothing was changed: what repeats it by itself begins no second transaction.
         Refusal::StoreUnavailable | Refusal::Draining => Code::Unavailable,
     }
@@ -179,6 +185,8 @@ fn particulars(refusal: &Refusal) -> Vec<(&'static str, String)> {
         | Refusal::ExecuteDecides { id }
         | Refusal::PhaseOneRuns { id }
         | Refusal::OutcomeUnknown { id }
+        | Refusal::HandlerUnknown { id, .. }
+        | Refusal::ParticipantUnreadable { id, .. }
         | Refusal::Content { id } => vec![("tx_id", id.to_string())],
         Refusal::TxIdReused { id, field }
         | Refusal::DoesNotFit {

@@ -21,7 +21,37 @@ async fn a_first_message_that_is_no_right_hello_is_refused_and_ends_the_stream()
         }],
         ..v1::Hello::default()
     }));
+    let handlers = (0..257).map(|number| handler(&format!("h{number}"), v1::Mode::Tcc));
+    let one = |name: &str| vec![handler(name, v1::Mode::Tcc)];
+    let with = |handlers| {
+        message(Message::Hello(v1::Hello {
+            participant: "points".to_owned(),
+            instance: "test".to_owned(),
+            concurrency: 1,
+            handlers,
+            answers_check_back: false,
+        }))
+    };
+    let twice = |first, second| with(vec![handler("spend", first), handler("spend", second)]);
     let cases = [
+        (
+            twice(v1::Mode::Tcc, v1::Mode::Tcc),
+            "INVALID_ARGUMENT: hello.handlers[1].name",
+        ),
+        (
+            twice(v1::Mode::Tcc, v1::Mode::Compensate),
+            "INVALID_ARGUMENT: hello.handlers[1].name",
+        ),
+        (
+            twice(v1::Mode::Unspecified, v1::Mode::Deliver),
+            "INVALID_ARGUMENT: hello.handlers[1].name",
+        ),
+        (with(handlers.collect()), "INVALID_ARGUMENT: hello.handlers"),
+        (
+            with(one(&"h".repeat(129))),
+            "INVALID_ARGUMENT: hello.handlers[0].name",
+        ),
+        (with(one("h\0")), "INVALID_ARGUMENT: hello.handlers[0].name"),
         (
             message(Message::Results(v1::Results::default())),
             "ATTACH_PROTOCOL",
@@ -259,6 +289,9 @@ async fn assert_silent(participant: &mut Attached, time: Duration) {
 #[tokio::test]
 async fn calls_go_to_the_streams_that_have_their_handler() {
     let server = Server::start().await;
+    // It was there before, and may come back: what it has is not refused.
+    let own = || vec![handler("points", v1::Mode::Tcc)];
+    drop(server.attach_with("points", own(), false).await);
     let other_name = vec![handler("other", v1::Mode::Tcc)];
     let other_mode = vec![handler("points", v1::Mode::Deliver)];
     let mut strangers = [
@@ -278,8 +311,7 @@ async fn calls_go_to_the_streams_that_have_their_handler() {
         tx.obstacles
     );
 
-    let own = vec![handler("points", v1::Mode::Tcc)];
-    let mut points = server.attach_with("points", own, false).await;
+    let mut points = server.attach_with("points", own(), false).await;
     points.agree_to(v1::Operation::Try).await;
     points.agree_to(v1::Operation::Confirm).await;
     server.until_status(&tx_id, v1::TxStatus::Success).await;

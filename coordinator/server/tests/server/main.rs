@@ -14,3 +14,4 @@ mod flow;
 mod operator;
 mod refusals;
 mod session;
+mod unreadable;

@@ -10,7 +10,7 @@ use tercet_core::{
 
 use super::{Change, Changed, Dialect, Readers, SqlStore, fetch};
 use crate::{
-    Incarnation, ParticipantRow, Renewal, StoreError,
+    Incarnation, ParticipantRow, Renewal, StoreError, UnreadableParticipant,
     cells::{Cells, Column, Value},
     columns::{Columns, NodeColumns, ParticipantColumns},
 };
@@ -104,20 +104,28 @@ pub(super) async fn end_node<S: SqlStore>(store: &S, owner: &Owner) -> Result<()
     Ok(())
 }
 
-/// Reads every participant, by name.
+/// Reads every participant, by name; a row that cannot be read is named.
 pub(super) async fn participants<D: Dialect>(
     readers: &Readers<D>,
-) -> Result<Vec<ParticipantRow>, StoreError> {
+) -> Result<Vec<Result<ParticipantRow, UnreadableParticipant>>, StoreError> {
     let doing = "reading participants";
     let mut query = QueryBuilder::new(&*D::statements().participants);
     let rows = fetch(readers, doing, &mut query).await?;
     let participants = rows.iter().map(|row| {
-        let columns = ParticipantColumns::read(&mut Cells::<D>::of(row))?;
-        Ok(columns.parse())
+        let columns = ParticipantColumns::read(&mut Cells::<D>::of(row));
+        let unreadable = |what| UnreadableParticipant {
+            participant: name_of::<D>(row),
+            what,
+        };
+        columns.map(ParticipantColumns::parse).map_err(unreadable)
     });
-    participants
-        .collect::<Result<_, String>>()
-        .map_err(|what| StoreError::unread(doing, what))
+    Ok(participants.collect())
+}
+
+/// Returns the name in a row of the participants; `None`: it cannot be read.
+fn name_of<D: Dialect>(row: &D::Row) -> Option<Name> {
+    let name = Cells::<D>::of(row).peek::<&str>("participant");
+    name.ok().map(Name::from)
 }
 
 /// Makes a participant known, or replaces what was known of it.

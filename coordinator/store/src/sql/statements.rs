@@ -64,7 +64,7 @@ impl Statements {
                 match column {
                     // A registration does not end a pause.
                     "paused" => Assign::Nothing,
-                    "version" => Assign::OneMore,
+                    "version" => Assign::OneMoreOrFirst,
                     _ => Assign::Inserted,
                 }
             }),
@@ -160,6 +160,8 @@ enum Assign {
     Nothing,
     /// It is raised by one.
     OneMore,
+    /// It is raised by one, or begins anew where it is no number that can be raised: a registration repairs its row.
+    OneMoreOrFirst,
     /// It gets the value that would have been inserted.
     Inserted,
 }
@@ -173,6 +175,10 @@ fn insert_or<'a, D: Dialect, C: Columns<'a>>(key: &str, assign: impl Fn(&str) ->
         .filter_map(|column| match assign(column) {
             Assign::Nothing => None,
             Assign::OneMore => Some(format!("{column} = {table}.{column} + 1")),
+            Assign::OneMoreOrFirst => Some(format!(
+                "{column} = CASE WHEN {table}.{column} BETWEEN 0 AND {} THEN {table}.{column} + 1 ELSE 1 END",
+                u32::MAX - 1
+            )),
             Assign::Inserted => Some(format!("{column} = {}", D::inserted(column))),
         })
         .collect();

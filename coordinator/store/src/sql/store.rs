@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::{Dialect, ReadersByUse, due, registry, transactions, views};
 use crate::{
     Incarnation, ListQuery, Nodes, ParticipantRow, Registry, Renewal, Store, StoreError,
-    Transactions, TxView, Views, cells::Value,
+    Transactions, TxView, UnreadableParticipant, Views, cells::Value,
 };
 
 /// The longest wait for a database to close: one whose disk hangs never does.
@@ -131,7 +131,9 @@ impl<S: SqlStore> Views for S {
 
 #[async_trait]
 impl<S: SqlStore> Registry for S {
-    async fn participants(&self) -> Result<Vec<ParticipantRow>, StoreError> {
+    async fn participants(
+        &self,
+    ) -> Result<Vec<Result<ParticipantRow, UnreadableParticipant>>, StoreError> {
         registry::participants(&self.readers().lookups).await
     }
 

@@ -100,6 +100,7 @@ macro_rules! conformance {
                 a_lease_is_renewed_until_a_later_start,
                 an_ended_lease_is_over,
                 participants_are_replaced,
+                unreadable_participants_are_named,
                 a_paused_participant_stays_paused,
                 versions_of_participants_are_counted,
             }

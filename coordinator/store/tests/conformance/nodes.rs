@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tercet_store::{ParticipantRow, Renewal};
+use tercet_store::{ParticipantRow, Renewal, Store, UnreadableParticipant};
 
 use super::Database;
 
@@ -78,9 +78,46 @@ pub async fn an_ended_lease_is_over<D: Database>(database: &mut D) {
     ));
 }
 
+/// Reads the participants, each of which has a row that can be read.
+async fn known(store: &dyn Store) -> Vec<ParticipantRow> {
+    let rows = store.participants().await.unwrap();
+    rows.into_iter().map(Result::unwrap).collect()
+}
+
+/// A row that cannot be read is named and hides no other; a registration makes it anew.
+pub async fn unreadable_participants_are_named<D: Database>(database: &mut D) {
+    let store = database.store();
+    let row = |participant: &str| ParticipantRow {
+        participant: participant.into(),
+        protocol: "GRPC".into(),
+        address: "http://127.0.0.1:7001".into(),
+        methods: "{}".into(),
+        policy: "{}".into(),
+        paused: false,
+        version: 1,
+    };
+    for participant in ["coupons", "points", "stock"] {
+        store.put_participant(&row(participant)).await.unwrap();
+    }
+    database
+        .tamper("UPDATE participant_info SET version = -1 WHERE participant = 'points'")
+        .await;
+    let unreadable = UnreadableParticipant {
+        participant: Some("points".into()),
+        what: "version is -1".into(),
+    };
+    let rows = database.store().participants().await.unwrap();
+    let expected = [Ok(row("coupons")), Err(unreadable), Ok(row("stock"))];
+    assert_eq!(rows, expected);
+    let again = database.store().put_participant(&row("points")).await;
+    assert_eq!(again.unwrap(), 1);
+    let expected = ["coupons", "points", "stock"].map(row);
+    assert_eq!(known(database.store()).await, expected);
+}
+
 pub async fn participants_are_replaced<D: Database>(database: &mut D) {
     let store = database.store();
-    assert_eq!(store.participants().await.unwrap(), []);
+    assert_eq!(known(store).await, []);
     let mut row = ParticipantRow {
         participant: "points".into(),
         protocol: "GRPC".into(),
@@ -103,7 +140,7 @@ pub async fn participants_are_replaced<D: Database>(database: &mut D) {
     row.version = 2;
 
     database.restart().await;
-    assert_eq!(database.store().participants().await.unwrap(), [upper, row]);
+    assert_eq!(known(database.store()).await, [upper, row]);
 }
 
 /// An operator's pause outlives every registration; a new participant starts as its row says.
@@ -134,8 +171,8 @@ pub async fn a_paused_participant_stays_paused<D: Database>(database: &mut D) {
         assert_eq!(again.unwrap(), 2);
     }
     database.restart().await;
-    let known = database.store().participants().await.unwrap();
-    let known: Vec<(&str, bool, u32)> = known
+    let rows = known(database.store()).await;
+    let known: Vec<(&str, bool, u32)> = rows
         .iter()
         .map(|row| (&*row.participant, row.paused, row.version))
         .collect();
@@ -162,6 +199,5 @@ pub async fn versions_of_participants_are_counted<D: Database>(database: &mut D)
     for version in 1..4 {
         assert_eq!(store.put_participant(&row).await.unwrap(), version);
     }
-    let known = store.participants().await.unwrap();
-    assert_eq!(known, [ParticipantRow { version: 3, ..row }]);
+    assert_eq!(known(store).await, [ParticipantRow { version: 3, ..row }]);
 }

@@ -29,6 +29,8 @@ pub const DEFAULT_ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Participants asked for at once; the coordinator gives no more.
+const PARTICIPANTS_PAGE: u32 = 500;
 /// The connection to a silent peer is closed after the sum of these.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -296,11 +298,24 @@ impl Client {
 
     /// Lists the participants that the coordinator knows, by name.
     pub async fn participants(&self) -> Result<Vec<v1::ParticipantView>, Error> {
-        let listed = self.unary(|channel| {
-            let mut participants = ParticipantsClient::new(channel);
-            async move { participants.list(v1::ListParticipantsRequest {}).await }
-        });
-        Ok(listed.await?.participants)
+        let mut all = Vec::new();
+        let mut request = v1::ListParticipantsRequest {
+            page_size: PARTICIPANTS_PAGE,
+            ..v1::ListParticipantsRequest::default()
+        };
+        loop {
+            let page = self.unary(|channel| {
+                let mut participants = ParticipantsClient::new(channel);
+                let request = request.clone();
+                async move { participants.list(request).await }
+            });
+            let page = page.await?;
+            all.extend(page.participants);
+            request.cursor = page.next_cursor;
+            if request.cursor.is_empty() {
+                return Ok(all);
+            }
+        }
     }
 
     pub(super) fn answer_within(&self) -> Duration {

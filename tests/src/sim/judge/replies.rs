@@ -123,6 +123,9 @@ fn refusals(case: &Case<'_>) -> Finding {
             Err(format!("{refusal}; its row is there"))
         }
         // A commit of a process that has died may be applied between the read and this reply.
+        Refusal::HandlerUnknown { .. } if case.begun && *case.kind == RequestKind::Begin => {
+            Err(format!("{refusal}; its row is there"))
+        }
         Refusal::NotFound { .. } if case.begun => Err(format!("{refusal}; its row is there")),
         Refusal::Corrupt { what } => Err(what.clone()),
         _ => Ok(()),

@@ -7,7 +7,9 @@ use tercet_core::{
     id::TxId,
     model::{ActionStatus, Name, Outcome, Phase},
     port::{Command, Order, Request, Wait},
+    refusal::Refusal,
     time::Timestamp,
+    violation::Violation,
 };
 
 use super::{Event, Letter, World};
@@ -77,18 +79,23 @@ impl World {
     }
 
     fn send_request(&mut self, request: Request) {
-        let kind = match &request {
-            Request::Begin(..) => RequestKind::Begin,
-            Request::Decide(_, outcome, ..) => RequestKind::Decide(*outcome),
-            Request::AddAction(_, action) => RequestKind::Add(action.name.clone()),
-            Request::Operator(..) => RequestKind::Operator,
-        };
+        let kind = Self::kind_of(&request);
         self.send(Letter::Request {
             client: None,
             ticket: 0,
             kind,
             request,
         });
+    }
+
+    fn kind_of(request: &Request) -> RequestKind {
+        match request {
+            Request::Begin(..) => RequestKind::Begin,
+            Request::Decide(_, outcome, ..) => RequestKind::Decide(*outcome),
+            Request::AddAction(_, action) => RequestKind::Add(action.name.clone()),
+            Request::Operator(..) => RequestKind::Operator,
+            Request::OnlyRepeated(request, _) => Self::kind_of(request),
+        }
     }
 
     /// Makes a request out of turn.
@@ -134,6 +141,20 @@ impl World {
                 None => return,
             },
             _ => Request::Begin(plan.new.clone(), Wait::Completed),
+        };
+        // Its participants have lost the handlers since.
+        let repeats = matches!(request, Request::Begin(..) | Request::AddAction(..));
+        let request = if repeats && self.dice.chance(300) {
+            let refusal = Refusal::HandlerUnknown {
+                id,
+                violations: vec![Violation::new(
+                    "actions[0].handler",
+                    "is not there any more",
+                )],
+            };
+            Request::OnlyRepeated(Box::new(request), refusal)
+        } else {
+            request
         };
         self.send_request(request);
     }

@@ -7,7 +7,9 @@ use tercet_proto::v1::{self, result::Outcome};
 use tokio::net::TcpListener;
 use tonic::Status;
 
-use super::{ENCODED_ORDER, assert_attempts, register, run, scripted::Scripted, spend};
+use super::{
+    ENCODED_ORDER, assert_attempts, register, registration, run, scripted::Scripted, spend,
+};
 use crate::harness::{Server, action, done, execute, rejected, result};
 
 fn large(bytes: usize) -> Outcome {
@@ -118,17 +120,15 @@ async fn aborted_is_a_rejection_of_a_try() {
     assert_eq!(tx.cause.unwrap().reason, "short of stock");
 }
 
+/// A later registration has no method for what was begun before.
 #[tokio::test]
 async fn a_cancel_without_a_registered_method_parks() {
     let server = Server::start().await;
-    server
-        .attach_answering("points", |call| match call.operation() {
-            v1::Operation::Try => rejected("no points"),
-            _ => done(b""),
-        })
-        .await;
+    let mut points = server.attach("points").await;
     let shop = Scripted::new(|_, call| Ok(result(call, done(b""))));
-    register(&server, &shop.serve().await, v1::Protocol::Grpc).await;
+    let mut registration = registration(&shop.serve().await, v1::Protocol::Grpc);
+    let mut client = server.participants();
+    client.register(registration.clone()).await.unwrap();
     let first = v1::Action {
         payload: bytes::Bytes::new(),
         ..spend()
@@ -137,9 +137,12 @@ async fn a_cancel_without_a_registered_method_parks() {
         after: vec!["spend".to_owned()],
         ..action("second", "points")
     };
-    let state = server.execute([first, second]).await;
-    assert_eq!(state.status(), v1::TxStatus::Failure);
-    let tx = server.get(&state.tx_id).await;
+    let tx_id = server.hand_over([first, second]).await;
+    let call = points.call().await;
+    registration.methods[0].cancel.clear();
+    client.register(registration).await.unwrap();
+    points.answer(&call, rejected("no points")).await;
+    let tx = server.until_status(&tx_id, v1::TxStatus::Failure).await;
     assert!(
         tx.actions[0]
             .last_error

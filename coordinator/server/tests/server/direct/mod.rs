@@ -16,8 +16,13 @@ use crate::harness::{Server, action, asking_back, done, of_order, result};
 const ORDER: &str = "Auftrag 7 für Jürgen, 50%";
 const ENCODED_ORDER: &str = "Auftrag%207%20f%C3%BCr%20J%C3%BCrgen,%2050%25";
 
-/// Registers the participant `shop` with its handler `spend`, which has no method for Cancel.
+/// Registers the participant `shop` with its handler `spend`.
 async fn register(server: &Server, address: &str, protocol: v1::Protocol) {
+    let request = registration(address, protocol);
+    server.participants().register(request).await.unwrap();
+}
+
+fn registration(address: &str, protocol: v1::Protocol) -> v1::RegisterRequest {
     let method = |name: &str| match protocol {
         v1::Protocol::Grpc => "/tercet.v1.Participant/Invoke".to_owned(),
         _ => format!("/{name}"),
@@ -26,22 +31,21 @@ async fn register(server: &Server, address: &str, protocol: v1::Protocol) {
         handler: "spend".to_owned(),
         r#try: method("try"),
         confirm: method("confirm"),
-        cancel: String::new(),
+        cancel: method("cancel"),
     };
     let (methods, check_back) = match protocol {
         v1::Protocol::Invoke => (Vec::new(), String::new()),
         v1::Protocol::Grpc => (vec![methods], "/tercet.v1.Participant/CheckBack".to_owned()),
         _ => (vec![methods], "/outcome".to_owned()),
     };
-    let request = v1::RegisterRequest {
+    v1::RegisterRequest {
         participant: "shop".to_owned(),
         protocol: protocol.into(),
         address: address.to_owned(),
         methods,
         check_back,
         concurrency: 4,
-    };
-    server.participants().register(request).await.unwrap();
+    }
 }
 
 fn spend() -> v1::Action {

@@ -47,7 +47,8 @@ async fn no_hello_takes_the_address_of_a_registered_participant_away() {
         (v1::Protocol::Invoke, address)
     );
     let rows = server.store.participants().await.unwrap();
-    assert_eq!((rows[0].protocol.as_str(), rows[0].version), ("INVOKE", 1));
+    let row = rows[0].as_ref().unwrap();
+    assert_eq!((row.protocol.as_str(), row.version), ("INVOKE", 1));
 
     let reply = client.register(attaching()).await.unwrap().into_inner();
     assert_eq!(reply.replaced, Some(at_address(address)));

@@ -11,7 +11,7 @@ use tercet_core::{
 };
 use tercet_store::{
     Incarnation, ListQuery, Nodes, ParticipantRow, Registry, Renewal, SqliteStore, Store,
-    StoreError, Transactions, TxView, Views,
+    StoreError, Transactions, TxView, UnreadableParticipant, Views,
 };
 use tokio::{sync::watch, time::timeout};
 
@@ -176,7 +176,9 @@ impl Views for Faulty {
 
 #[async_trait]
 impl Registry for Faulty {
-    async fn participants(&self) -> Result<Vec<ParticipantRow>, StoreError> {
+    async fn participants(
+        &self,
+    ) -> Result<Vec<Result<ParticipantRow, UnreadableParticipant>>, StoreError> {
         self.inner.participants().await
     }
 

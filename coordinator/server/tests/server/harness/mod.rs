@@ -61,6 +61,11 @@ impl Server {
         Self::over(Arc::<SqliteStore>::clone(&store), store, configure).await
     }
 
+    /// Starts a server over the database of one that has ended.
+    pub(crate) async fn again(store: Arc<SqliteStore>) -> Self {
+        Self::over(Arc::<SqliteStore>::clone(&store), store, |_| {}).await
+    }
+
     /// Starts a server over a database that fails when it is told to.
     pub(crate) async fn faulty(configure: impl FnOnce(&mut Config)) -> (Self, Arc<Faulty>) {
         let store = Arc::new(SqliteStore::temporary().await.unwrap());
@@ -191,7 +196,7 @@ impl Server {
 
     /// Returns the participants that the server knows.
     pub(crate) async fn known(&self) -> Vec<v1::ParticipantView> {
-        let request = v1::ListParticipantsRequest {};
+        let request = v1::ListParticipantsRequest::default();
         let reply = self.participants().list(request).await.unwrap();
         reply.into_inner().participants
     }

@@ -2,6 +2,7 @@
 
 mod begins;
 mod below;
+mod handlers;
 mod registrations;
 mod requests;
 
