@@ -59,7 +59,7 @@ impl Observer for Log {
             Output::Illegal(row) => {
                 error!(tx_id = %row.id, what = row.what, "a row is not legal; it is not touched until it is repaired");
             }
-            Output::Reply(..) | Output::Read(_) => {}
+            Output::Withdraw { .. } | Output::Reply(..) | Output::Read(_) => {}
         }
     }
 

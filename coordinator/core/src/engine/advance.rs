@@ -8,7 +8,7 @@ use crate::{
     gate::{Admission, Claim, Need, Prospect, Ticket},
     id::{CallId, StreamId, TxId},
     model::{Name, Phase, Transaction},
-    port::{CallAnswer, Route},
+    port::Route,
     pursuit::{Pursuit, RequiredCall, pursue},
     time::earliest,
     transition::Event,
@@ -147,7 +147,7 @@ impl Engine {
             .copied()
             .collect();
         for call in outlived {
-            self.close_call(call);
+            self.withdraw_call(call);
         }
         for ticket in withdrawn {
             self.withdraw(ticket);
@@ -269,7 +269,7 @@ impl Engine {
             .collect();
         for call in calls {
             let error = "the participant's stream broke before it answered".to_owned();
-            self.end_call(call, CallAnswer::Unknown(error));
+            self.give_up_call(call, error);
         }
         if let Some(participant) = participant {
             self.advance_stranded(&participant);

@@ -149,8 +149,19 @@ impl Engine {
         self.open.insert(call, open);
     }
 
-    /// Closes a call: an answer that still comes does not count.
-    pub(super) fn close_call(&mut self, call: CallId) -> Option<OpenCall> {
+    /// Closes a call that has not been answered: an answer that still comes does not count, and a call that was not
+    /// taken yet does not leave.
+    pub(super) fn withdraw_call(&mut self, call: CallId) -> Option<OpenCall> {
+        let route = self.open.get(&call)?.route;
+        if !broken("closed_call_left_to_leave") {
+            // Before the calls for which there is a place now.
+            self.outputs.push(Output::Withdraw { call, route });
+        }
+        self.close_call(call)
+    }
+
+    /// Closes a call, and gives its place to another.
+    fn close_call(&mut self, call: CallId) -> Option<OpenCall> {
         let open = self.open.remove(&call)?;
         self.timers.remove(&(open.until, Timer::Call(call)));
         if let Some(entry) = self.entries.get_mut(&open.tx) {
@@ -175,7 +186,7 @@ impl Engine {
             self.withdraw(ticket);
         }
         for call in calls {
-            self.close_call(call);
+            self.withdraw_call(call);
         }
     }
 
@@ -192,8 +203,10 @@ impl Engine {
             && result.tx == open.tx
             && result.action == called.name
             && result.operation == called.operation;
-        if ours || broken("late_result_matched_by_call_id") {
-            self.end_call(result.call, result.answer);
+        if (ours || broken("late_result_matched_by_call_id"))
+            && let Some(open) = self.close_call(result.call)
+        {
+            self.end_call(open, result.answer);
         }
     }
 
@@ -213,11 +226,15 @@ impl Engine {
         }
     }
 
-    /// Ends a call with its answer; [`CallAnswer::Unknown`] gives the reason where none came.
-    pub(super) fn end_call(&mut self, call: CallId, answer: CallAnswer) {
-        let Some(open) = self.close_call(call) else {
-            return;
-        };
+    /// Ends a call to which no answer comes any more.
+    pub(super) fn give_up_call(&mut self, call: CallId, error: String) {
+        if let Some(open) = self.withdraw_call(call) {
+            self.end_call(open, CallAnswer::Unknown(error));
+        }
+    }
+
+    /// Goes on with the end of a closed call; [`CallAnswer::Unknown`] gives the reason where no answer came.
+    fn end_call(&mut self, open: OpenCall, answer: CallAnswer) {
         let answered = !matches!(answer, CallAnswer::Unknown(_));
         self.gate.note_answer(&open.participant, answered);
         let Some(called) = open.action else {
@@ -255,7 +272,12 @@ impl Engine {
         };
         let waited = self.now.since(open.sent_at);
         let error = format!("no answer from {} within {waited:?}", open.participant);
-        self.end_call(call, CallAnswer::Unknown(error));
+        self.give_up_call(call, error);
+    }
+
+    /// Returns whether an answer to this call would count.
+    pub fn is_open(&self, call: CallId) -> bool {
+        self.open.contains_key(&call)
     }
 }
 
