@@ -438,7 +438,10 @@ impl World {
             self.postpone(Event::CallTimesOut(epoch, call));
             return;
         }
-        let open = self.process.as_mut().and_then(|p| p.direct.remove(&call));
+        let open = self.process.as_mut().and_then(|process| {
+            process.outbox.remove(&call);
+            process.direct.remove(&call)
+        });
         if let Some(call) = open {
             self.deliver(Input::CallResult(CallResult {
                 route: Route::Direct,
