@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -68,10 +69,10 @@ impl Drop for Departure {
     }
 }
 
-impl Withdrawn {
-    /// The end of the call in words. Nothing waits for it.
-    pub(super) fn words(&self) -> String {
-        "the call was withdrawn before it left".to_owned()
+impl fmt::Display for Withdrawn {
+    /// Writes the end of the call in words. Nothing waits for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the call was withdrawn before it left")
     }
 }
 

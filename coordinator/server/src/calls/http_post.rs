@@ -58,7 +58,7 @@ pub(super) async fn call(
     let payload = call.action.payload.clone();
     let posted = timeout(call.timeout, async {
         match post(client, to, pairs, payload, departure).await {
-            Err(withdrawn) => CallAnswer::Unsent(withdrawn.words()),
+            Err(withdrawn) => CallAnswer::Unsent(withdrawn.to_string()),
             // Nothing leaves before there is a connection.
             Ok(Err(error)) if error.is_connect() => CallAnswer::Unsent(chain(&error)),
             Ok(Err(error)) => CallAnswer::Unknown(chain(&error)),
@@ -143,7 +143,7 @@ pub(super) async fn ask_back(
     );
     let response = match posted.await {
         Ok(Ok(response)) => response.map_err(|error| chain(&error))?,
-        Ok(Err(withdrawn)) => return Err(withdrawn.words()),
+        Ok(Err(withdrawn)) => return Err(withdrawn.to_string()),
         Err(_) => return Err(no_answer(ask.timeout)),
     };
     let status = response.status();

@@ -98,7 +98,7 @@ impl Answer {
 
 impl From<Withdrawn> for Lost {
     fn from(withdrawn: Withdrawn) -> Self {
-        Self::Unsent(withdrawn.words())
+        Self::Unsent(withdrawn.to_string())
     }
 }
 

@@ -319,8 +319,8 @@ mod tests {
             operation: Operation::Try,
             attempt: 1,
             results: Vec::new(),
-            timeout: Duration::from_secs(60),
-            time_left: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
+            time_left: Duration::from_mins(1),
         };
         (call, payload)
     }
