@@ -71,7 +71,7 @@ impl Observer for Log {
                     info!(%participant, "a participant's address takes calls again");
                 }
             }
-            Output::Reply(..) | Output::Read(_) => {}
+            Output::Withdraw { .. } | Output::Reply(..) | Output::Read(_) => {}
         }
     }
 

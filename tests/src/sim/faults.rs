@@ -32,6 +32,8 @@ faults! {
     MessageRepeated = "message repeated", 150;
     /// A message arrives seconds later, behind others, perhaps after a restart.
     MessageLate = "message late", 200;
+    /// The connection to a participant takes a call only seconds later: the participant does not read it.
+    CallUntaken = "call not taken for seconds", 200;
     /// A participant sends an old result from its buffer on its present stream.
     StaleResult = "old result on another stream", 300;
     /// A stream breaks.

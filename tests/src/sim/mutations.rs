@@ -36,6 +36,10 @@ pub const MUTATIONS: &[Mutation] = &[
         "a check-back answers FAILURE without the initiator's row",
     ),
     mutation(
+        "closed_call_left_to_leave",
+        "a call that is closed without an answer stays in the queue of its stream",
+    ),
+    mutation(
         "compensation_order_ignored",
         "Confirm does not follow `after`, and Cancel does not go against it",
     ),

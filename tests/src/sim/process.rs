@@ -9,11 +9,11 @@ use tercet_core::{
     id::{CallId, CallerId, StreamId, TxId},
     lane::{Lane, LaneCommand, LaneConfig},
     model::{Name, Owner},
-    port::{Call, Input, Output},
+    port::{Call, Input, Output, Route},
     time::Timestamp,
 };
 
-use super::judge::RequestKind;
+use super::{judge::RequestKind, world::Letter};
 
 /// The shortest window.
 const WINDOW_MIN: usize = 16;
@@ -55,6 +55,8 @@ pub struct Process {
     pub streams: BTreeMap<StreamId, OpenStream>,
     /// Calls under way to addresses.
     pub direct: BTreeMap<CallId, Call>,
+    /// Calls and questions that no connection has taken yet.
+    pub outbox: BTreeMap<CallId, (Route, Letter)>,
     /// Callers that wait for a reply.
     pub callers: BTreeMap<CallerId, Waiter>,
     /// Callers that have left.
@@ -91,6 +93,7 @@ impl Process {
             owner,
             streams: BTreeMap::new(),
             direct: BTreeMap::new(),
+            outbox: BTreeMap::new(),
             callers: BTreeMap::new(),
             left: BTreeSet::new(),
             now,

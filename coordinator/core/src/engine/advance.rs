@@ -147,7 +147,7 @@ impl Engine {
             .copied()
             .collect();
         for call in outlived {
-            self.close_call(call);
+            self.withdraw_call(call);
         }
         for ticket in withdrawn {
             self.withdraw(ticket);
@@ -280,7 +280,7 @@ impl Engine {
             .collect();
         for call in calls {
             let error = "the participant's stream broke before it answered".to_owned();
-            self.end_unanswered(call, error);
+            self.give_up_call(call, error);
         }
         if let Some(participant) = participant {
             self.advance_stranded(&participant);

@@ -158,8 +158,25 @@ impl Engine {
         self.open.insert(call, open);
     }
 
-    /// Closes a call: an answer that still comes does not count.
-    pub(super) fn close_call(&mut self, call: CallId) -> Option<OpenCall> {
+    /// Closes a call that has not been answered: an answer that still comes does not count, and a call that was not
+    /// taken yet does not leave.
+    pub(super) fn withdraw_call(&mut self, call: CallId) -> Option<OpenCall> {
+        self.take_back(call);
+        self.close_call(call)
+    }
+
+    /// Lets a call that was not taken yet not leave: before those for which there is a place now.
+    fn take_back(&mut self, call: CallId) {
+        if let Some(open) = self.open.get(&call)
+            && !broken("closed_call_left_to_leave")
+        {
+            let route = open.route;
+            self.outputs.push(Output::Withdraw { call, route });
+        }
+    }
+
+    /// Closes a call, and gives its place to another.
+    fn close_call(&mut self, call: CallId) -> Option<OpenCall> {
         let open = self.open.remove(&call)?;
         self.timers.remove(&(open.until, Timer::Call(call)));
         if let Some(entry) = self.entries.get_mut(&open.tx) {
@@ -182,7 +199,7 @@ impl Engine {
             self.withdraw(ticket);
         }
         for call in calls {
-            self.close_call(call);
+            self.withdraw_call(call);
         }
     }
 
@@ -250,8 +267,9 @@ impl Engine {
         Some(open)
     }
 
-    /// Ends a call for want of an answer.
-    pub(super) fn end_unanswered(&mut self, call: CallId, error: String) {
+    /// Ends a call to which no answer comes any more.
+    pub(super) fn give_up_call(&mut self, call: CallId, error: String) {
+        self.take_back(call);
         match self.open.get(&call) {
             Some(open) if open.action.is_none() => {
                 self.end_question(call, CheckBackAnswer::Unknown(error));
@@ -298,7 +316,12 @@ impl Engine {
         };
         let waited = self.now.since(open.sent_at);
         let error = format!("no answer from {} within {waited:?}", open.participant);
-        self.end_unanswered(call, error);
+        self.give_up_call(call, error);
+    }
+
+    /// Returns whether an answer to this call would count.
+    pub fn is_open(&self, call: CallId) -> bool {
+        self.open.contains_key(&call)
     }
 }
 

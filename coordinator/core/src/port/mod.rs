@@ -13,7 +13,7 @@ pub use self::{
     request::{Command, NewTransaction, Order, Reply, Request, Wait},
 };
 use crate::{
-    id::{CallerId, StreamId, TxId},
+    id::{CallId, CallerId, StreamId, TxId},
     model::{DueRow, Name, Transaction},
     refusal::Refusal,
     row::IllegalRow,
@@ -93,6 +93,15 @@ pub enum Output {
     Call(Call),
     /// Send this question to an initiator.
     AskBack(AskBack),
+    /// Drop this call or question if the participant's connection has not taken it yet: it was closed without an
+    /// answer, and one that still comes does not count. Each call that leaves the engine ends with its answer or with
+    /// this, once.
+    Withdraw {
+        /// The call.
+        call: CallId,
+        /// The way on which it was to leave.
+        route: Route,
+    },
     /// Answer this caller.
     Reply(CallerId, Result<Reply, Refusal>),
     /// Read from the table.

@@ -17,13 +17,13 @@ use bytes::Bytes;
 use tercet_core::{
     config::EngineConfig,
     engine::Engine,
-    id::{CallerId, StreamId, TxId},
+    id::{CallId, CallerId, StreamId, TxId},
     model::{
         ActionSpec, Decider, Ext, Mode, Name, Operation, Outcome, Owner, RetryPolicy, Transaction,
     },
     port::{
         Abilities, AskBack, Call, CallAnswer, CallResult, Command, Input, NewTransaction, Order,
-        Outage, Output, Reach, Read, Reply, Request, Wait,
+        Outage, Output, Reach, Read, Reply, Request, Route, Wait,
     },
     refusal::Refusal,
     time::Timestamp,
@@ -151,6 +151,9 @@ pub struct World {
     pub slow_table: bool,
     pub pending: Vec<TxId>,
     pub asked: Vec<AskBack>,
+    /// Every call and question that ever left, and those that were withdrawn, with their ways.
+    pub left: Vec<(CallId, Route)>,
+    pub withdrawn: Vec<(CallId, Route)>,
     pub illegal: usize,
     /// The number of rows of `tx_due` that were read.
     pub due_read: usize,
@@ -190,6 +193,8 @@ impl World {
             slow_table: false,
             pending: Vec::new(),
             asked: Vec::new(),
+            left: Vec::new(),
+            withdrawn: Vec::new(),
             illegal: 0,
             due_read: 0,
             outages: Vec::new(),
@@ -306,7 +311,10 @@ impl World {
                         .handle(self.now, Input::Written(vec![(id, WriteResult::Durable)]));
                 }
             }
-            Output::Call(call) => self.calls.push(call),
+            Output::Call(call) => {
+                self.left.push((call.id, call.route));
+                self.calls.push(call);
+            }
             Output::Reply(caller, reply) => {
                 assert!(
                     self.replies.insert(caller, reply).is_none(),
@@ -328,7 +336,11 @@ impl World {
                 };
                 self.engine.handle(self.now, input);
             }
-            Output::AskBack(question) => self.asked.push(question),
+            Output::AskBack(question) => {
+                self.left.push((question.id, question.route));
+                self.asked.push(question);
+            }
+            Output::Withdraw { call, route } => self.withdrawn.push((call, route)),
             Output::Illegal(_) => self.illegal += 1,
             Output::Outage(participant, outage) => self.outages.push((participant, outage)),
         }

@@ -27,6 +27,8 @@ struct State<T> {
     bytes: usize,
     /// The time since which something waits and nothing was taken.
     unread_since: Option<Instant>,
+    /// Whether the connection would take something now.
+    asking: bool,
     finished: bool,
 }
 
@@ -56,6 +58,7 @@ impl<T> Default for Outbox<T> {
                 waiting: BTreeMap::new(),
                 bytes: 0,
                 unread_since: None,
+                asking: false,
                 finished: false,
             }),
             changed: Notify::new(),
@@ -96,6 +99,7 @@ impl<T> Outbox<T> {
         let mut state = self.state();
         if let Some(waiting) = state.waiting.remove(&key) {
             state.bytes -= waiting.bytes;
+            state.emptied();
         }
     }
 
@@ -114,13 +118,14 @@ impl<T> Outbox<T> {
     pub(crate) async fn waits(&self) {
         loop {
             let changed = self.changed.notified();
-            let over = {
-                let state = self.state();
-                state.finished || !state.waiting.is_empty()
+            let _asking = {
+                let mut state = self.state();
+                if state.finished || !state.waiting.is_empty() {
+                    return;
+                }
+                state.asking = true;
+                Asking(self)
             };
-            if over {
-                return;
-            }
             changed.await;
         }
     }
@@ -158,6 +163,10 @@ impl<T> Outbox<T> {
             *bytes -= outdated.bytes;
             dropped.push(outdated);
         }
+        state.emptied();
+        if state.waiting.is_empty() {
+            return None;
+        }
         let time = now.saturating_duration_since(state.unread_since?);
         let unread = Unread {
             number: state.waiting.len(),
@@ -181,6 +190,25 @@ impl<T> Outbox<T> {
                 return unread;
             }
         }
+    }
+}
+
+impl<T> State<T> {
+    /// Notes that items left without being taken. Where the connection would have taken the last of them, its peer
+    /// reads; otherwise the time for which it takes nothing goes on.
+    fn emptied(&mut self) {
+        if self.waiting.is_empty() && self.asking {
+            self.unread_since = None;
+        }
+    }
+}
+
+/// A connection that waits for something to take, until this is dropped.
+struct Asking<'a, T>(&'a Outbox<T>);
+
+impl<T> Drop for Asking<'_, T> {
+    fn drop(&mut self) {
+        self.0.state().asking = false;
     }
 }
 
@@ -256,6 +284,23 @@ mod tests {
         let large = [(1, 64 * MIB, None), (2, 1, None)];
         assert_eq!(later(&holding(&large), 6), Some((2, 64 * MIB + 1)));
         assert_eq!(later(&holding(&large[..1]), 6), None);
+    }
+
+    /// Items that are withdrawn before the connection that asks for them is woken say nothing about its peer.
+    #[tokio::test]
+    async fn a_peer_that_asks_is_not_cut_off_for_what_was_withdrawn() {
+        for asks in [true, false] {
+            let outbox = holding(&[]);
+            let mut waits = Box::pin(outbox.waits());
+            if asks {
+                assert!(futures::poll!(waits.as_mut()).is_pending());
+            }
+            outbox.put([(1, 1, 7, None)]);
+            outbox.remove(1);
+            assert_eq!((later(&outbox, 31), outbox.state().bytes), (None, 0));
+            let goes_on = outbox.state().unread_since.is_some();
+            assert_eq!(goes_on, !asks, "it asks: {asks}");
+        }
     }
 
     #[test]

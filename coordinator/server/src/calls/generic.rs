@@ -12,6 +12,7 @@ use tonic::Code;
 
 use super::{
     connections::Connections,
+    departure::Departure,
     unary::{self, Answer, Outgoing},
 };
 use crate::wire::{calls::too_large, context};
@@ -19,9 +20,9 @@ use crate::wire::{calls::too_large, context};
 /// Calls a method; returns the participant's answer.
 pub(super) async fn call(
     connections: &Connections,
-    address: &str,
-    path: &str,
+    (address, path): (&str, &str),
     call: &Call,
+    departure: &Departure,
     epoch: u64,
 ) -> CallAnswer {
     let metadata = match context::of_call(call, epoch).and_then(metadata) {
@@ -35,6 +36,7 @@ pub(super) async fn call(
         message: call.action.payload.clone(),
         keep: limits::RESULT_BYTES,
         limit: call.timeout,
+        departure,
     };
     let answer = match unary::exchange(connections, outgoing).await {
         Ok(answer) => answer,
@@ -57,9 +59,9 @@ pub(super) async fn call(
 /// Asks an initiator back; returns its answer.
 pub(super) async fn ask_back(
     connections: &Connections,
-    address: &str,
-    path: &str,
+    (address, path): (&str, &str),
     ask: &AskBack,
+    departure: &Departure,
     epoch: u64,
 ) -> CheckBackAnswer {
     let metadata = match metadata(context::of_ask(ask, epoch)) {
@@ -73,6 +75,7 @@ pub(super) async fn ask_back(
         message: Bytes::new(),
         keep: 0,
         limit: ask.timeout,
+        departure,
     };
     match unary::exchange(connections, outgoing).await {
         Ok(answer) => outcome(&answer).into(),

@@ -1,9 +1,15 @@
 //! Calls by HTTP POST: the action's payload is the body, the context travels as headers, the response's body is the
 //! result of a Try.
 
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Frame, SizeHint};
 use reqwest::{Client, Response, StatusCode, redirect::Policy};
 use tercet_core::{
     limits,
@@ -11,8 +17,13 @@ use tercet_core::{
     port::{AskBack, Call, CallAnswer, CheckBackAnswer},
 };
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::{chain, unary::cut_bytes};
+use super::{
+    chain,
+    departure::{Departure, Withdrawn},
+    unary::cut_bytes,
+};
 use crate::{
     bounds,
     wire::{calls::too_large, context, cut},
@@ -35,9 +46,9 @@ pub(super) fn client() -> Result<Client, reqwest::Error> {
 /// Posts a call to a path; returns the participant's answer.
 pub(super) async fn call(
     client: &Client,
-    address: &str,
-    path: &str,
+    to: (&str, &str),
     call: &Call,
+    departure: &Departure,
     epoch: u64,
 ) -> CallAnswer {
     let pairs = match context::of_call(call, epoch) {
@@ -46,11 +57,12 @@ pub(super) async fn call(
     };
     let payload = call.action.payload.clone();
     let posted = timeout(call.timeout, async {
-        match post(client, address, path, pairs, payload).await {
+        match post(client, to, pairs, payload, departure).await {
+            Err(withdrawn) => CallAnswer::Unsent(withdrawn.to_string()),
             // Nothing leaves before there is a connection.
-            Err(error) if error.is_connect() => CallAnswer::Unsent(chain(&error)),
-            Err(error) => CallAnswer::Unknown(chain(&error)),
-            Ok(response) => answer(response, call).await,
+            Ok(Err(error)) if error.is_connect() => CallAnswer::Unsent(chain(&error)),
+            Ok(Err(error)) => CallAnswer::Unknown(chain(&error)),
+            Ok(Ok(response)) => answer(response, call).await,
         }
     });
     posted
@@ -119,21 +131,22 @@ async fn read_away(mut response: Response) -> Result<CallAnswer, reqwest::Error>
 /// Asks an initiator back; returns its answer.
 pub(super) async fn ask_back(
     client: &Client,
-    address: &str,
-    path: &str,
+    to: (&str, &str),
     ask: &AskBack,
+    departure: &Departure,
     epoch: u64,
 ) -> CheckBackAnswer {
     let pairs = context::of_ask(ask, epoch);
     let posted = timeout(
         ask.timeout,
-        post(client, address, path, pairs, Bytes::new()),
+        post(client, to, pairs, Bytes::new(), departure),
     );
     match posted.await {
-        Ok(Ok(response)) => outcome(&response).into(),
+        Ok(Ok(Ok(response))) => outcome(&response).into(),
         // Nothing leaves before there is a connection.
-        Ok(Err(error)) if error.is_connect() => CheckBackAnswer::Unsent(chain(&error)),
-        Ok(Err(error)) => CheckBackAnswer::Unknown(chain(&error)),
+        Ok(Ok(Err(error))) if error.is_connect() => CheckBackAnswer::Unsent(chain(&error)),
+        Ok(Ok(Err(error))) => CheckBackAnswer::Unknown(chain(&error)),
+        Ok(Err(withdrawn)) => CheckBackAnswer::Unsent(withdrawn.to_string()),
         Err(_) => CheckBackAnswer::Unknown(no_answer(ask.timeout)),
     }
 }
@@ -148,20 +161,71 @@ fn outcome(response: &Response) -> Result<Outcome, String> {
     context::outcome(outcome.and_then(|value| value.to_str().ok()))
 }
 
-async fn post(
+/// Posts a body, unless the call is withdrawn before a connection takes it.
+pub(super) async fn post(
     client: &Client,
-    address: &str,
-    path: &str,
+    (address, path): (&str, &str),
     pairs: Vec<(&'static str, String)>,
     body: Bytes,
-) -> Result<Response, reqwest::Error> {
+    departure: &Departure,
+) -> Result<Result<Response, reqwest::Error>, Withdrawn> {
+    let taken = CancellationToken::new();
+    let body = Taken {
+        bytes: Some(body),
+        taken: taken.clone(),
+    };
     let url = format!("{}{path}", address.trim_end_matches('/'));
     let mut request = client
         .post(url)
         .header("content-type", "application/octet-stream")
-        .body(body);
+        .body(reqwest::Body::wrap(body));
     for (name, value) in pairs {
         request = request.header(name, value);
     }
-    request.send().await
+    let sent = request.send();
+    tokio::pin!(sent);
+    tokio::select! {
+        biased;
+        () = departure.withdrawn() => {
+            if taken.is_cancelled() {
+                Ok(sent.await)
+            } else {
+                Err(Withdrawn)
+            }
+        }
+        response = &mut sent => Ok(response),
+    }
+}
+
+/// A body that notes when a connection takes it: asks for its bytes, or drops it where it is empty.
+struct Taken {
+    bytes: Option<Bytes>,
+    taken: CancellationToken,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.taken.cancel();
+    }
+}
+
+impl Body for Taken {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.taken.cancel();
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
 }

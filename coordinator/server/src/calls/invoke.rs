@@ -16,6 +16,7 @@ use tonic::Code;
 
 use super::{
     connections::Connections,
+    departure::Departure,
     unary::{self, Answer, Message, Outgoing, cut_bytes},
 };
 use crate::wire::calls;
@@ -31,6 +32,7 @@ pub(super) async fn call(
     connections: &Connections,
     address: &str,
     call: &Call,
+    departure: &Departure,
     epoch: u64,
 ) -> CallAnswer {
     let sent = match calls::call_that_fits(call, epoch) {
@@ -44,6 +46,7 @@ pub(super) async fn call(
         message: sent.encode_to_vec().into(),
         keep: limits::RESULT_BYTES + ENVELOPE_BYTES,
         limit: call.timeout,
+        departure,
     };
     let answer = match unary::exchange(connections, outgoing).await {
         Ok(answer) => answer,
@@ -78,6 +81,7 @@ pub(super) async fn ask_back(
     connections: &Connections,
     address: &str,
     ask: &AskBack,
+    departure: &Departure,
     epoch: u64,
 ) -> CheckBackAnswer {
     let sent = calls::ask_back(ask, epoch);
@@ -88,6 +92,7 @@ pub(super) async fn ask_back(
         message: sent.encode_to_vec().into(),
         keep: ENVELOPE_BYTES,
         limit: ask.timeout,
+        departure,
     };
     match unary::exchange(connections, outgoing).await {
         Ok(answer) => outcome(&sent, answer).into(),

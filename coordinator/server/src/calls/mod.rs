@@ -6,8 +6,10 @@
 //! | `invoke`, `generic`, `http_post` | a call or a question by one protocol |
 //! | `unary` | a unary gRPC call as bytes |
 //! | `connections` | the connections of gRPC |
+//! | `departure` | nothing: it withdraws calls that have not left |
 
 mod connections;
+mod departure;
 mod generic;
 mod http_post;
 mod invoke;
@@ -23,7 +25,10 @@ use tercet_core::{
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use self::connections::Connections;
+use self::{
+    connections::Connections,
+    departure::{Departure, Departures},
+};
 use crate::{
     directory::{Directory, Participant, Protocol},
     driver::{CallBatch, Driver},
@@ -37,6 +42,7 @@ pub(crate) struct DirectCalls {
     driver: Driver,
     connections: Arc<Connections>,
     http: reqwest::Client,
+    departures: Departures,
     epoch: u64,
 }
 
@@ -51,25 +57,31 @@ impl DirectCalls {
             driver,
             connections: Arc::new(Connections::new()),
             http: http_post::client()?,
+            departures: Departures::default(),
             epoch,
         })
     }
 
     /// Makes every call that comes, until the driver ends.
     pub(crate) async fn run(self, mut batches: mpsc::UnboundedReceiver<CallBatch>) {
-        while let Some(CallBatch { calls, questions }) = batches.recv().await {
-            for call in calls {
-                tokio::spawn(self.clone().call(call));
+        while let Some(batch) = batches.recv().await {
+            for call in batch.calls {
+                let departure = self.departures.add(call.id);
+                tokio::spawn(self.clone().call(call, departure));
             }
-            for ask in questions {
-                tokio::spawn(self.clone().ask_back(ask));
+            for ask in batch.questions {
+                let departure = self.departures.add(ask.id);
+                tokio::spawn(self.clone().ask_back(ask, departure));
+            }
+            for call in batch.withdrawn {
+                self.departures.withdraw(call);
             }
         }
     }
 
     /// Makes a call, and gives its result to the engine.
-    async fn call(self, call: Call) {
-        let answer = caught(self.call_answer(&call)).await;
+    async fn call(self, call: Call, departure: Departure) {
+        let answer = caught(self.call_answer(&call, &departure)).await;
         let answer = answer.unwrap_or_else(CallAnswer::Unknown);
         debug!(tx_id = %call.tx, action = %call.action.name, operation = %call.operation, ?answer, "answer");
         let result = CallResult {
@@ -84,7 +96,7 @@ impl DirectCalls {
         self.driver.inform(vec![Input::CallResult(result)]).await;
     }
 
-    async fn call_answer(&self, call: &Call) -> CallAnswer {
+    async fn call_answer(&self, call: &Call, departure: &Departure) -> CallAnswer {
         let name = &call.action.participant;
         let known = self.directory.snapshot();
         let Some(participant) = known.get(name) else {
@@ -95,11 +107,15 @@ impl DirectCalls {
                 CallAnswer::Unsent(format!("participant {name} attaches instead now"))
             }
             Protocol::Invoke => {
-                invoke::call(&self.connections, &participant.address, call, self.epoch).await
+                let address = &participant.address;
+                invoke::call(&self.connections, address, call, departure, self.epoch).await
             }
             Protocol::Grpc | Protocol::Http => match method(participant, call) {
                 Err(error) => CallAnswer::Unknown(error),
-                Ok(path) => self.generic_answer(participant, path, call).await,
+                Ok(path) => {
+                    self.generic_answer(participant, path, call, departure)
+                        .await
+                }
             },
         }
     }
@@ -109,17 +125,18 @@ impl DirectCalls {
         participant: &Participant,
         path: &str,
         call: &Call,
+        departure: &Departure,
     ) -> CallAnswer {
-        let address = &participant.address;
+        let to = (participant.address.as_str(), path);
         if participant.protocol == Protocol::Http {
-            return http_post::call(&self.http, address, path, call, self.epoch).await;
+            return http_post::call(&self.http, to, call, departure, self.epoch).await;
         }
-        generic::call(&self.connections, address, path, call, self.epoch).await
+        generic::call(&self.connections, to, call, departure, self.epoch).await
     }
 
     /// Asks an initiator back, and gives the result to the engine.
-    async fn ask_back(self, ask: AskBack) {
-        let answer = caught(self.check_back_answer(&ask)).await;
+    async fn ask_back(self, ask: AskBack, departure: Departure) {
+        let answer = caught(self.check_back_answer(&ask, &departure)).await;
         let answer = answer.unwrap_or_else(CheckBackAnswer::Unknown);
         debug!(tx_id = %ask.tx, participant = %ask.participant, ?answer, "answer to a check-back");
         let result = CheckBackResult {
@@ -134,27 +151,33 @@ impl DirectCalls {
             .await;
     }
 
-    async fn check_back_answer(&self, ask: &AskBack) -> CheckBackAnswer {
+    async fn check_back_answer(&self, ask: &AskBack, departure: &Departure) -> CheckBackAnswer {
         let name = &ask.participant;
         let known = self.directory.snapshot();
         let Some(participant) = known.get(name) else {
             return CheckBackAnswer::Unsent(format!("participant {name} is no longer known"));
         };
-        let (address, path) = (&participant.address, participant.check_back.as_str());
+        let (address, path) = (
+            participant.address.as_str(),
+            participant.check_back.as_str(),
+        );
+        let to = (address, path);
         match participant.protocol {
             Protocol::Attach => {
                 CheckBackAnswer::Unsent(format!("participant {name} attaches instead now"))
             }
-            Protocol::Invoke => invoke::ask_back(&self.connections, address, ask, self.epoch).await,
+            Protocol::Invoke => {
+                invoke::ask_back(&self.connections, address, ask, departure, self.epoch).await
+            }
             Protocol::Grpc | Protocol::Http if path.is_empty() => {
                 CheckBackAnswer::Unknown(format!(
                     "no method registered for a check-back of participant {name}; register it with one"
                 ))
             }
             Protocol::Grpc => {
-                generic::ask_back(&self.connections, address, path, ask, self.epoch).await
+                generic::ask_back(&self.connections, to, ask, departure, self.epoch).await
             }
-            Protocol::Http => http_post::ask_back(&self.http, address, path, ask, self.epoch).await,
+            Protocol::Http => http_post::ask_back(&self.http, to, ask, departure, self.epoch).await,
         }
     }
 }

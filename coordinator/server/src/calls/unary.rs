@@ -20,6 +20,7 @@ use tonic::{Code, Status};
 use super::{
     chain,
     connections::{Connection, Connections},
+    departure::{Departure, Withdrawn},
 };
 use crate::{bounds, wire::cut};
 
@@ -42,6 +43,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) keep: usize,
     /// The longest time for all of it.
     pub(super) limit: Duration,
+    /// The call, until it leaves.
+    pub(super) departure: &'a Departure,
 }
 
 /// The reason why a call got no answer.
@@ -96,6 +99,12 @@ impl Answer {
     }
 }
 
+impl From<Withdrawn> for Lost {
+    fn from(withdrawn: Withdrawn) -> Self {
+        Self::Unsent(withdrawn.to_string())
+    }
+}
+
 impl From<Lost> for CallAnswer {
     fn from(lost: Lost) -> Self {
         match lost {
@@ -117,7 +126,7 @@ impl From<Lost> for CheckBackAnswer {
 /// Makes a call; returns the participant's answer.
 ///
 /// A connection that closes before it takes the call is replaced, and the call leaves on the next one. A call that has
-/// not left after half of its time does not leave any more.
+/// not left after half of its time, or until it is withdrawn, does not leave any more.
 pub(super) async fn exchange(
     connections: &Connections,
     outgoing: Outgoing<'_>,
@@ -127,7 +136,8 @@ pub(super) async fn exchange(
     let (request, message) = head(&outgoing).map_err(Lost::Unknown)?;
     let mut error = String::new();
     for _ in 0..bounds::CONNECTIONS_TRIED {
-        let connection = match timeout_at(leave_by, connections.get(outgoing.address)).await {
+        let connecting = timeout_at(leave_by, connections.get(outgoing.address));
+        let connection = match outgoing.departure.before(connecting).await? {
             Ok(connection) => connection.map_err(Lost::Unsent)?,
             Err(_) => return Err(Lost::Unsent(no_way(&outgoing, "no connection"))),
         };
@@ -199,7 +209,8 @@ async fn on_connection(
         ready(&mut requests).await?;
         Ok(opened)
     };
-    let (response, mut stream) = match timeout_at(times.leave_by, left).await {
+    let leaving = timeout_at(times.leave_by, left);
+    let (response, mut stream) = match outgoing.departure.before(leaving).await? {
         Err(_) => {
             connection.suspect(asked_at);
             return Err(Lost::Unsent(no_way(

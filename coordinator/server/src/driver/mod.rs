@@ -23,7 +23,7 @@ use std::{sync::Arc, thread};
 use tercet_core::{
     config::EngineConfig,
     engine::Engine,
-    id::CallerId,
+    id::{CallId, CallerId},
     lane::{Lane, LaneConfig},
     model::Owner,
     port::{AskBack, Call, Reply},
@@ -72,11 +72,21 @@ pub(crate) type Calls = Arc<Outbox<ToParticipant>>;
 pub(crate) struct CallBatch {
     pub(crate) calls: Vec<Call>,
     pub(crate) questions: Vec<AskBack>,
+    /// Calls and questions of earlier batches that are not to leave any more.
+    pub(crate) withdrawn: Vec<CallId>,
 }
 
 impl CallBatch {
     pub(crate) fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.questions.is_empty()
+        self.calls.is_empty() && self.questions.is_empty() && self.withdrawn.is_empty()
+    }
+
+    /// Removes a call or question; returns whether it was there.
+    pub(crate) fn remove(&mut self, call: CallId) -> bool {
+        let before = self.calls.len() + self.questions.len();
+        self.calls.retain(|other| other.id != call);
+        self.questions.retain(|other| other.id != call);
+        self.calls.len() + self.questions.len() < before
     }
 }
 

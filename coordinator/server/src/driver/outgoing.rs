@@ -1,12 +1,12 @@
 //! Replies and calls on their way out, gathered per session and stream until the next flush.
 //!
 //! A flush puts them into the outbox of the session or stream. What waits there is bounded by the open requests of a
-//! session, and by the calls of a stream that have not timed out; a peer that does not read is cut off (`backlog`).
+//! session, and by the open calls of a stream; a peer that does not read is cut off (`backlog`).
 
 use std::{collections::HashMap, mem, time::Duration};
 
 use tercet_core::{
-    id::{CallerId, StreamId},
+    id::{CallId, CallerId, StreamId},
     model::Ext,
     port::{AskBack, Call, Reply, Route},
     refusal::Refusal,
@@ -161,6 +161,24 @@ impl Outgoing {
         }
     }
 
+    /// Drops a call or question that its connection has not taken yet.
+    pub(super) fn withdraw(&mut self, call: CallId, route: Route) {
+        match route {
+            Route::Direct => {
+                if !self.direct_ready.remove(call) {
+                    self.direct_ready.withdrawn.push(call);
+                }
+            }
+            Route::Stream(id) => {
+                if let Some(stream) = self.streams.get_mut(&id)
+                    && !stream.ready.remove(call)
+                {
+                    stream.calls.remove(call.0);
+                }
+            }
+        }
+    }
+
     /// Returns the batch that leaves next on this route; `None` where the stream is gone, and with it the calls in the
     /// engine, and where no call leaves any more.
     fn ready(&mut self, route: Route) -> Option<&mut CallBatch> {
@@ -263,9 +281,78 @@ fn bytes_of_reply(reply: &Result<Reply, Refusal>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use tercet_core::refusal::Refusal;
+    #![allow(clippy::unwrap_used)]
+
+    use std::{sync::Arc, time::Duration};
+
+    use bytes::Bytes;
+    use tercet_core::{
+        id::TxId,
+        model::{ActionSpec, Mode, Operation, RetryPolicy},
+    };
 
     use super::*;
+
+    /// A call with a payload of 1,000 bytes, and handles of the payload.
+    fn call(number: u64, route: Route) -> (Call, Bytes) {
+        let payload = Bytes::from(vec![7; 1_000]);
+        let action = ActionSpec {
+            name: "a".into(),
+            mode: Mode::Tcc,
+            participant: "p".into(),
+            handler: "a".into(),
+            payload: payload.clone(),
+            after: Vec::new(),
+            wants_results: false,
+            already_tried: false,
+            retry: RetryPolicy::default(),
+            ext: Ext::new(),
+        };
+        let call = Call {
+            id: CallId(number),
+            route,
+            tx: TxId(uuid::Uuid::nil()),
+            business_type: "t".into(),
+            business_id: "b".into(),
+            tx_ext: Ext::new(),
+            action: Arc::new(action),
+            operation: Operation::Try,
+            attempt: 1,
+            results: Vec::new(),
+            timeout: Duration::from_mins(1),
+            time_left: Duration::from_mins(1),
+        };
+        (call, payload)
+    }
+
+    /// Withdrawn before a flush, after it, and after the connection took it.
+    #[tokio::test]
+    async fn a_withdrawn_call_leaves_the_queue_at_once_with_its_bytes() {
+        let (direct, mut batches) = mpsc::unbounded_channel();
+        let mut outgoing = Outgoing::new(direct);
+        let (stream, calls) = (StreamId(1), Calls::default());
+        outgoing.add_stream(stream, Calls::clone(&calls));
+        for (route, first) in [(Route::Stream(stream), 1), (Route::Direct, 11)] {
+            let (before, payload) = call(first, route);
+            outgoing.call(before);
+            outgoing.withdraw(CallId(first), route);
+            assert!(payload.is_unique(), "{route:?}");
+            outgoing.flush();
+            let (after, _payload) = call(first + 1, route);
+            outgoing.call(after);
+            outgoing.flush();
+            outgoing.withdraw(CallId(first + 1), route);
+            outgoing.flush();
+        }
+        assert!(calls.is_empty());
+        let batch = batches.try_recv().unwrap();
+        assert_eq!((batch.calls.len(), batch.calls[0].id), (1, CallId(12)));
+        assert_eq!(batches.try_recv().unwrap().withdrawn, [CallId(12)]);
+        assert!(batches.try_recv().is_err());
+        // Of a stream that is gone.
+        outgoing.remove_stream(stream);
+        outgoing.withdraw(CallId(1), Route::Stream(stream));
+    }
 
     /// A session of requests whose replies were made; some of them wait to be read, some leave with the next flush.
     #[tokio::test]

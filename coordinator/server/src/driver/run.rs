@@ -283,6 +283,7 @@ impl State {
             Output::Write(write) => self.lane.push(now, *write),
             Output::Call(call) => self.outgoing.call(call),
             Output::AskBack(ask) => self.outgoing.ask_back(ask),
+            Output::Withdraw { call, route } => self.outgoing.withdraw(call, route),
             Output::Reply(caller, reply) => self.outgoing.reply(caller, reply),
             Output::Read(read) => self.reads.start(read),
             Output::Outage(participant, outage) => self.directory.note_outage(&participant, outage),

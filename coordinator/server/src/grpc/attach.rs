@@ -113,10 +113,7 @@ async fn read(
         )
         .await;
     info!(participant = %hello.participant, instance = hello.instance, concurrency, "attached");
-    // Twice its limit: calls that the engine has given up leave when they time out.
-    let most = usize::try_from(concurrency)
-        .unwrap_or(usize::MAX)
-        .saturating_mul(2);
+    let most = usize::try_from(concurrency).unwrap_or(usize::MAX);
     let end = tokio::select! {
         end = results(&attached, &mut requests, &turn) => end,
         unread = calls.unread(most.max(bounds::STREAM_BATCH)) => {

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use tercet_proto::v1::{self, attach_reply, attach_request::Message, result::Outcome};
+use tercet_proto::v1::{
+    self, attach_reply, attach_request::Message, result::Outcome, session_reply, session_request,
+};
 use tokio::time::{sleep, timeout};
 
 use crate::harness::{
-    Attached, PATIENCE, Server, action, asking_back, done, execute, handler, hello, message, open,
-    quick, refusal, rejected, result, tcc,
+    Attached, PATIENCE, Server, Session, action, asking_back, done, execute, handler, hello,
+    message, open, quick, refusal, rejected, result, tcc,
 };
 
 #[tokio::test]
@@ -331,4 +333,47 @@ async fn calls_go_to_the_streams_that_have_their_handler() {
         _ = points.next() => panic!("it answers no questions"),
     };
     assert_eq!(question.business_id, "order-1");
+}
+
+/// Calls with large payloads that a participant does not read, and whose transactions are decided meanwhile: those that its
+/// connection has not taken never come.
+#[tokio::test]
+async fn calls_of_decided_transactions_leave_the_queue_of_a_participant_that_does_not_read() {
+    const TRANSACTIONS: usize = 300;
+    let server = Server::start().await;
+    server
+        .attach_answering("coupons", |_| rejected("sold out"))
+        .await;
+    let mut points = server.attach_many("points", 1_000).await;
+    let mut session = Session::open(&server).await;
+    let large = v1::Action {
+        payload: vec![7; 65_536].into(),
+        retry: Some(v1::RetryPolicy {
+            call_timeout_ms: 60_000,
+            ..quick(5)
+        }),
+        ..tcc("points")
+    };
+    for number in 0..TRANSACTIONS {
+        let request = execute([large.clone(), tcc("coupons")], v1::Wait::Decided);
+        let id = u64::try_from(number).unwrap();
+        session
+            .send([(id, session_request::Request::Execute(request))])
+            .await;
+    }
+    for reply in session.replies(TRANSACTIONS).await.into_values() {
+        let session_reply::Reply::State(state) = reply else {
+            panic!("{reply:?}");
+        };
+        assert_eq!(state.biz_status(), v1::BizStatus::Failure);
+    }
+    let (mut tries, mut cancels) = (0, 0);
+    while cancels < TRANSACTIONS {
+        match points.call().await.operation() {
+            v1::Operation::Try => tries += 1,
+            _ => cancels += 1,
+        }
+    }
+    // The connection takes up to 2 MiB, and a message or two.
+    assert!(tries < TRANSACTIONS / 2, "{tries} Tries came");
 }

@@ -175,7 +175,9 @@ impl<D: Database> Barrier<D> {
     ) -> Result<ControlFlow<CallAnswer>, Broken> {
         let _turn = self.turn().await;
         let mut lease = Lease::take(&self.pool).await.map_err(broken::<D>)?;
-        self.attempt_on(&mut lease, call, code).await
+        let ended = self.attempt_on(&mut lease, call, code).await;
+        lease.settle();
+        ended
     }
 
     async fn attempt_on(

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     Barrier, Connection, Database,
-    local::ENDED,
+    local::{ENDED, uninterrupted},
     retention,
     rows::{self, Key},
 };
@@ -121,9 +121,23 @@ impl<D: Database> Barrier<D> {
 
     /// Answers a check-back from the initiator's row; without a row it writes FAILURE and answers that,
     /// after which the initiator's late commit fails on the key. An error means UNKNOWN.
+    ///
+    /// Runs as a task of its own: a future that is dropped only stops waiting for the answer.
     pub async fn check_back(&self, tx_id: Uuid) -> Result<Truth, InitiatorRowError> {
+        let barrier = self.clone();
+        uninterrupted(async move { barrier.answer_check_back(tx_id).await }).await
+    }
+
+    async fn answer_check_back(&self, tx_id: Uuid) -> Result<Truth, InitiatorRowError> {
         let mut connection = self.pool().acquire().await?;
         let answer = judge::<D>(&mut connection, tx_id, self.is_expired(tx_id)).await;
+        if let Err(InitiatorRowError::Database(error)) = &answer
+            && error.as_database_error().is_none()
+        {
+            // There was no answer, so that nothing is known of the connection.
+            connection.close_on_drop();
+            return answer;
+        }
         if let Some(restore) = D::STATEMENTS.restore_lock_wait {
             let restored = D::execute(&mut connection, restore, &[]).await;
             if restored.is_err() {

@@ -11,7 +11,12 @@
 //!   a commit hook refuses every commit.
 //! - At the end a savepoint that was set before the code must still be there.
 //!
-//! A connection whose seal is not known to be off never goes back to its pool.
+//! A connection whose seal is not known to be off never goes back to its pool, and neither does one on which a
+//! statement has no answer: the future that waited for it was dropped. The driver counts a local transaction as open
+//! only after the answer to its BEGIN, and may not find its way through answers that come later. The connection is
+//! closed, and the server rolls back what is open on it.
+
+use std::{future::Future, panic::resume_unwind};
 
 use sqlx::{Connection as _, Pool, Transaction, pool::PoolConnection};
 
@@ -27,6 +32,8 @@ pub(crate) struct Lease<D: Database> {
     /// Absent once it was given back.
     connection: Option<PoolConnection<D>>,
     seal: Seal,
+    /// Whether every statement has been answered.
+    settled: bool,
 }
 
 /// The state of a connection's seal.
@@ -46,19 +53,34 @@ impl<D: Database> Lease<D> {
         Ok(Self {
             connection: Some(pool.acquire().await?),
             seal: Seal::Off,
+            settled: true,
         })
     }
 
-    /// Begins a local transaction. One that is dropped before its end is rolled back.
+    /// Notes that every statement has been answered. A lease that is dropped between [`begin`](Self::begin) and this
+    /// belongs to a future that was given up.
+    pub(crate) fn settle(&mut self) {
+        self.settled = true;
+    }
+
+    /// Begins a local transaction. One that is dropped before its end is rolled back; where that is not certain, its
+    /// connection is closed.
     pub(crate) async fn begin(&mut self) -> Result<Local<'_, D>, sqlx::Error> {
         // Absent only after `drop`, which leaves nothing to call this on.
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        self.settled = false;
+        let transaction = match connection.begin_with(D::STATEMENTS.begin_for_code).await {
+            Ok(transaction) => transaction,
+            Err(error) => {
+                self.seal = without_an_answer::<D>(self.seal);
+                return Err(error);
+            }
+        };
         if D::SEALING == Sealing::Begin {
             self.seal = Seal::On;
         }
-        let begin = D::STATEMENTS.begin_for_code;
         Ok(Local {
-            transaction: connection.begin_with(begin).await?,
+            transaction,
             seal: &mut self.seal,
             is_code_over: false,
         })
@@ -70,17 +92,53 @@ impl<D: Database> Drop for Lease<D> {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
+        if !self.settled {
+            self.seal = without_an_answer::<D>(self.seal);
+        }
         match (self.seal, tokio::runtime::Handle::try_current()) {
             (Seal::Off, _) => {}
             (Seal::On, Ok(runtime)) => {
                 runtime.spawn(async move {
                     if unseal::<D>(&mut connection).await.is_err() {
-                        connection.close_on_drop();
+                        close(connection);
                     }
                 });
             }
-            (Seal::On | Seal::Lost, _) => connection.close_on_drop(),
+            (Seal::On | Seal::Lost, _) => close(connection),
         }
+    }
+}
+
+/// Closes a connection without another word to the server, whose answers may not be understood any more.
+fn close<D: Database>(connection: PoolConnection<D>) {
+    drop(connection.detach());
+}
+
+/// Returns the state of a connection on which a statement has no answer, or BEGIN an error.
+fn without_an_answer<D: Database>(before: Seal) -> Seal {
+    match D::SEALING {
+        Sealing::Begin | Sealing::Savepoint => Seal::Lost,
+        // The driver carries out statements in a thread of its own: each to its end, and a BEGIN for which nothing
+        // waits any more is undone there. A BEGIN that fails changes nothing.
+        Sealing::Hook => before,
+    }
+}
+
+/// Carries out work on a connection as a task of its own, so that it comes to its end also where the caller stops
+/// waiting. A runtime that is shut down ends it: its connection is closed then with the pool.
+pub(super) async fn uninterrupted<T, E>(
+    work: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<sqlx::Error> + Send + 'static,
+{
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(sqlx::Error::PoolClosed.into()),
+        },
     }
 }
 
@@ -150,6 +208,10 @@ impl<D: Database> Local<'_, D> {
 
     /// Rolls back.
     pub(crate) async fn rollback(self) -> Result<(), sqlx::Error> {
-        self.transaction.rollback().await
+        if let Err(error) = self.transaction.rollback().await {
+            *self.seal = Seal::Lost;
+            return Err(error);
+        }
+        Ok(())
     }
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{
     Barrier, Bind, Connection, Database,
     barrier::{millis, now_ms},
+    local::uninterrupted,
     rows::{self, Key},
 };
 use crate::context::begun_ms;
@@ -41,7 +42,14 @@ impl<D: Database> Barrier<D> {
     ///
     /// A row that is still TRIED stays. Every committed action in mode COMPENSATE leaves one, and it
     /// does not show that its transaction is final.
+    ///
+    /// Runs as a task of its own: a future that is dropped only stops waiting for the answer.
     pub async fn purge(&self, limit: u32) -> Result<u64, sqlx::Error> {
+        let barrier = self.clone();
+        uninterrupted(async move { barrier.remove(limit).await }).await
+    }
+
+    async fn remove(&self, limit: u32) -> Result<u64, sqlx::Error> {
         let horizon = first_id_of(now_ms().saturating_sub(millis(self.kept_for())));
         let seconds = i64::try_from(self.kept_for().as_secs()).unwrap_or(i64::MAX);
         let binds = [

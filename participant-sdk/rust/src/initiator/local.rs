@@ -257,6 +257,17 @@ async fn attempt<D: Database, T: Send, E: Send>(
     let mut lease = Lease::take(barrier.pool())
         .await
         .map_err(Unsettled::local)?;
+    let ended = attempt_on(&mut lease, barrier, tx_id, change).await;
+    lease.settle();
+    ended
+}
+
+async fn attempt_on<D: Database, T: Send, E: Send>(
+    lease: &mut Lease<D>,
+    barrier: &Barrier<D>,
+    tx_id: Uuid,
+    change: impl for<'c> FnOnce(&'c mut Connection<D>) -> BoxFuture<'c, Result<T, E>> + Send,
+) -> Result<LocalEnd<T, E>, Unsettled<T, E>> {
     let mut local = lease.begin().await.map_err(Unsettled::local)?;
     match barrier.announce(local.connection(), tx_id).await {
         Ok(()) => {}

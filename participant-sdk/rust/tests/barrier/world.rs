@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{AssertSqlSafe, Pool, mysql::MySqlPoolOptions, postgres::PgPoolOptions};
+use sqlx::{
+    AssertSqlSafe, Pool, mysql::MySqlPoolOptions, pool::PoolOptions, postgres::PgPoolOptions,
+};
 use sqlx::{
     MySql, Postgres, Sqlite,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
@@ -305,6 +307,26 @@ impl<D: Dialect> World<D> {
         change: impl FnOnce(ParticipantBuilder<Barrier<D>>) -> ParticipantBuilder<Barrier<D>>,
     ) -> Self {
         let (pool, folder) = D::open().await;
+        Self::over(pool, folder, configure, change).await
+    }
+
+    /// Makes a world with one connection, and a pool beside it that sees what is committed.
+    pub(crate) async fn of_one_connection() -> (Self, Pool<D>) {
+        let (beside, folder) = D::open().await;
+        let options = (*beside.connect_options()).clone();
+        let pool = PoolOptions::<D>::new()
+            .max_connections(1)
+            .connect_lazy_with(options);
+        let world = Self::over(pool, folder, |barrier| barrier, |builder| builder).await;
+        (world, beside)
+    }
+
+    async fn over(
+        pool: Pool<D>,
+        folder: Option<TempDir>,
+        configure: impl FnOnce(Barrier<D>) -> Barrier<D>,
+        change: impl FnOnce(ParticipantBuilder<Barrier<D>>) -> ParticipantBuilder<Barrier<D>>,
+    ) -> Self {
         let barrier = configure(Barrier::new(pool.clone()));
         let (first, second) = tokio::join!(barrier.create_table(), barrier.create_table());
         first.and(second).unwrap();

@@ -550,7 +550,8 @@ impl Small {
                 let queues = self.tables.queues(&query);
                 self.engine.handle(self.now, Input::Queues(query, queues));
             }
-            Output::AskBack(_) | Output::Outage(..) => {}
+            // Every call is taken as soon as it leaves.
+            Output::AskBack(_) | Output::Withdraw { .. } | Output::Outage(..) => {}
             Output::Illegal(illegal) => {
                 let invariant = "no write leaves an illegal row";
                 self.judge

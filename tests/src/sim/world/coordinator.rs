@@ -1,6 +1,8 @@
 //! The coordinator's process in a world: its start and death, its inputs, and the execution of its
 //! outputs.
 
+use std::time::Duration;
+
 use tercet_core::{
     id::{CallId, StreamId, TxId},
     model::{Name, Queue},
@@ -145,6 +147,7 @@ impl World {
                 self.takes_a_turn(&question.participant, question.tx);
                 self.question_leaves(epoch, question);
             }
+            Output::Withdraw { call, .. } => _ = process.outbox.remove(&call),
             Output::Reply(caller, result) => {
                 let left = process.left.contains(&caller);
                 match process.callers.remove(&caller) {
@@ -222,8 +225,8 @@ impl World {
             }
             self.after(call.timeout, Event::CallTimesOut(epoch, call.id));
         }
-        let call = Box::new(call);
-        self.send(Letter::Call { epoch, call });
+        let (number, route, call) = (call.id, call.route, Box::new(call));
+        self.waits_to_be_taken(number, route, Letter::Call { epoch, call });
     }
 
     fn question_leaves(&mut self, epoch: u64, question: AskBack) {
@@ -239,8 +242,55 @@ impl World {
             books: &self.books,
         };
         self.judge.asked_back(question.tx, &scene);
-        let question = Box::new(question);
-        self.send(Letter::AskBack { epoch, question });
+        let (number, route, question) = (question.id, question.route, Box::new(question));
+        self.waits_to_be_taken(number, route, Letter::AskBack { epoch, question });
+    }
+
+    /// Puts a call or question where it waits until its connection takes it.
+    fn waits_to_be_taken(&mut self, call: CallId, route: Route, letter: Letter) {
+        let wait = if self.faults.strikes(Fault::CallUntaken) {
+            let wait = self.dice.millis(50, 12_000);
+            self.note(None, || {
+                format!("call {} is not taken for {wait:?}", call.0)
+            });
+            wait
+        } else {
+            Duration::ZERO
+        };
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        process.outbox.insert(call, (route, letter));
+        let epoch = process.owner.epoch;
+        self.after(wait, Event::Taken(epoch, call));
+    }
+
+    /// Sends a call that its connection takes, unless it was withdrawn before.
+    pub(super) fn call_taken(&mut self, epoch: u64, call: CallId) {
+        if self.process.as_ref().is_none_or(|p| p.owner.epoch != epoch) {
+            return;
+        }
+        if self.is_paused() {
+            self.postpone(Event::Taken(epoch, call));
+            return;
+        }
+        let taken = self.process.as_mut().and_then(|p| p.outbox.remove(&call));
+        if let Some((route, letter)) = taken
+            && self.is_connected(epoch, route)
+        {
+            self.send(letter);
+        }
+    }
+
+    /// Checks that no call waits to be taken that the engine has closed.
+    fn check_outbox(&mut self) {
+        let Some(process) = &self.process else { return };
+        let mut waiting = process.outbox.keys();
+        let closed = waiting.find(|call| !process.engine.is_open(**call));
+        if let Some(call) = closed {
+            let what = format!("call {} is closed and still waits to be taken", call.0);
+            self.judge.record(MEMORY, None, what);
+        }
     }
 
     fn reply_leaves(&mut self, waiter: &Waiter, result: Result<Reply, Refusal>) {
@@ -395,7 +445,10 @@ impl World {
             self.postpone(Event::CallTimesOut(epoch, call));
             return;
         }
-        let open = self.process.as_mut().and_then(|p| p.direct.remove(&call));
+        let open = self.process.as_mut().and_then(|process| {
+            process.outbox.remove(&call);
+            process.direct.remove(&call)
+        });
         if let Some(call) = open {
             self.deliver(Input::CallResult(CallResult {
                 route: Route::Direct,
@@ -546,6 +599,7 @@ impl World {
 
     fn check_memory(&mut self) {
         self.check_windows();
+        self.check_outbox();
         let Some(process) = &self.process else { return };
         let held = process.engine.stats().transactions;
         // A part is kept beside it for requests of transactions that have been begun.

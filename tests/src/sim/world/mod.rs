@@ -65,6 +65,8 @@ pub enum Event {
     Arrives(Box<Letter>),
     /// The coordinator of this epoch notices that a stream is gone.
     StreamGone(u64, StreamId),
+    /// A connection of this incarnation takes this call, if it still waits.
+    Taken(u64, CallId),
     /// The coordinator of this epoch stops waiting for the answer to a call to an address.
     CallTimesOut(u64, CallId),
     /// A participant's instance opens a stream.
@@ -303,6 +305,7 @@ impl World {
             Event::Session(session, epoch) => self.session_goes_on(session, epoch),
             Event::FromStore(epoch, answer) => self.store_answers(epoch, *answer),
             Event::Arrives(letter) => self.arrives(*letter),
+            Event::Taken(epoch, call) => self.call_taken(epoch, call),
             Event::StreamGone(epoch, stream) => self.stream_gone(epoch, stream),
             Event::CallTimesOut(epoch, call) => self.call_times_out(epoch, call),
             Event::Attach {

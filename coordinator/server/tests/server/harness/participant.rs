@@ -20,6 +20,11 @@ impl Server {
         Attached::new(self, hello(participant, 10)).await
     }
 
+    /// Attaches a participant that takes so many calls at once.
+    pub(crate) async fn attach_many(&self, participant: &str, concurrency: u32) -> Attached {
+        Attached::new(self, hello(participant, concurrency)).await
+    }
+
     /// Attaches an instance with these handlers.
     pub(crate) async fn attach_with(
         &self,
