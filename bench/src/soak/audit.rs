@@ -1,6 +1,6 @@
 //! The comparison of the books at the end: the coordinator's, the initiators', the participants'.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,7 @@ pub(crate) async fn compare(stage: &Arc<Stage>, client: &Client) -> anyhow::Resu
                 audit.wrong(format!("{tx_id} was answered, and is not listed"));
             }
             None => audit.never_begun += 1,
-            Some((status, biz_status)) => audit.judge(*tx_id, entry, *status, *biz_status),
+            Some((status, biz_status)) => audit.judge(*tx_id, *entry, *status, *biz_status),
         }
     }
     let ledgers: HashMap<&str, &Arc<Ledger>> = stage
@@ -104,9 +104,8 @@ pub(crate) async fn compare(stage: &Arc<Stage>, client: &Client) -> anyhow::Resu
         audit.actions(&tx, &ledgers)?;
     }
     for ledger in stage.ledgers() {
-        let known: HashSet<&Uuid> = listed.keys().collect();
         for tx_id in ledger.transactions() {
-            if !known.contains(&tx_id) {
+            if !listed.contains_key(&tx_id) {
                 let name = ledger.name;
                 audit.wrong(format!("{name} has a row of {tx_id}, which is not listed"));
             }
@@ -148,7 +147,7 @@ async fn list(
 
 impl Audit {
     /// Compares the end of a transaction with what its initiator knows.
-    fn judge(&mut self, tx_id: Uuid, entry: &Entry, status: TxStatus, biz_status: BizStatus) {
+    fn judge(&mut self, tx_id: Uuid, entry: Entry, status: TxStatus, biz_status: BizStatus) {
         let decision = match biz_status {
             BizStatus::Success => Some(Decision::Success),
             BizStatus::Failure => Some(Decision::Failure),

@@ -129,13 +129,13 @@ async fn run(
     participants::start(&stage, &client).await?;
     sick::start(&stage, &client).await?;
     let samples = Arc::new(Samples::default());
-    let sampler = Sampler {
+    let looking = Sampler {
         stage: Arc::clone(&stage),
         samples: Arc::clone(&samples),
         pid: Arc::clone(&pid),
         database: folder.join("tercet.db"),
     };
-    let sampling = Ending(tokio::spawn(sampler.run()));
+    let sampling = Ending(tokio::spawn(looking.run()));
     let end = stage.clock.moment(options.length());
     let traffic = traffic::run(Arc::clone(&stage), clients, options.rate, end);
     let mut traffic = Ending(tokio::spawn(traffic));

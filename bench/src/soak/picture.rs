@@ -170,7 +170,7 @@ impl Frame<'_> {
         }
         for value in self.axis.steps() {
             let y = self.y(value);
-            svg.line((LEFT, y), (WIDTH - RIGHT, y), "#ddd", "");
+            svg.line((LEFT, y), (WIDTH - RIGHT, y), "#ddd", "none");
             svg.text((LEFT - 6.0, y + 4.0), "end", 11.0, &number(value));
         }
         if let Some((value, name)) = panel.limit

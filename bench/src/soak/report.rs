@@ -107,7 +107,7 @@ impl Report {
         let rates = after.windows(11).filter_map(|ten| {
             let (first, last) = (ten.first()?, ten.last()?);
             let done = first.backlog.saturating_sub(last.backlog);
-            Some(lossy(done) / (last.at - first.at).as_secs_f64())
+            Some(lossy(done) / last.at.saturating_sub(first.at).as_secs_f64().max(1.0))
         });
         Drain {
             stuck: after.first().map_or(0, |one| one.backlog),

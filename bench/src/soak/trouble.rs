@@ -52,7 +52,8 @@ pub(crate) async fn run(
         pid.store(coordinator.pid(), Ordering::Relaxed);
         let away = outage.answered.unwrap_or(outage.from) - outage.from;
         println!(
-            "{at:>6} s  {trouble}; answers again after {:.1} s, {:.2} s after its start",
+            "{:>6} s  {trouble} at {at} s; answers again after {:.1} s, {:.2} s after its start",
+            stage.clock.now().as_secs(),
             away.as_secs_f64(),
             outage.restart().unwrap_or_default().as_secs_f64(),
         );
