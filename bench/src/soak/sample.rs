@@ -146,11 +146,15 @@ impl Sampler {
     fn line(&self, sample: &Sample) -> anyhow::Result<()> {
         let healthy = self.stage.latency.lately(sample.at)?;
         let process = sample.process.unwrap_or_default();
-        let (open, waiting) = sample.calls.unwrap_or_default();
+        // Without an answer in time it is not known.
+        let calls = sample.calls.map_or_else(
+            || "?".to_owned(),
+            |(open, waiting)| format!("{open} open, {waiting} waiting"),
+        );
         println!(
             "{:>6} s  {:<8} healthy p50 {:.1} p99 {:.1} max {:.0} ms | memory {:.0} MiB, CPU {:.0} %, \
-             {} threads, {} files | database {:.0} MiB, log {:.0} MiB | stuck {}, calls open {open}, \
-             waiting {waiting} | errors {}",
+             {} threads, {} files | database {:.0} MiB, log {:.0} MiB | stuck {}, calls {calls} | \
+             errors {}",
             sample.at.as_secs(),
             self.stage.clock.phase().word(),
             healthy.p50_ms,
