@@ -1,39 +1,37 @@
-//! Processes, and their use of memory and CPU as read from /proc.
+//! Processes: their use of memory and CPU as read from /proc, and the coordinator's program.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
 
 /// Linux counts CPU time in hundredths of a second, whatever the kernel's own tick is.
 const TICK: Duration = Duration::from_millis(10);
-/// The longest wait until a process listens.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// The coordinator's output before its address.
-const LISTENING: &str = "listening on ";
 
 /// A process's use of memory and CPU so far.
-#[derive(Clone, Copy)]
-pub(crate) struct Usage {
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
     /// Memory in RAM, in KiB.
-    pub(crate) resident_kib: u64,
+    pub resident_kib: u64,
+    /// The most memory in RAM so far, in KiB.
+    pub peak_kib: u64,
     /// CPU time, user and system together.
-    pub(crate) cpu: Duration,
+    pub cpu: Duration,
+    /// Threads.
+    pub threads: u64,
 }
 
 impl Usage {
     /// Reads /proc/PID.
-    pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
+    pub fn of(pid: u32) -> anyhow::Result<Self> {
         let status = read(&format!("/proc/{pid}/status"))?;
-        let resident_kib = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.split_whitespace().next())
-            .and_then(|number| number.parse().ok())
-            .with_context(|| format!("/proc/{pid}/status has no VmRSS"))?;
+        let number = |name: &str| {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+                .with_context(|| format!("/proc/{pid}/status has no {name}"))
+        };
         let stat = read(&format!("/proc/{pid}/stat"))?;
         // The second field is the program's name in parentheses, which may itself contain blanks.
         let (_, fields) = stat
@@ -46,128 +44,34 @@ impl Usage {
             bail!("/proc/{pid}/stat has no times");
         };
         Ok(Self {
-            resident_kib,
+            resident_kib: number("VmRSS")?,
+            peak_kib: number("VmHWM")?,
             cpu: TICK * (user + system),
+            threads: number("Threads")?,
         })
     }
+}
+
+/// Returns the number of files that a process has open.
+pub fn open_files(pid: u32) -> anyhow::Result<usize> {
+    let folder = format!("/proc/{pid}/fd");
+    let files = std::fs::read_dir(&folder).with_context(|| format!("could not read {folder}"))?;
+    Ok(files.count())
 }
 
 fn read(path: &str) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("could not read {path}"))
 }
 
-/// The coordinator in a process of its own.
-pub(crate) struct Coordinator {
-    child: Child,
-    /// Its address, as a URL.
-    pub(crate) address: String,
-    /// Kept open, so that the process can go on printing.
-    _output: tokio::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl Coordinator {
-    /// Starts `tercet serve` on a database in `folder` and waits until it listens.
-    pub(crate) async fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
-        let log = folder.join("tercet.log");
-        let mut child = Command::new(program)
-            .args(["serve", "--listen", "127.0.0.1:0", "--database"])
-            .arg(folder.join("tercet.db"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&log)?)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("could not start {}", program.display()))?;
-        let output = child
-            .stdout
-            .take()
-            .context("the coordinator's output is not piped")?;
-        let mut output = BufReader::new(output).lines();
-        let first = tokio::time::timeout(START_TIMEOUT, output.next_line())
-            .await
-            .context("the coordinator does not listen")??;
-        let Some(address) = first
-            .as_deref()
-            .and_then(|line| line.strip_prefix(LISTENING))
-        else {
-            bail!(
-                "the coordinator printed {first:?}:\n{}",
-                std::fs::read_to_string(log)?
-            );
-        };
-        Ok(Self {
-            child,
-            address: address.to_owned(),
-            _output: output,
-        })
-    }
-
-    /// Returns its use of memory and CPU so far.
-    pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
-        Usage::of(self.child.id().context("the coordinator has ended")?)
-    }
-
-    /// Ends it at once.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        Ok(self.child.kill().await?)
-    }
-}
-
-/// The no-op participants in a process of their own: this program, started once more.
-pub(crate) struct Participants {
-    child: Child,
-    output: tokio::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl Participants {
-    /// Starts them and waits until all are attached.
-    pub(crate) async fn start(coordinator: &str) -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["participants", "--coordinator", coordinator])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("could not start the participants")?;
-        let output = child
-            .stdout
-            .take()
-            .context("the participants' output is not piped")?;
-        let mut output = BufReader::new(output).lines();
-        let first = tokio::time::timeout(START_TIMEOUT, output.next_line())
-            .await
-            .context("the participants did not attach in time")??;
-        ensure!(
-            first.as_deref() == Some("attached"),
-            "the participants printed {first:?}"
-        );
-        Ok(Self { child, output })
-    }
-
-    /// Returns their use of memory and CPU so far.
-    pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
-        Usage::of(self.child.id().context("the participants have ended")?)
-    }
-
-    /// Ends them by closing their input, and returns the line with the calls that they counted.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<String> {
-        drop(self.child.stdin.take());
-        let line = self
-            .output
-            .next_line()
-            .await?
-            .context("the participants printed no counts")?;
-        self.child.wait().await?;
-        Ok(line)
-    }
-}
-
-/// Builds the coordinator's release program, as `cargo demo` does, and returns its path.
-pub(crate) fn build_coordinator() -> anyhow::Result<PathBuf> {
+/// Builds the coordinator's program in the profile of this one, as `cargo demo` does, and returns its path.
+pub fn build_coordinator() -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["build", "--release", "--quiet", "--package", "tercet-cli"];
+    let mut arguments = vec!["build", "--quiet", "--package", "tercet-cli"];
+    if !cfg!(debug_assertions) {
+        arguments.push("--release");
+    }
     let status = std::process::Command::new(cargo)
-        .args(arguments)
+        .args(&arguments)
         .args(["--bin", "tercet"])
         .status()
         .context("could not start cargo")?;
@@ -185,6 +89,17 @@ pub(crate) fn build_coordinator() -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
+/// Makes a folder for databases that is removed when it is dropped: in `parent`, or beside this program, because a
+/// temporary folder is often in RAM.
+pub fn folder(prefix: &str, parent: Option<&Path>) -> anyhow::Result<tempfile::TempDir> {
+    let program = std::env::current_exe()?;
+    let beside = program.parent().context("this program is nowhere")?;
+    let mut builder = tempfile::Builder::new();
+    Ok(builder
+        .prefix(prefix)
+        .tempdir_in(parent.unwrap_or(beside))?)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -197,6 +112,9 @@ mod tests {
         while busy.elapsed() < TICK * 5 {}
         let usage = Usage::of(std::process::id()).unwrap();
         assert!(usage.resident_kib > 100);
+        assert!(usage.peak_kib >= usage.resident_kib);
+        assert!(usage.threads >= 1);
         assert!(usage.cpu >= TICK, "{:?}", usage.cpu);
+        assert!(open_files(std::process::id()).unwrap() >= 3);
     }
 }

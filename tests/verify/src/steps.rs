@@ -85,6 +85,11 @@ pub(crate) const STEPS: &[Step] = &[
         run: doctest,
     },
     Step {
+        name: "soak",
+        looks_at: "cargo soak for some seconds, unoptimised: does it still run, do the books agree",
+        run: soak,
+    },
+    Step {
         name: "simulation",
         looks_at: "the shipped core in simulated worlds of faults, one a seed",
         run: simulation,
@@ -167,6 +172,39 @@ fn conformance_python(root: &Path) -> anyhow::Result<StepResult> {
     }
     watch(python().args(["-B", "-m", "unittest", "test_barrier"]))?;
     Ok(StepResult::Passed(String::new()))
+}
+
+/// A run of the soak that is short and asks nothing of the machine: neither how much memory nor how long without an answer.
+const SHORT_SOAK: [&str; 12] = [
+    "--minutes",
+    "0.3",
+    "--stuck",
+    "200",
+    "--rate",
+    "20",
+    "--trouble-every",
+    "4",
+    "--memory-limit",
+    "4096",
+    "--gap-limit",
+    "120",
+];
+
+fn soak(root: &Path) -> anyhow::Result<StepResult> {
+    let arguments = ["run", "--locked", "--quiet", "--package", "tercet-bench"];
+    let mut command = cargo(root, &arguments);
+    let command = command.args(["--bin", "soak", "--"]).args(SHORT_SOAK);
+    let (lines, succeeded) = watch_and_read(command)?;
+    let books = lines
+        .into_iter()
+        .rev()
+        .find(|line| line.starts_with("books"));
+    let remark = books.unwrap_or_default();
+    Ok(if succeeded {
+        StepResult::Passed(remark)
+    } else {
+        StepResult::Failed(remark)
+    })
 }
 
 /// The seeds of one run: some thousands, within two minutes on two CPUs.

@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
+use tercet_bench::figures::per_second;
+use tercet_bench::process::Usage;
 use uuid::Uuid;
 
 use crate::participants::{FIRST, HANDLER, SECOND};
-use crate::process::Usage;
-use crate::report::per_second;
 
 /// The coordinator's own tables.
 const TABLES: [&str; 3] = [
-    include_str!("../../migrations/sqlite/0001_first_tables.sql"),
-    include_str!("../../migrations/sqlite/0002_who_and_paused.sql"),
-    include_str!("../../migrations/sqlite/0003_due_rows.sql"),
+    include_str!("../../../migrations/sqlite/0001_first_tables.sql"),
+    include_str!("../../../migrations/sqlite/0002_who_and_paused.sql"),
+    include_str!("../../../migrations/sqlite/0003_due_rows.sql"),
 ];
 /// Transactions per commit.
 const GROUPS: [usize; 2] = [1, 64];
@@ -247,23 +247,6 @@ fn complete(connection: &Connection, id: &[u8]) -> rusqlite::Result<()> {
         )?
         .execute(params![id])?;
     Ok(())
-}
-
-/// Returns the kind of file system that a folder is on, from /proc/mounts.
-pub(crate) fn file_system(folder: &Path) -> String {
-    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
-    let longest = mounts
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split(' ').skip(1);
-            Some((fields.next()?, fields.next()?))
-        })
-        .filter(|(point, _)| folder.starts_with(point))
-        .max_by_key(|(point, _)| point.len());
-    longest.map_or_else(
-        || "an unknown file system".to_owned(),
-        |(_, kind)| kind.to_owned(),
-    )
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
+use tercet_bench::figures::{cpus, lossy, mib, per_second};
 
 use crate::floor::Floor;
 use crate::initiators::{Run, Tally};
@@ -172,26 +173,4 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "calls that the participants counted: {}", self.calls)
     }
-}
-
-/// Returns a rate per second.
-pub(crate) fn per_second(count: u64, took: Duration) -> f64 {
-    lossy(count) / took.as_secs_f64()
-}
-
-/// Converts a count for a figure that people read.
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "figures are rounded to a few digits"
-)]
-fn lossy(count: u64) -> f64 {
-    count as f64
-}
-
-fn mib(kib: u64) -> f64 {
-    lossy(kib) / 1024.0
-}
-
-fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(0, std::num::NonZero::get)
 }

@@ -5,21 +5,22 @@
 //! program started once more). Everything goes over TCP and through the SDK, as a user's own services
 //! would; commits are durable. `bench/README.md` explains the figures.
 
+mod children;
 mod floor;
 mod initiators;
 mod participants;
-mod process;
 mod report;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use tercet_bench::figures::file_system;
+use tercet_bench::process::{Usage, build_coordinator, folder};
 
+use crate::children::{Coordinator, Participants};
 use crate::floor::Floor;
 use crate::initiators::Initiators;
-use crate::process::{Coordinator, Participants, Usage, build_coordinator};
 use crate::report::{Level, Processes, Report};
 
 /// Measures committed two-branch TCC transactions per second.
@@ -93,14 +94,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn measure(options: Options) -> anyhow::Result<()> {
     let program = options.server.clone().map_or_else(build_coordinator, Ok)?;
-    let beside = std::env::current_exe()?
-        .parent()
-        .context("this program is nowhere")?
-        .to_owned();
-    let parent = options.folder.clone().unwrap_or(beside);
-    let folder = tempfile::Builder::new()
-        .prefix("load-")
-        .tempdir_in(parent)?;
+    let folder = folder("load-", options.folder.as_deref())?;
     let floor = if options.no_floor {
         None
     } else {
@@ -135,7 +129,7 @@ async fn measure(options: Options) -> anyhow::Result<()> {
     let report = Report {
         seconds: options.seconds,
         payload_bytes: options.payload,
-        file_system: floor::file_system(folder.path()),
+        file_system: file_system(folder.path()),
         floor,
         levels,
         tally,
