@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{Action, Begun, Cause, Decider, Outcome, Owner, Phase, Transaction, TxSpec},
+    model::{Action, Begun, Cause, Decider, Moments, Outcome, Owner, Phase, Transaction, TxSpec},
     port::NewTransaction,
-    time::Timestamp,
+    time::Now,
     transition::decide,
     violation::At,
 };
 
 impl Transaction {
     /// Begins a transaction now. Where there is nothing to try it is decided at once.
-    pub fn begin(new: &NewTransaction, owner: Owner, now: Timestamp) -> Self {
+    pub fn begin(new: &NewTransaction, owner: Owner, now: Now) -> Self {
         let begun = new.actions.iter().map(|spec| Begun {
             action: spec.name.clone(),
             participant: spec.participant.clone(),
@@ -27,8 +27,8 @@ impl Transaction {
             check_back: new.check_back.clone(),
             ext: new.ext.clone(),
             begun: begun.collect(),
-            create_time: now,
-            deadline: now + new.timeout,
+            create_time: now.time,
+            deadline: now.time + new.timeout,
         };
         let actions = new
             .actions
@@ -43,6 +43,10 @@ impl Transaction {
             owner,
             rest: None,
             actions,
+            moments: Moments {
+                due: now.moment + new.timeout,
+                decided: now.moment,
+            },
         };
         if new.decider == Decider::Coordinator && tx.is_tried() {
             decide(&mut tx, Outcome::Success, Cause::AllTried, now);

@@ -7,7 +7,7 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::{
-    START, command, compensate, deliver, following, new_transaction, ok, owner, rejected, tcc,
+    START, at, command, compensate, deliver, following, new_transaction, ok, owner, rejected, tcc,
     unknown, unsent,
 };
 use proptest::prelude::*;
@@ -18,12 +18,14 @@ use tercet_core::{
         Operation, Outcome, Phase, Queue, Sent, Transaction, TxStatus,
     },
     port::{CallAnswer, Order},
+    time::Course,
     transition::{CallEnd, Event, Step, transition},
 };
 
 fn cx() -> Context {
     Context {
         now: START + Duration::from_secs(1),
+        moment: at(START).moment + Duration::from_secs(1),
         dice: 1,
         hold: Duration::from_secs(5),
     }
@@ -32,6 +34,7 @@ fn cx() -> Context {
 fn after_deadline() -> Context {
     Context {
         now: START + Duration::from_secs(30),
+        moment: at(START).moment + Duration::from_secs(30),
         ..cx()
     }
 }
@@ -52,7 +55,7 @@ fn begun(decider: Decider) -> Transaction {
     if decider == Decider::Initiator {
         new.check_back = Some(check_back());
     }
-    let mut tx = Transaction::begin(&new, owner(1), START);
+    let mut tx = Transaction::begin(&new, owner(1), at(START));
     tx.version = 1;
     tx.actions[0].state.version = 1;
     tx.actions[0].live.sent = Sent::Perhaps;
@@ -80,6 +83,7 @@ fn end(answer: CallAnswer) -> CallEnd {
         action: 0,
         answer,
         sent_at: START,
+        took: Duration::from_secs(1),
         rejections_to_believe: 1,
     }
 }
@@ -225,7 +229,7 @@ fn the_deadline_decides_or_asks_back() {
     .next;
     assert!(matches!(asking.phase, Phase::AskingBack { .. }));
     let early = Context {
-        now: START + Duration::from_micros(29_999_999),
+        moment: at(START).moment + Duration::from_micros(29_999_999),
         ..cx()
     };
     assert!(!step(&executed, &Event::TimePassed, &early).write);
@@ -234,7 +238,7 @@ fn the_deadline_decides_or_asks_back() {
 /// Returns a transaction of the actions a and b, of which the Try of `sent` was sent so often.
 fn executed(sent: [u32; 2]) -> Transaction {
     let new = new_transaction(1, Decider::Coordinator, [tcc("a"), tcc("b")]);
-    let mut tx = Transaction::begin(&new, owner(1), START);
+    let mut tx = Transaction::begin(&new, owner(1), at(START));
     for (action, tries) in tx.actions.iter_mut().zip(sent) {
         action.live.tries = tries;
         if tries > 0 {
@@ -309,7 +313,7 @@ fn the_deadline_names_the_action_its_attempts_and_the_last_error() {
     );
     assert_eq!(cause_at_deadline(&answered).0.as_deref(), Some("b"));
     let new = new_transaction(1, Decider::Initiator, [tcc("a")]);
-    let begun = Transaction::begin(&new, owner(1), START);
+    let begun = Transaction::begin(&new, owner(1), at(START));
     let undecided = (None, "the initiator did not decide".to_owned());
     assert_eq!(cause_at_deadline(&begun), undecided);
 }
@@ -370,7 +374,7 @@ fn a_field_that_differs_is_named_by_its_path_in_the_request() {
             Some("executed"),
         ),
     ] {
-        let tx = Transaction::begin(&first, owner(1), START);
+        let tx = Transaction::begin(&first, owner(1), at(START));
         assert_eq!(tx.first_difference(&other).as_deref(), path);
     }
 }
@@ -452,7 +456,9 @@ fn a_rejection_that_a_framework_may_have_made_counts_at_the_third_time() {
 fn loaded(tx: &Transaction) -> Transaction {
     let mut rows = common::rows::Rows::default();
     rows.insert(tx.clone());
-    rows.transaction(tx.id())
+    let mut tx = rows.transaction(tx.id());
+    tx.resume(&Course::new(at(cx().now)));
+    tx
 }
 
 /// Only an unused permit is given back: calls that earlier incarnations made stay counted.
@@ -551,7 +557,7 @@ fn pauses_between_calls_that_were_never_taken_grow() {
         let dice = u64::try_from(bound.as_micros()).unwrap();
         let context = Context { dice, ..cx() };
         tx = step(&tx, &Event::FinishEnded(end(unsent())), &context).next;
-        pauses.push(tx.actions[0].live.not_before.since(context.now));
+        pauses.push(tx.actions[0].live.not_before.since(context.moment));
         assert_eq!(pauses.last(), Some(&bound));
     }
 }
@@ -577,7 +583,7 @@ fn a_try_that_was_never_taken_was_never_sent_unless_an_earlier_one_was() {
 #[test]
 fn a_try_that_was_never_sent_is_known_as_such_at_rest_and_not_in_hand() {
     let new = new_transaction(1, Decider::Coordinator, [tcc("a"), tcc("b")]);
-    let mut tx = Transaction::begin(&new, owner(1), START);
+    let mut tx = Transaction::begin(&new, owner(1), at(START));
     tx.version = 1;
     tx.actions[0].live.sent = Sent::Once;
     let sent = |tx: &Transaction| [tx.actions[0].live.sent, tx.actions[1].live.sent];
@@ -598,9 +604,9 @@ fn rest_wants_a_call_of_each_participant_at_its_own_time() {
     let mut actions = [tcc("a"), tcc("b"), tcc("c")];
     actions[1].participant = "q".into();
     let new = new_transaction(1, Decider::Initiator, actions);
-    let begun = Transaction::begin(&new, owner(1), START);
+    let begun = Transaction::begin(&new, owner(1), at(START));
     let mut tx = next(&begun, &decide(Outcome::Success));
-    tx.actions[0].live.not_before = START + Duration::from_mins(1);
+    tx.actions[0].live.not_before = at(START).moment + Duration::from_mins(1);
     let rested = next(&tx, &rest());
     let rows: Vec<_> = rested.due_rows();
     let wait = |participant: &str, at| DueRow {
@@ -630,7 +636,7 @@ fn rest_wants_a_call_of_each_participant_at_its_own_time() {
 fn mixed_modes_end_where_the_decision_wants_them() {
     let actions = [tcc("t"), compensate("c"), deliver("d")];
     let new = new_transaction(1, Decider::Initiator, actions);
-    let tx = Transaction::begin(&new, owner(1), START);
+    let tx = Transaction::begin(&new, owner(1), at(START));
     let success = next(&tx, &decide(Outcome::Success));
     let needs: Vec<_> = (0..3).map(|place| success.needs(place)).collect();
     assert_eq!(

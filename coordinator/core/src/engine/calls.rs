@@ -12,7 +12,7 @@ use crate::{
     limits,
     model::{Name, Operation, Sent, Transaction},
     port::{AskBack, Call, CallAnswer, CallResult, CheckBackResult, Output, Route},
-    time::Timestamp,
+    time::{Moment, Timestamp},
     transition::{CallEnd, Event},
 };
 
@@ -24,8 +24,10 @@ pub(super) struct OpenCall {
     /// The action; `None`: the call is a question to the initiator.
     pub(super) action: Option<CalledAction>,
     pub(super) route: Route,
+    /// By the database's clock, for people.
     sent_at: Timestamp,
-    until: Timestamp,
+    sent: Moment,
+    until: Moment,
 }
 
 /// The action that a call is for, and the operation.
@@ -68,7 +70,7 @@ impl Engine {
         let spec = action.spec.clone();
         let timeout = spec.retry.call_timeout;
         let time_left = match operation {
-            Operation::Try => tx.spec.deadline.since(self.now),
+            Operation::Try => tx.moments.due.since(self.now),
             Operation::Confirm | Operation::Cancel => timeout,
         };
         let message = Call {
@@ -137,7 +139,8 @@ impl Engine {
             participant,
             action,
             route,
-            sent_at: self.now,
+            sent_at: self.course.now().time,
+            sent: self.now,
             until,
         };
         if let Some(entry) = self.entries.get_mut(&tx) {
@@ -239,6 +242,7 @@ impl Engine {
             action: called.place,
             answer,
             sent_at: open.sent_at,
+            took: self.now.since(open.sent),
             rejections_to_believe,
         };
         let event = match called.operation {
@@ -253,7 +257,7 @@ impl Engine {
         let Some(open) = self.open.get(&call) else {
             return;
         };
-        let waited = self.now.since(open.sent_at);
+        let waited = self.now.since(open.sent);
         let error = format!("no answer from {} within {waited:?}", open.participant);
         self.end_call(call, CallAnswer::Unknown(error));
     }

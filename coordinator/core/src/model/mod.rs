@@ -14,6 +14,7 @@
 //! | `progress` | the operation that each action still needs, and the order |
 
 mod action;
+mod moments;
 mod phase;
 mod policy;
 mod progress;
@@ -26,6 +27,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use self::{
     action::{Action, ActionState, Attempt, Live, Sent},
+    moments::Moments,
     phase::{Cause, Decision, Phase},
     policy::{CheckBack, RetryPolicy},
     rest::{DueRow, Queue, Rest, Want},

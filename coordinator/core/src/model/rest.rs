@@ -18,6 +18,13 @@ pub struct Rest {
         skip_serializing_if = "Option::is_none"
     )]
     pub until: Option<Timestamp>,
+    /// When `until` was set, where it is not the deadline with which the transaction began: the database's clock has jumped.
+    #[serde(
+        with = "crate::time::micros::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub until_set_at: Option<Timestamp>,
     /// The actions for which the first call of the present phase was certainly never made. It can be relied on only
     /// here: a transaction in hand may have called.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -31,7 +31,7 @@ pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step 
             if !next.is_tried() {
                 return Step::in_memory(next);
             }
-            decide(&mut next, Outcome::Success, Cause::AllTried, cx.now);
+            decide(&mut next, Outcome::Success, Cause::AllTried, cx.present());
         }
         CallAnswer::Rejected(reason) => {
             action.state.status = ActionStatus::Rejected;
@@ -44,7 +44,7 @@ pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step 
             if action.live.sent == Sent::Once {
                 action.state.finished_at = Some(cx.now);
             }
-            decide(&mut next, Outcome::Failure, cause, cx.now);
+            decide(&mut next, Outcome::Failure, cause, cx.present());
         }
         CallAnswer::Unknown(error) => {
             try_again_later(action, end, error, cx);
@@ -67,12 +67,13 @@ fn try_once_more(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) 
     action.live.tries = number.saturating_sub(1);
     let policy = action.spec.retry;
     let failures = unsent_in_a_row(action, Operation::Try);
-    let again = cx.now + back_off(policy.first_delay, policy.max_delay, failures, cx.dice);
-    action.live.not_before = again;
+    let pause = back_off(policy.first_delay, policy.max_delay, failures, cx.dice);
+    let again = cx.now + pause;
+    action.live.not_before = cx.moment + pause;
     let attempt = Attempt {
         operation: Operation::Try,
         at: end.sent_at.as_micros(),
-        took: duration_micros(cx, end),
+        took: duration_micros(end),
         number,
         outcome: AttemptOutcome::Unreachable,
         error: error.to_owned(),
@@ -84,9 +85,10 @@ fn try_once_more(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) 
 fn try_again_later(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) {
     let policy = action.spec.retry;
     let failures = action.live.tries.saturating_sub(1);
-    let again = cx.now + back_off(policy.first_delay, policy.max_delay, failures, cx.dice);
-    action.live.not_before = again;
-    note_try(action, end, AttemptOutcome::Unknown, error, Some(again), cx);
+    let pause = back_off(policy.first_delay, policy.max_delay, failures, cx.dice);
+    let again = cx.now + pause;
+    action.live.not_before = cx.moment + pause;
+    note_try(action, end, AttemptOutcome::Unknown, error, Some(again));
 }
 
 /// Notes a Try that was not answered with OK.
@@ -96,12 +98,11 @@ pub(super) fn note_try(
     outcome: AttemptOutcome,
     error: &str,
     next: Option<Timestamp>,
-    cx: &Context,
 ) {
     let attempt = Attempt {
         operation: Operation::Try,
         at: end.sent_at.as_micros(),
-        took: duration_micros(cx, end),
+        took: duration_micros(end),
         // The incarnations before this one made those that are noted.
         number: action.live.tries.max(tries_noted(action) + 1),
         outcome,
@@ -119,21 +120,22 @@ fn tries_noted(action: &Action) -> u32 {
     tries.next_back().map_or(0, |attempt| attempt.number)
 }
 
-pub(super) fn duration_micros(cx: &Context, end: &CallEnd) -> u64 {
-    u64::try_from(cx.now.since(end.sent_at).as_micros()).unwrap_or(u64::MAX)
+pub(super) fn duration_micros(end: &CallEnd) -> u64 {
+    u64::try_from(end.took.as_micros()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn time_passed(tx: &Transaction, cx: &Context) -> Step {
     let early = broken("deadline_judged_early");
-    if cx.now < tx.spec.deadline && !early {
+    if cx.moment < tx.moments.due && !early {
         return Step::unchanged(tx);
     }
     let mut next = tx.clone();
     match &tx.spec.check_back {
-        None => decide(&mut next, Outcome::Failure, out_of_time(tx), cx.now),
+        None => decide(&mut next, Outcome::Failure, out_of_time(tx), cx.present()),
         Some(check_back) => {
+            next.moments.due = tx.moments.due + check_back.first_delay;
             next.phase = Phase::AskingBack {
-                next: tx.spec.deadline + check_back.first_delay,
+                next: cx.present().time_of(next.moments.due),
             };
             next.check_backs = 1;
         }
@@ -191,7 +193,12 @@ pub(super) fn asked_back(tx: &Transaction, answer: &Result<Outcome, String>, cx:
     match answer {
         Ok(outcome) => {
             let reason = format!("the initiator answered {outcome}");
-            decide(&mut next, *outcome, Cause::CheckBack { reason }, cx.now);
+            decide(
+                &mut next,
+                *outcome,
+                Cause::CheckBack { reason },
+                cx.present(),
+            );
             Step::durable(next)
         }
         Err(error) => ask_again_later(next, cx, error),
@@ -215,12 +222,14 @@ fn ask_again_later(mut next: Transaction, cx: &Context, error: &str) -> Step {
             &mut next,
             Outcome::Failure,
             Cause::CheckBack { reason },
-            cx.now,
+            cx.present(),
         );
         return Step::durable(next);
     }
+    let pause = pause(&check_back, &next, cx);
+    next.moments.due = cx.moment + pause;
     next.phase = Phase::AskingBack {
-        next: cx.now + pause(&check_back, &next, cx),
+        next: cx.now + pause,
     };
     next.check_backs = next.check_backs.saturating_add(1);
     Step::durable_in_company(next)
@@ -256,7 +265,7 @@ pub(super) fn add_action(
         };
     }
     match &tx.phase {
-        Phase::Trying if cx.now < tx.spec.deadline => {}
+        Phase::Trying if cx.moment < tx.moments.due => {}
         Phase::Trying | Phase::AskingBack { .. } => return Err(Refusal::DeadlinePassed { id }),
         Phase::Finishing { decision, .. }
         | Phase::Finished { decision, .. }
@@ -293,6 +302,6 @@ pub(super) fn decide_by_initiator(
         Outcome::Success => Cause::Initiator { reason },
         Outcome::Failure => Cause::Aborted { reason },
     };
-    decide(&mut next, outcome, cause, cx.now);
+    decide(&mut next, outcome, cause, cx.present());
     Ok(Step::durable(next))
 }

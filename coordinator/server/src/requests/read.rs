@@ -103,7 +103,7 @@ impl Requests {
             Some(Ok(view)) => view,
         };
         Ok(Seen {
-            obstacles: obstacles(&view, self.clock.now(), &self.directory),
+            obstacles: obstacles(&view, self.clock.time(), &self.directory),
             view,
         })
     }
