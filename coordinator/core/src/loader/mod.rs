@@ -74,7 +74,7 @@ impl Loader {
             looking_since: now.moment,
             sweep_at: now.moment + config.lease,
             sweep_after: None,
-            recall: Some(Recall::new(now.time + limits::MISDATED_AFTER, now.moment)),
+            recall: Recall::at_start(now),
         }
     }
 

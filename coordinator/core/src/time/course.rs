@@ -4,10 +4,10 @@ use std::{collections::VecDeque, time::Duration};
 
 use tercet_mutation::broken;
 
-use super::{JUMP, Moment, Now, Timestamp};
+use super::{CLOCK_JUMP, Moment, Now, Timestamp};
 
 /// Spans between jumps that are remembered.
-const SPANS: usize = 16;
+const CLOCK_SPANS: usize = 16;
 
 /// The course of the database's clock since this process started: how it stood to the monotonic clock, from one jump to the
 /// next. By it, a time that was stored before a jump still names the moment that it named then.
@@ -63,15 +63,15 @@ impl Course {
         let moved = now.offset().saturating_sub(self.now.offset());
         self.now = now;
         let offset = now.offset();
-        let jumped = moved.unsigned_abs() > JUMP.unsigned_abs();
+        let jumped = moved.unsigned_abs() > CLOCK_JUMP.unsigned_abs();
         match self.spans.back_mut() {
             // A drift that has added up begins a new span, too.
-            Some(span) if !jumped && offset.abs_diff(span.first) <= JUMP.unsigned_abs() => {
+            Some(span) if !jumped && offset.abs_diff(span.first) <= CLOCK_JUMP.unsigned_abs() => {
                 span.least = span.least.min(offset);
                 span.to = now;
             }
             _ => {
-                if self.spans.len() >= SPANS {
+                if self.spans.len() >= CLOCK_SPANS {
                     self.spans.pop_front();
                 }
                 self.spans.push_back(Span::new(now));
@@ -95,14 +95,14 @@ impl Course {
         Moment(at.as_micros().saturating_sub(offset))
     }
 
-    /// Returns the present moment as the database's clock shows it: with all its jumps.
+    /// Returns the present moment with all jumps ahead of the database's clock.
     #[cfg(feature = "mutations")]
     pub(crate) fn moment_with_jumps(&self) -> Moment {
         let first = self.spans.front().map_or(0, |span| span.first);
         let shown = |now: Now| now.time.as_micros().saturating_sub(first);
-        // It never goes back.
         let latest = self.spans.iter().map(|span| shown(span.to)).max();
-        Moment(latest.unwrap_or_default())
+        // It never goes back.
+        Moment(latest.unwrap_or_default()).max(self.now.moment)
     }
 
     /// Returns the present by the database's clock, and as it would be by that clock before each of the jumps since `window`.
@@ -169,7 +169,7 @@ mod tests {
             let moment = second * 1_000_000;
             assert_eq!(course.follow(now(moment, moment + second * 100_000)), 0);
             let early = moment_of(&course, moment, 0) - moment;
-            assert!((-JUMP..=0).contains(&early) || second > 10, "{early}");
+            assert!((-CLOCK_JUMP..=0).contains(&early) || second > 10, "{early}");
         }
         assert_eq!(moment_of(&course, 5_000_000, 1), 5_000_000);
     }
@@ -180,9 +180,9 @@ mod tests {
         for jump in 1..100 {
             assert_eq!(course.follow(now(jump, jump * HOUR + jump)), HOUR);
         }
-        assert_eq!(course.spans.len(), SPANS);
+        assert_eq!(course.spans.len(), CLOCK_SPANS);
         let all = course.times(Duration::from_hours(24)).count();
-        assert_eq!(all, SPANS);
+        assert_eq!(all, CLOCK_SPANS);
         course.follow(now(25 * HOUR, 124 * HOUR));
         assert_eq!(course.times(Duration::from_hours(24)).count(), 1);
     }

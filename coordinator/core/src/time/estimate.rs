@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{JUMP, Moment, Now, Timestamp, micros_of};
+use super::{CLOCK_JUMP, Moment, Now, Timestamp, micros_of};
 
 /// A clock that is found ahead of the database's by no more than a jump is slowed down by one part in this many of the time
 /// since the last reading, so that it never stands still for long and does not go back.
@@ -51,13 +51,14 @@ impl Estimate {
         let most = time.as_micros().saturating_sub(sent.as_micros());
         let by = Duration::from_micros(least.abs_diff(self.offset));
         let ahead_before = self.ahead.take();
-        if most < self.offset.saturating_sub(JUMP) {
+        if most < self.offset.saturating_sub(CLOCK_JUMP) {
             self.jump(least);
             return Some(Jump::Back(by));
         }
-        if least > self.offset.saturating_add(JUMP) {
+        if least > self.offset.saturating_add(CLOCK_JUMP) {
             let agrees = |before: i64| {
-                least <= before.saturating_add(JUMP) && before <= most.saturating_add(JUMP)
+                least <= before.saturating_add(CLOCK_JUMP)
+                    && before <= most.saturating_add(CLOCK_JUMP)
             };
             if ahead_before.is_some_and(agrees) {
                 self.jump(least);

@@ -18,7 +18,7 @@ pub use self::{
 };
 
 /// The difference between two readings of the database's clock from which on it is taken for a jump, in microseconds.
-const JUMP: i64 = 1_000_000;
+const CLOCK_JUMP: i64 = 1_000_000;
 
 /// Microseconds since 1970-01-01 UTC by the database's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,7 +103,7 @@ fn micros_of(duration: Duration) -> i64 {
 
 /// Returns whether two times differ by a jump.
 pub(crate) fn differ(a: Timestamp, b: Timestamp) -> bool {
-    a.0.abs_diff(b.0) > JUMP.unsigned_abs()
+    a.0.abs_diff(b.0) > CLOCK_JUMP.unsigned_abs()
 }
 
 /// Returns the earlier of two times, where there is one.
