@@ -41,7 +41,7 @@ impl Waiting {
     fn world(self) -> World {
         let mut world = World::with(EngineConfig {
             hold: match self {
-                Self::InHand => Duration::from_secs(3_600),
+                Self::InHand => Duration::from_hours(1),
                 Self::AtRest => Duration::ZERO,
             },
             ..EngineConfig::default()
