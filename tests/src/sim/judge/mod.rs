@@ -147,7 +147,8 @@ pub struct PhaseOne {
     timeout: Duration,
     /// It may not end before this.
     pub earliest: Timestamp,
-    /// It is to end then; `None`: the coordinator has started since, and gives it no more time than its timeout.
+    /// It is to end then; `None`: the coordinator has started or seen a jump since, and gives it no more time than
+    /// its timeout.
     pub end: Option<Timestamp>,
 }
 
@@ -203,11 +204,12 @@ impl Judge {
         // An earlier begin of the same id may yet turn out to have held.
         let before = seen.phase_one.as_ref();
         let earliest = before.map_or(end, |before| before.earliest.min(end));
+        let is_first = before.is_none();
         seen.phase_one = Some(PhaseOne {
             deadline: spec.deadline,
             timeout: spec.timeout(),
             earliest,
-            end: Some(end),
+            end: is_first.then_some(end),
         });
     }
 
@@ -228,6 +230,16 @@ impl Judge {
             let left = left.unwrap_or_default().min(phase_one.timeout);
             phase_one.earliest = phase_one.earliest.min(now + left);
             phase_one.end = None;
+        }
+    }
+
+    /// Notes that the coordinator has seen the database's clock jump: of two moments at which that showed the time of a begin
+    /// it takes the later, within the timeout.
+    pub fn saw_a_jump(&mut self) {
+        for seen in self.seen.values_mut() {
+            if let Some(phase_one) = &mut seen.phase_one {
+                phase_one.end = None;
+            }
         }
     }
 

@@ -101,6 +101,7 @@ impl World {
         let jump = process.estimate.read(time, reading.sent, received);
         let difference = process.estimate.difference();
         if let Some(jump) = jump {
+            self.judge.saw_a_jump();
             self.note(None, || format!("the database's clock is read: {jump:?}"));
         }
         if difference != before {
