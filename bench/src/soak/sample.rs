@@ -197,7 +197,10 @@ fn look(pid: u32, before: &mut Option<(u32, Duration, Instant)>) -> Option<Proce
 /// Asks how many calls are under way and wait in memory, of all participants together.
 async fn calls(channel: &Channel) -> Option<(u32, u32)> {
     let mut client = ParticipantsClient::new(channel.clone());
-    let reply = client.list(v1::ListParticipantsRequest {}).await.ok()?;
+    let reply = client
+        .list(v1::ListParticipantsRequest::default())
+        .await
+        .ok()?;
     let participants = reply.into_inner().participants;
     let open = participants.iter().map(|one| one.calls_open).sum();
     let waiting = participants.iter().map(|one| one.calls_waiting).sum();

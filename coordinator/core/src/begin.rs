@@ -4,21 +4,22 @@ use std::sync::Arc;
 
 use crate::{
     limits,
-    model::{Action, Begun, Cause, Decider, Outcome, Owner, Phase, Transaction, TxSpec},
+    model::{Action, Begun, Cause, Decider, Moments, Outcome, Owner, Phase, Transaction, TxSpec},
     port::NewTransaction,
-    time::Timestamp,
+    time::Now,
     transition::decide,
     violation::At,
 };
 
 impl Transaction {
     /// Begins a transaction now. Where there is nothing to try it is decided at once.
-    pub fn begin(new: &NewTransaction, owner: Owner, now: Timestamp) -> Self {
+    pub fn begin(new: &NewTransaction, owner: Owner, now: Now) -> Self {
         let begun = new.actions.iter().map(|spec| Begun {
             action: spec.name.clone(),
             participant: spec.participant.clone(),
             mode: spec.mode,
         });
+        let timeout = new.timeout.unwrap_or(limits::TIMEOUT_DEFAULT);
         let spec = TxSpec {
             id: new.id,
             business_type: new.business_type.clone(),
@@ -28,8 +29,8 @@ impl Transaction {
             check_back: new.check_back.clone(),
             ext: new.ext.clone(),
             begun: begun.collect(),
-            create_time: now,
-            deadline: now + new.timeout.unwrap_or(limits::TIMEOUT_DEFAULT),
+            create_time: now.time,
+            deadline: now.time + timeout,
             timeout_given: new.timeout.is_some(),
         };
         let actions = new
@@ -46,6 +47,10 @@ impl Transaction {
             owner,
             rest: None,
             actions,
+            moments: Moments {
+                due: now.moment + timeout,
+                decided: now.moment,
+            },
         };
         if new.decider == Decider::Coordinator && tx.is_tried() {
             decide(&mut tx, Outcome::Success, Cause::AllTried, now);

@@ -93,6 +93,12 @@ limits! {
 
     /// The farthest that a begin may be ahead of the database's clock before that clock is taken for wrong at the begin.
     BEGUN_AHEAD: Duration = Duration::from_mins(1);
+    /// The least wait whose end is looked into at the start: it may have been written while the database's clock was wrong.
+    MISDATED_AFTER: Duration = Duration::from_mins(1);
+    /// Queues that one query of the walk through rows in the future returns.
+    RECALL_QUEUES: u32 = 100;
+    /// Rows in the future that one query returns; they are read one query after the other.
+    RECALL_ROWS: u32 = 16;
     /// The time for which every commit may fail for good before the process ends.
     FATAL_AFTER: Duration = Duration::from_secs(30);
 

@@ -6,7 +6,7 @@
 
 use crate::{
     model::{Operation, Phase, Transaction},
-    time::{Timestamp, earliest},
+    time::{Moment, earliest},
 };
 
 /// The calls and the wake-up that a state requires.
@@ -17,7 +17,7 @@ pub struct Pursuit {
     /// Whether a question to the initiator should be under way.
     pub ask_back: bool,
     /// When the requirements may change by the passing of time.
-    pub wake: Option<Timestamp>,
+    pub wake: Option<Moment>,
 }
 
 /// A call that should be under way.
@@ -34,23 +34,20 @@ pub struct RequiredCall {
 /// Computes the calls that this transaction requires now.
 ///
 /// None is required from the deadline of phase one on: a participant that is asked to try then would do so in vain.
-pub fn pursue(tx: &Transaction, now: Timestamp) -> Pursuit {
+pub fn pursue(tx: &Transaction, now: Moment) -> Pursuit {
+    let due = tx.moments.due;
     match &tx.phase {
-        Phase::Trying if tx.spec.is_executed() && now < tx.spec.deadline => {
+        Phase::Trying if tx.spec.is_executed() && now < due => {
             let mut pursuit = required(tx, now);
-            pursuit.wake = earliest(pursuit.wake, Some(tx.spec.deadline));
+            pursuit.wake = earliest(pursuit.wake, Some(due));
             pursuit
         }
-        Phase::Trying => Pursuit {
-            wake: Some(tx.spec.deadline),
-            ..Pursuit::default()
-        },
-        Phase::AskingBack { next } if *next <= now => Pursuit {
+        Phase::AskingBack { .. } if due <= now => Pursuit {
             ask_back: true,
             ..Pursuit::default()
         },
-        Phase::AskingBack { next } => Pursuit {
-            wake: Some(*next),
+        Phase::Trying | Phase::AskingBack { .. } => Pursuit {
+            wake: Some(due),
             ..Pursuit::default()
         },
         Phase::Finishing { .. } => required(tx, now),
@@ -58,7 +55,7 @@ pub fn pursue(tx: &Transaction, now: Timestamp) -> Pursuit {
     }
 }
 
-fn required(tx: &Transaction, now: Timestamp) -> Pursuit {
+fn required(tx: &Transaction, now: Moment) -> Pursuit {
     let mut pursuit = Pursuit::default();
     for (place, action) in tx.actions.iter().enumerate() {
         let Some(operation) = tx.required_call(place) else {

@@ -13,7 +13,7 @@ use crate::{
     limits,
     model::{
         Action, ActionSpec, ActionState, ActionStatus, BizStatus, Cause, Decision, Live, Mode,
-        Name, Operation, Outcome, Owner, Phase, Rest, Sent, Transaction, TxSpec, TxStatus,
+        Moments, Name, Outcome, Owner, Phase, Rest, Sent, Transaction, TxSpec, TxStatus,
         Unanswered,
     },
     time::Timestamp,
@@ -95,6 +95,7 @@ impl Transaction {
             owner: tx.owner,
             rest: tx.rest,
             actions,
+            moments: Moments::default(),
         })
     }
 }
@@ -280,13 +281,7 @@ fn loaded(row: ActionRow, phase: &Phase, unsent: &[Name]) -> Action {
     let ActionRow {
         spec, mut state, ..
     } = row;
-    // A pause of phase one does not delay phase two.
     let phase_two = phase.decision().is_some();
-    let last = state
-        .attempts
-        .last()
-        .filter(|last| (last.operation == Operation::Try) != phase_two);
-    let next = last.and_then(|attempt| attempt.next);
     let is_unsent = unsent.contains(&spec.name)
         || broken("unsent_trusted_in_hand") && phase_two && state.attempts.is_empty()
         || broken("loaded_action_taken_as_unsent") && state.status == ActionStatus::Init;
@@ -312,7 +307,6 @@ fn loaded(row: ActionRow, phase: &Phase, unsent: &[Name]) -> Action {
         live: Live {
             sent,
             permit: is_unsent && phase_two,
-            not_before: next.map_or_else(Timestamp::default, Timestamp::from_micros),
             ..Live::new()
         },
     }

@@ -14,7 +14,7 @@ use tercet_core::{
     transition::{Event, transition},
 };
 
-use common::{START, new_transaction, owner, tcc};
+use common::{START, at, new_transaction, owner, tcc};
 
 /// A begin, its values one word each: `timeout`, `first`, `max`, `attempts`, `call` of the action's policy, `ask` (a
 /// check-back), `ask-first`, `ask-every`, `ask-max`; times in seconds.
@@ -50,7 +50,7 @@ fn request(words: &str) -> NewTransaction {
 }
 
 fn begun(words: &str) -> Transaction {
-    Transaction::begin(&request(words), owner(1), START)
+    Transaction::begin(&request(words), owner(1), at(START))
 }
 
 /// The present defaults of everything, as the version before stored what was left out.
@@ -148,6 +148,7 @@ fn a_policy_is_kept_as_it_was_given() {
 fn an_added_action_is_compared_like_one_of_a_begin() {
     let cx = Context {
         now: START,
+        moment: at(START).moment,
         dice: 0,
         hold: Duration::from_secs(5),
     };
@@ -169,12 +170,13 @@ fn an_added_action_is_compared_like_one_of_a_begin() {
 #[test]
 fn the_last_question_without_an_outcome_is_kept_with_its_reason() {
     let asking = begun("ask-every=8 ask-max=8");
-    let at = |seconds: u64| Context {
+    let after = |seconds: u64| Context {
         now: START + Duration::from_secs(seconds),
+        moment: at(START).moment + Duration::from_secs(seconds),
         dice: 2_000_000,
         hold: Duration::from_secs(5),
     };
-    let asking = transition(&asking, &Event::TimePassed, &at(30))
+    let asking = transition(&asking, &Event::TimePassed, &after(30))
         .unwrap()
         .next;
     assert_eq!(asking.last_check_back, None);
@@ -185,14 +187,14 @@ fn the_last_question_without_an_outcome_is_kept_with_its_reason() {
         let step = transition(
             &tx,
             &Event::AskedBack(CheckBackAnswer::Unknown(reason.into())),
-            &at(seconds),
+            &after(seconds),
         )
         .unwrap();
         assert!(step.write && !step.urgent, "the write that there is anyway");
         tx = step.next;
         let last = tx.last_check_back.as_deref().unwrap();
-        assert_eq!((last.number, last.at), (number, at(seconds).now));
-        assert_eq!(last.next, Some(at(seconds + 2).now));
+        assert_eq!((last.number, last.at), (number, after(seconds).now));
+        assert_eq!(last.next, Some(after(seconds + 2).now));
         let kept = reason.floor_char_boundary(limits::REASON_BYTES);
         assert_eq!(last.error, reason[..kept]);
     }
@@ -200,7 +202,7 @@ fn the_last_question_without_an_outcome_is_kept_with_its_reason() {
     let decided = transition(
         &tx,
         &Event::AskedBack(CheckBackAnswer::Decided(Outcome::Success)),
-        &at(60),
+        &after(60),
     )
     .unwrap();
     assert_eq!(decided.next.last_check_back, tx.last_check_back);

@@ -7,7 +7,7 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::{
-    START, new_transaction, owner, rejected, tcc,
+    START, at, new_transaction, owner, rejected, tcc,
     transitions::{
         after_deadline, asked_in_vain, check_back, cx, decide, end, loaded, next, phase, rest, step,
     },
@@ -20,7 +20,7 @@ use tercet_core::{
         Transaction,
     },
     port::CallAnswer,
-    time::Timestamp,
+    time::Moment,
     transition::{CallEnd, Event},
 };
 
@@ -163,7 +163,7 @@ fn a_call_that_was_never_taken_is_wanted_again_at_once() {
     for number in 1..=50 {
         let refused = CallAnswer::Unsent(format!("refused {number}"));
         tx = next(&tx, &Event::FinishEnded(end(refused)));
-        assert_eq!(tx.actions[0].live.not_before, Timestamp::default());
+        assert_eq!(tx.actions[0].live.not_before, Moment::default());
     }
     let attempts = tx.actions[0].state.attempts.iter();
     let kept: Vec<_> = attempts.map(|attempt| &*attempt.error).collect();
@@ -191,7 +191,7 @@ fn a_try_that_was_never_taken_was_never_sent_unless_an_earlier_one_was() {
 #[test]
 fn a_try_that_was_never_sent_is_known_as_such_at_rest_and_not_in_hand() {
     let new = new_transaction(1, Decider::Coordinator, [tcc("a"), tcc("b")]);
-    let mut tx = Transaction::begin(&new, owner(1), START);
+    let mut tx = Transaction::begin(&new, owner(1), at(START));
     tx.version = 1;
     tx.actions[0].live.sent = Sent::Once;
     let sent = |tx: &Transaction| [tx.actions[0].live.sent, tx.actions[1].live.sent];
@@ -212,9 +212,9 @@ fn rest_wants_a_call_of_each_participant_and_handler_at_its_own_time() {
     let mut actions = [tcc("a"), tcc("b"), tcc("c")];
     actions[1].participant = "q".into();
     let new = new_transaction(1, Decider::Initiator, actions);
-    let begun = Transaction::begin(&new, owner(1), START);
+    let begun = Transaction::begin(&new, owner(1), at(START));
     let mut tx = next(&begun, &decide(Outcome::Success));
-    tx.actions[0].live.not_before = START + Duration::from_mins(1);
+    tx.actions[0].live.not_before = at(START).moment + Duration::from_mins(1);
     let rested = next(&tx, &rest());
     let rows: Vec<_> = rested.due_rows();
     let wait = |participant: &str, handler: &str, at| DueRow {

@@ -122,7 +122,7 @@ fn a_read_that_fails_is_repeated_without_its_callers() {
     let request = Request::Decide(tx_id(1), Outcome::Success, String::new(), Wait::Accepted);
     world
         .engine
-        .handle(world.now, Input::Request { caller, request });
+        .handle(world.present(), Input::Request { caller, request });
     let _lost = world.engine.drain();
     world.deliver(Input::ReadFailed(Read::Transactions(vec![tx_id(1)])));
     assert_eq!(world.refusal(caller).reason(), Reason::StoreUnavailable);

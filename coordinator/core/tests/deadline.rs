@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    START, new_transaction, ok, owner, rejected, tcc,
+    START, at, new_transaction, ok, owner, rejected, tcc,
     transitions::{after_deadline, begun, cx, decide, end, next, rest, step},
     unknown,
 };
@@ -44,7 +44,7 @@ fn the_deadline_decides_or_asks_back() {
 /// Returns a transaction of the actions a and b, of which the Try of `sent` was sent so often.
 fn executed(sent: [u32; 2]) -> Transaction {
     let new = new_transaction(1, Decider::Coordinator, [tcc("a"), tcc("b")]);
-    let mut tx = Transaction::begin(&new, owner(1), START);
+    let mut tx = Transaction::begin(&new, owner(1), at(START));
     for (action, tries) in tx.actions.iter_mut().zip(sent) {
         action.live.tries = tries;
         if tries > 0 {
@@ -119,7 +119,7 @@ fn the_deadline_names_the_action_its_attempts_and_the_last_error() {
     );
     assert_eq!(cause_at_deadline(&answered).0.as_deref(), Some("b"));
     let new = new_transaction(1, Decider::Initiator, [tcc("a")]);
-    let begun = Transaction::begin(&new, owner(1), START);
+    let begun = Transaction::begin(&new, owner(1), at(START));
     let undecided = (None, "the initiator did not decide".to_owned());
     assert_eq!(cause_at_deadline(&begun), undecided);
 }

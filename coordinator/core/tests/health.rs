@@ -48,13 +48,13 @@ fn pass(
     duration: Duration,
     answer: impl Fn() -> tercet_core::port::CallAnswer,
 ) -> usize {
-    let end = world.now + duration;
+    let end = world.present().moment + duration;
     let mut calls = 0;
-    while world.now < end {
-        let earliest = world.now + Duration::from_millis(1);
+    while world.present().moment < end {
+        let now = world.present().moment;
+        let earliest = now + Duration::from_millis(1);
         let wakes_at = world.engine.next_wakeup().unwrap_or(end);
-        world.now = wakes_at.max(earliest).min(end);
-        world.deliver(Input::Tick);
+        world.after(wakes_at.max(earliest).min(end).since(now));
         for call in std::mem::take(&mut world.calls) {
             world.answer(&call, answer());
             calls += 1;

@@ -27,12 +27,12 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{START, new_transaction, owner, tcc, tx_id};
+use common::{START, at, new_transaction, owner, tcc, tx_id};
 use tercet_core::{
     id::TxId,
     lane::{Lane, LaneCommand, LaneConfig, LaneResult},
     model::{Decider, Transaction},
-    time::Timestamp,
+    time::Moment,
     write::{ApplyFailure, DueChange, Fence, Head, Standing, StandingRow, Write, WriteResult},
 };
 
@@ -49,7 +49,7 @@ fn write(word: &str) -> Write {
         new.unique_business = true;
         new.business_id = "the same".into();
     }
-    let tx = Transaction::begin(&new, owner(1), START);
+    let tx = Transaction::begin(&new, owner(1), at(START));
     let fence = version.map_or_else(|| Fence::Absent(tx.spec.clone()), Fence::Version);
     Write {
         id: tx_id(number),
@@ -112,7 +112,7 @@ fn done(results: Vec<(TxId, WriteResult)>) -> String {
 /// A lane in the middle of a script.
 struct Case {
     lane: Lane,
-    now: Timestamp,
+    now: Moment,
     pause: Duration,
 }
 
@@ -120,7 +120,7 @@ impl Case {
     fn run(script: &str) {
         let mut case = Self {
             lane: Lane::new(LaneConfig::default()),
-            now: START,
+            now: at(START).moment,
             pause: Duration::ZERO,
         };
         for step in script

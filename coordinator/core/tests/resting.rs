@@ -214,11 +214,11 @@ fn what_stood_behind_a_resolved_action_is_called() {
 fn time_that_jumps_during_a_look_at_the_table_does_not_postpone_the_next_one_for_long() {
     let mut world = World::new();
     world.after(Duration::from_secs(1));
-    world.engine.handle(world.now, Input::Tick);
+    world.engine.handle(world.present(), Input::Tick);
     let mut looks = world.engine.drain().into_iter();
     while looks.len() == 0 {
         world.now = world.now + Duration::from_millis(100);
-        world.engine.handle(world.now, Input::Tick);
+        world.engine.handle(world.present(), Input::Tick);
         looks = world.engine.drain().into_iter();
     }
     let is_look = |output: &Output| matches!(output, Output::Read(Read::Queues(_)));
@@ -227,9 +227,9 @@ fn time_that_jumps_during_a_look_at_the_table_does_not_postpone_the_next_one_for
     };
     world.now = world.now + Duration::from_mins(5);
     let found = Input::Queues(query, Vec::new());
-    world.engine.handle(world.now, found);
+    world.engine.handle(world.present(), found);
     world.now = world.now + Duration::from_mins(1);
-    world.engine.handle(world.now, Input::Tick);
+    world.engine.handle(world.present(), Input::Tick);
     assert!(world.engine.drain().iter().any(is_look));
 }
 

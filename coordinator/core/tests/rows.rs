@@ -18,7 +18,7 @@ type Rows = (TxRow, Vec<ActionRow>);
 /// The rows of a transaction in phase one, with actions `a` and `b`.
 fn trying() -> Rows {
     let new = new_transaction(1, Decider::Coordinator, [tcc("a"), compensate("b")]);
-    let tx = Transaction::begin(&new, owner(1), START);
+    let tx = Transaction::begin(&new, owner(1), common::at(START));
     let actions = tx.actions.iter().map(|action| ActionRow {
         spec: (*action.spec).clone(),
         create_time: START,

@@ -7,7 +7,7 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::{
-    START, compensate, deliver, following, new_transaction, ok, owner, rejected, tcc,
+    START, at, compensate, deliver, following, new_transaction, ok, owner, rejected, tcc,
     transitions::{asked_in_vain, cx, decide, end, next, operator, phase, phases, rest},
     unknown, unsent,
 };
@@ -156,7 +156,7 @@ fn a_field_that_differs_is_named_by_its_path_in_the_request() {
             Some("executed"),
         ),
     ] {
-        let tx = Transaction::begin(&first, owner(1), START);
+        let tx = Transaction::begin(&first, owner(1), at(START));
         assert_eq!(tx.first_difference(&other).as_deref(), path);
     }
 }
@@ -194,7 +194,7 @@ fn a_retry_of_what_is_not_parked_is_refused_by_its_standing() {
 fn mixed_modes_end_where_the_decision_wants_them() {
     let actions = [tcc("t"), compensate("c"), deliver("d")];
     let new = new_transaction(1, Decider::Initiator, actions);
-    let tx = Transaction::begin(&new, owner(1), START);
+    let tx = Transaction::begin(&new, owner(1), at(START));
     let success = next(&tx, &decide(Outcome::Success));
     let needs: Vec<_> = (0..3).map(|place| success.needs(place)).collect();
     assert_eq!(

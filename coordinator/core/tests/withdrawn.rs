@@ -6,7 +6,7 @@ mod common;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use common::{World, new_begin, ok, rejected, tcc, unknown};
+use common::{World, at, new_begin, ok, rejected, tcc, unknown};
 use tercet_core::{
     id::StreamId,
     model::{CheckBack, Outcome},
@@ -123,7 +123,7 @@ fn a_call_is_withdrawn_before_another_leaves_in_its_place() {
     assert_eq!(world.left.len(), 1);
     world
         .engine
-        .handle(world.now + Duration::from_secs(10), Input::Tick);
+        .handle(at(world.now + Duration::from_secs(10)), Input::Tick);
     let order: Vec<_> = world
         .engine
         .drain()

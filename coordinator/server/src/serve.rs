@@ -11,7 +11,11 @@ use std::{
     time::Duration,
 };
 
-use tercet_core::{model::Owner, port::Input, time::Timestamp};
+use tercet_core::{
+    model::Owner,
+    port::Input,
+    time::{Jump, Moment, Timestamp},
+};
 use tercet_proto::v1::{
     self, coordinator_server::CoordinatorServer, operator_server::OperatorServer,
     participants_server::ParticipantsServer,
@@ -31,7 +35,7 @@ use tracing::{debug, info, warn};
 use crate::{
     bounds,
     calls::DirectCalls,
-    clock::{Clock, Jump},
+    clock::Clock,
     config::Config,
     directory::Directory,
     driver::{CallBatch, Driver, DriverError, Gauges, Setup},
@@ -255,9 +259,9 @@ struct Renewing<'a> {
 
 impl Renewing<'_> {
     /// Corrects the clock, and makes a jump of the database's known.
-    async fn correct_clock(&self, now: Timestamp) {
+    async fn correct_clock(&self, now: Timestamp, asked: Moment) {
         let before = self.clock.difference();
-        match self.clock.correct(now) {
+        match self.clock.correct(now, asked) {
             None => {}
             Some(Jump::Ahead(by)) => warn!(
                 seconds = by.as_secs(),
@@ -265,11 +269,11 @@ impl Renewing<'_> {
             ),
             Some(Jump::Followed(by)) => warn!(
                 seconds = by.as_secs(),
-                "the database's clock has jumped ahead; deadlines are judged by its new time"
+                "the database's clock has jumped ahead; what is stored follows it, what is waited for takes its time"
             ),
-            Some(Jump::Behind(by)) => warn!(
+            Some(Jump::Back(by)) => warn!(
                 seconds = by.as_secs(),
-                "the database's clock went back; new ids follow it, and deadlines of before are judged late"
+                "the database's clock went back; what is stored follows it, what is waited for takes its time"
             ),
         }
         let difference = self.clock.difference();
@@ -296,10 +300,11 @@ impl Renewing<'_> {
                 // An error means that the driver has ended, and with it everything.
                 Ok(()) = ready.changed() => continue,
             }
+            let asked = self.clock.moment();
             match self.store.renew(self.owner, self.lease).await {
                 Ok(Renewal::Renewed(now)) => {
                     failing = false;
-                    self.correct_clock(now).await;
+                    self.correct_clock(now, asked).await;
                     if !takes_writes {
                         self.driver.database_writes().await;
                     }

@@ -86,12 +86,12 @@ faults! {
     ServiceAway = "participant away", 0;
     /// A participant changes from streams to an address, or back.
     ServiceMoves = "participant moves", 0;
-    /// Time is minutes ahead for a moment.
-    TimeAhead = "time ahead for a moment", 1;
+    /// The database's clock jumps ahead or back.
+    ClockJumps = "database's clock jumps", 0;
+    /// The database reads its clock seconds before the coordinator hears of it, or after it was asked.
+    ClockReadLate = "clock read late", 1_000;
     /// Time jumps ahead for every process.
     TimeJump = "time jump", 4;
-    /// The coordinator's clock falls behind the database's, or catches up.
-    ClockSkew = "clock skew", 8;
 }
 
 /// Decides which faults strike, and counts them.

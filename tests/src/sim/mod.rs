@@ -9,6 +9,7 @@
 //! | [`tables`], [`sessions`] | the coordinator's database: rows, locks, failing commits |
 //! | [`books`] | a participant's database: barrier rows, effects, initiators' rows |
 //! | [`faults`] | the faults, one entry per fault |
+//! | [`clocks`] | the world's time, the processes' and the database's |
 //! | [`judge`] | the invariants, one entry per invariant |
 //! | [`explore`] | every interleaving of small worlds |
 //! | [`coverage`] | the pairs of state and event that were reached, and those that must be |
@@ -16,6 +17,7 @@
 //! | [`run`] | runs of many seeds, and their summary |
 
 pub mod books;
+pub mod clocks;
 pub mod coverage;
 pub mod dice;
 pub mod explore;

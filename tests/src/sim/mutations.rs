@@ -69,6 +69,10 @@ pub const MUTATIONS: &[Mutation] = &[
         "a Try that was never taken makes earlier ones count as never sent",
     ),
     mutation(
+        "jump_ahead_ends_phase_one",
+        "a stored time is read by the clock of the present, though that has jumped since",
+    ),
+    mutation(
         "late_result_matched_by_call_id",
         "an answer counts if its call id is open, whatever else it names",
     ),
@@ -115,6 +119,14 @@ pub const MUTATIONS: &[Mutation] = &[
     mutation(
         "routed_without_handler",
         "a call goes to any instance of its participant",
+    ),
+    mutation(
+        "rows_of_a_wrong_clock_left",
+        "rows that stand in the future are not looked into after the clock went back",
+    ),
+    mutation(
+        "timers_follow_the_database",
+        "what is waited for takes its time by the database's clock",
     ),
     mutation(
         "unknown_commit_taken_as_failed",

@@ -141,6 +141,9 @@ pub struct Plan {
     pub behaviours: BTreeMap<Key, Behaviour>,
     /// The times at which the coordinator is restarted, whatever the weather.
     pub restarts: Vec<Duration>,
+    /// The times at which the database's clock jumps, each with the microseconds by which it is ahead from then on, or behind
+    /// where that is negative.
+    pub clock: Vec<(Duration, i64)>,
     /// The participant of most actions, in some worlds.
     crowded: Option<usize>,
 }
@@ -154,11 +157,13 @@ impl Plan {
         let restarts = (0..restarts).map(|_| dice.span(Duration::from_secs(2), RESTARTS));
         let mut plan = Self {
             restarts: restarts.collect(),
+            clock: Vec::new(),
             services,
             transactions: Vec::new(),
             behaviours: BTreeMap::new(),
             crowded,
         };
+        plan.clock = clock(dice);
         for number in 0..TRANSACTIONS {
             let tx = plan.transaction(number, dice);
             plan.transactions.push(Arc::new(tx));
@@ -269,6 +274,34 @@ impl Plan {
             ext: Ext::new(),
         }
     }
+}
+
+/// Makes the jumps of the database's clock: by a moment, minutes, an hour or a year, and in some worlds back.
+fn clock(dice: &mut Dice) -> Vec<(Duration, i64)> {
+    const SECOND: i64 = 1_000_000;
+    const HOUR: i64 = 3_600 * SECOND;
+    let number = if dice.chance(400) {
+        0
+    } else {
+        dice.between(1, 4)
+    };
+    let mut jumps = Vec::new();
+    for _ in 0..number {
+        let time = dice.span(Duration::from_secs(1), RESTARTS);
+        let ahead = *dice.pick(&[
+            SECOND * 3 / 2,
+            20 * SECOND,
+            300 * SECOND,
+            HOUR,
+            8_760 * HOUR,
+        ]);
+        let ahead = *dice.pick(&[ahead, -ahead, 0]);
+        jumps.push((time, ahead));
+        if ahead != 0 && dice.chance(500) {
+            jumps.push((time + dice.millis(1, 20_000), 0));
+        }
+    }
+    jumps
 }
 
 /// Makes the id that an initiator makes at this time; a few are much too old or too new.

@@ -10,7 +10,7 @@ use tercet_core::{
     lane::{Lane, LaneCommand, LaneConfig},
     model::{Name, Owner},
     port::{Call, Input, Output, Route},
-    time::Timestamp,
+    time::{Estimate, Moment, Now, Timestamp},
 };
 
 use super::{judge::RequestKind, world::Letter};
@@ -61,10 +61,12 @@ pub struct Process {
     pub callers: BTreeMap<CallerId, Waiter>,
     /// Callers that have left.
     pub left: BTreeSet<CallerId>,
-    /// The engine's time; it never goes back.
-    pub now: Timestamp,
-    /// The time at which it is to wake up.
-    pub wakes: Option<Timestamp>,
+    /// The present, as it was at the last event.
+    pub now: Now,
+    /// What it knows of the database's clock.
+    pub estimate: Estimate,
+    /// The moment at which it is to wake up.
+    pub wakes: Option<Moment>,
     /// The most places of each participant at once, by its place in the plan.
     pub widest: BTreeMap<usize, u32>,
     /// Transactions that a page of due rows brought into memory.
@@ -74,15 +76,15 @@ pub struct Process {
     /// Calls that left to each participant in a row while calls of transactions from the table waited for it, and how many of
     /// these waited at the last one.
     pub in_a_row: BTreeMap<Name, (u32, usize)>,
-    /// The end of its pause.
+    /// The end of its pause, by the world's time.
     pub paused_until: Timestamp,
     next_stream: u64,
     next_caller: u64,
 }
 
 impl Process {
-    /// Starts a process.
-    pub fn start(config: EngineConfig, epoch: u64, seed: u64, now: Timestamp) -> Self {
+    /// Starts a process, which reads the database's clock at once.
+    pub fn start(config: EngineConfig, epoch: u64, seed: u64, now: Now) -> Self {
         let owner = Owner {
             node: Name::from("node-1"),
             epoch,
@@ -91,6 +93,7 @@ impl Process {
             engine: Engine::new(config, owner.clone(), seed, now),
             lane: Lane::new(LaneConfig::default()),
             owner,
+            estimate: Estimate::new(now.time, now.moment),
             streams: BTreeMap::new(),
             direct: BTreeMap::new(),
             outbox: BTreeMap::new(),
@@ -102,7 +105,7 @@ impl Process {
             from_table: BTreeSet::new(),
             is_page: false,
             in_a_row: BTreeMap::new(),
-            paused_until: now,
+            paused_until: Timestamp::default(),
             next_stream: 0,
             next_caller: 0,
         }
@@ -120,11 +123,11 @@ impl Process {
 
     /// Returns the lane's next command.
     pub fn command(&mut self) -> Option<LaneCommand> {
-        self.lane.next(self.now)
+        self.lane.next(self.now.moment)
     }
 
     /// Returns when the engine or the lane is to wake up.
-    pub fn next_wakeup(&self) -> Option<Timestamp> {
+    pub fn next_wakeup(&self) -> Option<Moment> {
         match (self.engine.next_wakeup(), self.lane.next_wakeup()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (one, other) => one.or(other),

@@ -210,7 +210,7 @@ impl Engine {
 
     fn place_freed(&mut self, participant: &str) {
         self.loader
-            .place_freed(participant, &self.config, &self.gate, self.now);
+            .place_freed(participant, &self.config, &self.gate, self.course.now());
     }
 
     /// Sends the call of a ticket, if the state still requires it; returns whether it left.

@@ -14,7 +14,7 @@ use crate::{
     port::{
         AskBack, Call, CallAnswer, CallResult, CheckBackAnswer, CheckBackResult, Output, Route,
     },
-    time::Timestamp,
+    time::{Moment, Timestamp},
     transition::{CallEnd, Event},
 };
 
@@ -26,8 +26,10 @@ pub(super) struct OpenCall {
     /// The action; `None`: the call is a question to the initiator.
     pub(super) action: Option<CalledAction>,
     pub(super) route: Route,
+    /// By the database's clock, for people.
     sent_at: Timestamp,
-    until: Timestamp,
+    sent: Moment,
+    until: Moment,
 }
 
 /// The action that a call is for, and the operation.
@@ -77,7 +79,7 @@ impl Engine {
         let spec = action.spec.clone();
         let timeout = spec.retry.in_effect().call_timeout;
         let time_left = match operation {
-            Operation::Try => tx.spec.deadline.since(self.now),
+            Operation::Try => tx.moments.due.since(self.now),
             Operation::Confirm | Operation::Cancel => timeout,
         };
         let message = Call {
@@ -146,7 +148,8 @@ impl Engine {
             participant,
             action,
             route,
-            sent_at: self.now,
+            sent_at: self.course.now().time,
+            sent: self.now,
             until,
         };
         if let Some(entry) = self.entries.get_mut(&tx) {
@@ -249,15 +252,15 @@ impl Engine {
 
     /// Closes a call that has ended, and goes by what its end tells of the participant.
     fn end(&mut self, call: CallId, ending: Ending<'_>) -> Option<OpenCall> {
-        let dice = self.roll();
+        let (dice, now) = (self.roll(), self.course.now());
         let open = self.open.get(&call)?;
         let end = End {
             ticket: open.ticket(),
             route: open.route,
-            sent_at: open.sent_at,
+            sent_at: open.sent,
             ending,
         };
-        let change = self.gate.note_end(&open.participant, &end, self.now, dice);
+        let change = self.gate.note_end(&open.participant, &end, now, dice);
         let open = self.close_call(call)?;
         match change {
             Change::None => {}
@@ -300,6 +303,7 @@ impl Engine {
             action: called.place,
             answer,
             sent_at: open.sent_at,
+            took: self.now.since(open.sent),
             rejections_to_believe,
         };
         let event = match called.operation {
@@ -314,7 +318,7 @@ impl Engine {
         let Some(open) = self.open.get(&call) else {
             return;
         };
-        let waited = self.now.since(open.sent_at);
+        let waited = self.now.since(open.sent);
         let error = format!("no answer from {} within {waited:?}", open.participant);
         self.give_up_call(call, error);
     }

@@ -8,7 +8,7 @@ use crate::{
     model::{Name, Need, Transaction},
     port::{Request, Wait},
     refusal::Refusal,
-    time::Timestamp,
+    time::Moment,
     transition::Event,
 };
 
@@ -31,9 +31,9 @@ pub(super) struct Entry {
     /// The bytes that its transaction takes up, about.
     pub weight: usize,
     /// When a request last brought something new: an initiator is likely to make another one soon.
-    pub asked_at: Timestamp,
+    pub asked_at: Moment,
     /// The time of the timer that is set.
-    pub wake: Option<Timestamp>,
+    pub wake: Option<Moment>,
 }
 
 /// The state of an entry.
@@ -81,7 +81,7 @@ pub(super) struct Waiter {
 }
 
 impl Entry {
-    pub(super) fn new(state: State, origin: Origin, now: Timestamp) -> Self {
+    pub(super) fn new(state: State, origin: Origin, now: Moment) -> Self {
         Self {
             state,
             aside: BTreeSet::new(),

@@ -150,10 +150,12 @@ impl Engine {
     }
 
     /// Returns whether a transaction that this incarnation has not in hand is to be written before anything is done for
-    /// it: one that rests if something can be done now, and one that another incarnation had in hand.
+    /// it: one that rests if something can be done now or its place in the table is wrong, and one that another incarnation
+    /// had in hand.
     fn is_to_be_taken(&self, id: TxId, tx: &Transaction) -> bool {
         let is_orphan = tx.rest.is_none() && tx.owner != self.owner && tx.version > 0;
-        !tx.phase.is_over() && (is_orphan || tx.rest.is_some() && self.can_go_on(id, tx))
+        !tx.phase.is_over()
+            && (is_orphan || tx.rest.is_some() && (self.can_go_on(id, tx) || self.is_misdated(tx)))
     }
 
     /// Takes a transaction in hand, with the calls that can be made now authorised; or puts it to rest where nothing can
@@ -207,7 +209,7 @@ impl Engine {
             .iter_mut()
             .enumerate()
             .filter(|(_, action)| action.live.dirty || action.state.version == 0)
-            .map(|(place, action)| action_write(place, action, self.now))
+            .map(|(place, action)| action_write(place, action, self.course.now().time))
             .collect();
         let head = Head {
             phase: next.phase.clone(),
@@ -255,7 +257,8 @@ impl Engine {
         match result {
             WriteResult::Durable => {
                 if tx.rest.is_some() {
-                    self.loader.rested(&tx.due_rows(), &self.config, self.now);
+                    let now = self.course.now();
+                    self.loader.rested(&tx.due_rows(), &self.config, now);
                 }
                 entry.waiters.extend(effects.waiters);
                 for (caller, refusal) in effects.refusals {

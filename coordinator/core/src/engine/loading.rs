@@ -31,13 +31,13 @@ impl Engine {
             room -= 1;
         }
         self.loader
-            .found(&self.config, self.now, &self.gate, query, rows);
+            .found(&self.config, self.course.now(), &self.gate, query, rows);
     }
 
     /// Takes in the queues of the table that have rows.
     pub(super) fn queues(&mut self, query: &QueuesQuery, rows: &[DueRow]) {
         self.loader
-            .found_queues(&self.config, self.now, &self.gate, query, rows);
+            .found_queues(&self.config, self.course.now(), &self.gate, query, rows);
     }
 
     /// Passes over the row of a transaction until some time has passed.
@@ -86,7 +86,8 @@ impl Engine {
             return;
         }
         match loaded {
-            Loaded::Found(tx) => {
+            Loaded::Found(mut tx) => {
+                tx.resume(&self.course);
                 let rests = tx.rest.is_some();
                 entry.state = State::InHand { tx, writing: None };
                 entry.jobs.push_front(Job::Event(Event::TimePassed));
@@ -148,7 +149,7 @@ impl Engine {
 
     /// Repeats a failed read a little later. Callers do not wait for it.
     pub(super) fn read_failed(&mut self, read: Read) {
-        self.loader.failed(&self.config, self.now, &read);
+        self.loader.failed(&self.config, self.course.now(), &read);
         if let Read::Transactions(ids) = read {
             self.loading = self.loading.saturating_sub(ids.len());
             let again = self.now + self.config.poll;

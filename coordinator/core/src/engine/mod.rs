@@ -15,6 +15,9 @@ mod undurable;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+#[cfg(feature = "mutations")]
+use tercet_mutation::broken;
+
 use self::{
     calls::OpenCall,
     entry::{Entry, Waiter},
@@ -28,7 +31,7 @@ use crate::{
     loader::Loader,
     model::Owner,
     port::{Input, Output},
-    time::{Timestamp, earliest},
+    time::{Course, Moment, Now, earliest},
     transition::Event,
 };
 
@@ -38,21 +41,24 @@ pub struct Engine {
     config: EngineConfig,
     owner: Owner,
     dice: u64,
-    now: Timestamp,
-    /// The database's clock minus `now` in microseconds, while a jump lies between them.
+    /// The present, for all that is waited for.
+    now: Moment,
+    /// The present by both clocks, and how they stood to each other before.
+    course: Course,
+    /// How far ahead the database's clock was read in microseconds, while that is not believed.
     clock_difference: i64,
     entries: BTreeMap<TxId, Entry>,
     gate: Gate,
     loader: Loader,
     open: BTreeMap<CallId, OpenCall>,
     last_call: u64,
-    timers: BTreeSet<(Timestamp, Timer)>,
+    timers: BTreeSet<(Moment, Timer)>,
     /// Callers that wait for another transaction than the one in their request.
     joined: BTreeMap<CallerId, TxId>,
     /// Callers that wait for transactions that are not in memory.
     waits: BTreeMap<TxId, Vec<Waiter>>,
     /// Transactions whose rows are passed over, and until when.
-    passed_over: BTreeMap<TxId, Timestamp>,
+    passed_over: BTreeMap<TxId, Moment>,
     /// Transactions for which there may be room now.
     to_advance: BTreeSet<TxId>,
     to_load: VecDeque<TxId>,
@@ -87,14 +93,15 @@ pub struct Stats {
 
 impl Engine {
     /// Makes an engine of this incarnation, with nothing in memory. `seed` is the source of its jitter.
-    pub fn new(config: EngineConfig, owner: Owner, seed: u64, now: Timestamp) -> Self {
+    pub fn new(config: EngineConfig, owner: Owner, seed: u64, now: Now) -> Self {
         let gate = Gate::new(config.memory / limits::MEMORY_SHARES);
         let loader = Loader::new(&config, owner.clone(), now);
         Self {
             config,
             owner,
             dice: seed,
-            now,
+            now: now.moment,
+            course: Course::new(now),
             clock_difference: 0,
             entries: BTreeMap::new(),
             gate,
@@ -114,9 +121,9 @@ impl Engine {
         }
     }
 
-    /// Handles one input. A `now` before an earlier one counts as that earlier one.
-    pub fn handle(&mut self, now: Timestamp, input: Input) {
-        self.now = self.now.max(now);
+    /// Handles one input. A moment before an earlier one counts as that earlier one.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.follow_clocks(now);
         match input {
             Input::Request { caller, request } => self.request(caller, request),
             Input::CallerLeft { caller, id } => self.caller_left(caller, id),
@@ -174,14 +181,16 @@ impl Engine {
         } else {
             0
         };
-        let reads = self.loader.poll(&self.config, self.now, &self.gate, room);
+        let reads = self
+            .loader
+            .poll(&self.config, self.course.now(), &self.gate, room);
         self.outputs.extend(reads.into_iter().map(Output::Read));
         self.load_next();
         std::mem::take(&mut self.outputs)
     }
 
-    /// Returns the time at which the engine needs an [`Input::Tick`] at the latest.
-    pub fn next_wakeup(&self) -> Option<Timestamp> {
+    /// Returns the moment at which the engine needs an [`Input::Tick`] at the latest.
+    pub fn next_wakeup(&self) -> Option<Moment> {
         let timer = self.timers.first().map(|(at, _)| *at);
         let waits = earliest(timer, self.gate.next_wakeup());
         earliest(waits, self.loader.next_wakeup())
@@ -201,6 +210,19 @@ impl Engine {
     /// Returns the ways to the participants, for people to look at.
     pub fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Follows the clocks. Where the database's went back, rows may stand in the table at times that are not to come soon.
+    fn follow_clocks(&mut self, now: Now) {
+        let jump = self.course.follow(now);
+        self.now = self.course.now().moment;
+        #[cfg(feature = "mutations")]
+        if broken("timers_follow_the_database") {
+            self.now = self.course.moment_with_jumps();
+        }
+        if jump < 0 {
+            self.loader.recall(self.course.now());
+        }
     }
 
     /// Fires every timer whose time has come.
@@ -231,7 +253,7 @@ impl Engine {
     }
 
     /// Sets the transaction's one timer.
-    fn set_wake(&mut self, id: TxId, wake: Option<Timestamp>) {
+    fn set_wake(&mut self, id: TxId, wake: Option<Moment>) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -284,7 +306,8 @@ impl Engine {
 
     fn context(&mut self) -> Context {
         Context {
-            now: self.now,
+            now: self.course.now().time,
+            moment: self.now,
             dice: self.roll(),
             hold: self.hold(),
         }

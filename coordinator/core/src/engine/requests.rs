@@ -45,15 +45,17 @@ impl Engine {
         }
     }
 
-    /// Returns whether an id without a row may begin: its time is near the database's, before or after a jump of that.
+    /// Returns whether an id without a row may begin: its time is near the database's, before or after a jump of that,
+    /// as it may have been made by a clock that did not jump.
     pub(super) fn may_begin(&self, id: TxId) -> bool {
         let near = |time: Timestamp, now: Timestamp| {
             time <= now + limits::BEGIN_AHEAD && time + limits::BEGIN_WINDOW >= now
         };
-        let database = self.now.as_micros().saturating_add(self.clock_difference);
-        id.time().is_some_and(|time| {
-            near(time, self.now) || near(time, Timestamp::from_micros(database))
-        })
+        let now = self.course.now().time.as_micros();
+        let ahead = Timestamp::from_micros(now.saturating_add(self.clock_difference));
+        let mut times = self.course.times(limits::BEGIN_WINDOW).chain([ahead]);
+        id.time()
+            .is_some_and(|time| times.any(|now| near(time, now)))
     }
 
     /// Returns whether there is room for the request's transaction. A part of memory is kept for those that have been
@@ -72,7 +74,7 @@ impl Engine {
     /// Begins as if the id had no row; if it has one, the insert changes nothing.
     fn begin(&mut self, caller: CallerId, new: Arc<NewTransaction>, wait: Wait) {
         let id = new.id;
-        let mut tx = Transaction::begin(&new, self.owner.clone(), self.now);
+        let mut tx = Transaction::begin(&new, self.owner.clone(), self.course.now());
         for action in &mut tx.actions {
             action.live.dirty = true;
         }

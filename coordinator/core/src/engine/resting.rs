@@ -15,8 +15,12 @@ use super::{
     folding::Fold,
 };
 use crate::{
-    gate::Prospect, id::TxId, model::Transaction, pursuit::pursue, time::Timestamp,
-    transition::Unreachable,
+    gate::Prospect,
+    id::TxId,
+    model::Transaction,
+    pursuit::pursue,
+    time::Moment,
+    transition::{Unreachable, is_misdated},
 };
 
 impl Engine {
@@ -48,6 +52,11 @@ impl Engine {
             let (participant, claim) = claim_of(tx, Some(call.action), entry);
             self.gate.prospect(&participant, &claim) == Prospect::Room
         }) || pursuit.ask_back && self.can_ask_back(tx, entry) == Prospect::Room
+    }
+
+    /// Returns whether a transaction at rest stands in the table at times that are not right.
+    pub(super) fn is_misdated(&self, tx: &Transaction) -> bool {
+        is_misdated(tx, self.course.now())
     }
 
     fn can_ask_back(&self, tx: &Transaction, entry: &Entry) -> Prospect {
@@ -124,13 +133,13 @@ impl Engine {
     }
 
     /// Returns until when a transaction waits in memory for its initiator's next request; `None`: no longer.
-    pub(super) fn patience_ends(&self, id: TxId) -> Option<Timestamp> {
+    pub(super) fn patience_ends(&self, id: TxId) -> Option<Moment> {
         let (entry, tx) = self.in_hand(id)?;
         self.patience_ends_for(entry, tx)
             .filter(|end| *end > self.now)
     }
 
-    fn patience_ends_for(&self, entry: &Entry, tx: &Transaction) -> Option<Timestamp> {
+    fn patience_ends_for(&self, entry: &Entry, tx: &Transaction) -> Option<Moment> {
         awaits_initiator(tx).then(|| entry.asked_at + self.hold())
     }
 

@@ -12,7 +12,7 @@ use super::Ticket;
 use crate::{
     limits,
     port::{Outage, Route},
-    time::{Timestamp, earliest},
+    time::{Moment, Now, earliest},
 };
 
 /// The end of a call.
@@ -23,7 +23,7 @@ pub struct End<'a> {
     /// The way on which it left.
     pub route: Route,
     /// When it left.
-    pub sent_at: Timestamp,
+    pub sent_at: Moment,
     /// What it tells of the participant's health.
     pub ending: Ending<'a>,
 }
@@ -62,11 +62,11 @@ struct Down {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// It does not leave before this time.
-    Pause(Timestamp),
+    Pause(Moment),
     /// It may leave. Those that could make it are looked for again at this time.
-    Open(Timestamp),
+    Open(Moment),
     /// It is under way. If it has not come back by this time, it has left.
-    UnderWay(Ticket, Timestamp),
+    UnderWay(Ticket, Moment),
 }
 
 /// The calls of a failing participant that may leave.
@@ -74,7 +74,7 @@ enum Stage {
 struct Pace {
     left: u32,
     /// When as many may leave again; `None`: none has left since the last time.
-    next: Option<Timestamp>,
+    next: Option<Moment>,
 }
 
 /// The health of one participant.
@@ -82,7 +82,7 @@ struct Pace {
 pub(super) struct Health {
     down: Option<Down>,
     /// The end of the last outage: calls that left before it say nothing of the time after.
-    up_since: Timestamp,
+    up_since: Moment,
     /// Calls in a row that failed.
     failures: u32,
     pace: Option<Pace>,
@@ -114,7 +114,7 @@ impl Health {
     }
 
     /// Notes that a call leaves.
-    pub(super) fn left(&mut self, ticket: Ticket, now: Timestamp) {
+    pub(super) fn left(&mut self, ticket: Ticket, now: Moment) {
         if let Some(down) = &mut self.down {
             down.stage = Stage::UnderWay(ticket, now + limits::PROBE_PATIENCE);
         } else if let Some(pace) = &mut self.pace {
@@ -125,12 +125,12 @@ impl Health {
     }
 
     /// Notes the end of a call.
-    pub(super) fn ended(&mut self, end: &End<'_>, now: Timestamp, dice: u64) -> Change {
+    pub(super) fn ended(&mut self, end: &End<'_>, now: Now, dice: u64) -> Change {
         match (&mut self.down, end.ending) {
             (Some(down), Ending::Unsent(error)) => {
                 error.clone_into(&mut down.outage.error);
                 if down.is_probe(end.ticket) {
-                    down.stage = Stage::Pause(now + pause(down.probes, dice));
+                    down.stage = Stage::Pause(now.moment + pause(down.probes, dice));
                     down.probes = down.probes.saturating_add(1);
                 }
                 Change::None
@@ -138,17 +138,17 @@ impl Health {
             (None, Ending::Unsent(error)) if end.sent_at >= self.up_since => {
                 self.down = Some(Down {
                     outage: Outage {
-                        since: now,
+                        since: now.time,
                         error: error.to_owned(),
                     },
                     probes: 1,
-                    stage: Stage::Pause(now + pause(0, dice)),
+                    stage: Stage::Pause(now.moment + pause(0, dice)),
                 });
                 Change::Down
             }
             (None, Ending::Unsent(_)) => Change::None,
             (Some(down), Ending::Answered | Ending::Failed) if down.is_probe(end.ticket) => {
-                self.comes_up(now);
+                self.comes_up(now.moment);
                 self.note(end.ending);
                 Change::Up
             }
@@ -176,7 +176,7 @@ impl Health {
     }
 
     /// Notes that a call was given up whose end says nothing: another one may be the probe.
-    pub(super) fn given_up(&mut self, ticket: Ticket, now: Timestamp) {
+    pub(super) fn given_up(&mut self, ticket: Ticket, now: Moment) {
         if let Some(down) = &mut self.down
             && down.is_probe(ticket)
         {
@@ -184,13 +184,13 @@ impl Health {
         }
     }
 
-    fn comes_up(&mut self, now: Timestamp) {
+    fn comes_up(&mut self, now: Moment) {
         self.down = None;
         self.up_since = now;
     }
 
     /// Returns when something changes by the passing of time.
-    pub(super) fn next_wakeup(&self) -> Option<Timestamp> {
+    pub(super) fn next_wakeup(&self) -> Option<Moment> {
         let probe = self.down.as_ref().map(|down| match down.stage {
             Stage::Pause(at) | Stage::Open(at) | Stage::UnderWay(_, at) => at,
         });
@@ -198,7 +198,7 @@ impl Health {
     }
 
     /// Lets the calls leave for which it is time; returns whether the address was down until now.
-    pub(super) fn wake(&mut self, now: Timestamp) -> bool {
+    pub(super) fn wake(&mut self, now: Moment) -> bool {
         if let Some(pace) = &mut self.pace
             && pace.next.is_some_and(|at| at <= now)
         {

@@ -22,7 +22,7 @@ use crate::{
     id::{StreamId, TxId},
     model::{Name, Need},
     port::{Abilities, Outage, Reach, Route},
-    time::Timestamp,
+    time::{Moment, Now},
 };
 
 /// The claim to a place: for a call of this action, or for a question to the transaction's initiator.
@@ -109,7 +109,7 @@ pub struct Gate {
     ways: BTreeMap<Name, Ways>,
     streams: BTreeMap<StreamId, Name>,
     /// When more calls of a participant may leave by the passing of time.
-    wakeups: BTreeSet<(Timestamp, Name)>,
+    wakeups: BTreeSet<(Moment, Name)>,
     /// Participants whose outage has changed since this was last asked for.
     outages_changed: BTreeSet<Name>,
 }
@@ -241,7 +241,7 @@ impl Gate {
 
     /// Notes the end of a call, before its place is free; returns what has changed with it. `dice` chooses the pause
     /// before the next probe.
-    pub fn note_end(&mut self, name: &Name, end: &End<'_>, now: Timestamp, dice: u64) -> Change {
+    pub fn note_end(&mut self, name: &Name, end: &End<'_>, now: Now, dice: u64) -> Change {
         let is_direct = self
             .ways
             .get(name)
@@ -259,12 +259,12 @@ impl Gate {
     }
 
     /// Returns when more calls may leave by the passing of time.
-    pub fn next_wakeup(&self) -> Option<Timestamp> {
+    pub fn next_wakeup(&self) -> Option<Moment> {
         self.wakeups.first().map(|(at, _)| *at)
     }
 
     /// Lets the calls leave for which it is time; returns the participants, each with whether it was down until now.
-    pub fn wake(&mut self, now: Timestamp) -> Vec<(Name, bool)> {
+    pub fn wake(&mut self, now: Moment) -> Vec<(Name, bool)> {
         let mut woken = Vec::new();
         while let Some((at, name)) = self.wakeups.first().cloned()
             && at <= now
@@ -317,7 +317,7 @@ impl Gate {
 
     /// Takes a place for a call, or queues it. One that is queued already stays where it is. `dice` chooses among the
     /// streams with a free place.
-    pub fn admit(&mut self, name: &Name, claim: Claim, now: Timestamp, dice: u64) -> Admission {
+    pub fn admit(&mut self, name: &Name, claim: Claim, now: Moment, dice: u64) -> Admission {
         let bytes = self.bytes;
         let ways = self.ways.entry(name.clone()).or_default();
         let Claim {
@@ -352,7 +352,7 @@ impl Gate {
     }
 
     /// Takes a free place for the next queued ticket of a participant; `None` without a place or a ticket.
-    pub fn admit_next(&mut self, name: &Name, now: Timestamp, dice: u64) -> Option<Admitted> {
+    pub fn admit_next(&mut self, name: &Name, now: Moment, dice: u64) -> Option<Admitted> {
         let ways = self.ways.get_mut(name)?;
         let first = if ways.table_was_last || broken("live_starves_table") {
             [Origin::Request, Origin::Table]
@@ -379,7 +379,7 @@ impl Gate {
     }
 
     /// Gives a turn back whose call is not made now: the next place is for the same origin.
-    pub fn give_back(&mut self, name: &Name, admitted: Admitted, now: Timestamp) {
+    pub fn give_back(&mut self, name: &Name, admitted: Admitted, now: Moment) {
         if let Some(ways) = self.ways.get_mut(name) {
             ways.table_was_last = admitted.origin == Origin::Request;
         }
@@ -396,7 +396,7 @@ impl Gate {
     }
 
     /// Frees the place of a call that has ended, or that is given up.
-    pub fn release(&mut self, name: &Name, ticket: Ticket, route: Route, now: Timestamp) {
+    pub fn release(&mut self, name: &Name, ticket: Ticket, route: Route, now: Moment) {
         if let Some(ways) = self.ways.get_mut(name) {
             ways.held.remove(ticket);
             ways.health.given_up(ticket, now);

@@ -14,7 +14,7 @@ use crate::{
     limits,
     model::Need,
     port::{Abilities, Route},
-    time::Timestamp,
+    time::Moment,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(super) struct Ways {
     /// Its health, by the ends of its calls.
     pub health: Health,
     /// The time at which that may change, under which it stands in the gate's list.
-    pub wakes_at: Option<Timestamp>,
+    pub wakes_at: Option<Moment>,
 }
 
 impl Ways {

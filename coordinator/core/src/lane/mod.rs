@@ -29,7 +29,7 @@ use crate::{
     id::TxId,
     limits,
     model::Name,
-    time::{Timestamp, earliest},
+    time::{Moment, earliest},
     write::{ApplyFailure, Fence, Standing, StandingRow, Write, WriteResult},
 };
 
@@ -85,6 +85,8 @@ pub enum LaneResult {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Batch {
     writes: Arc<Vec<Write>>,
+    /// When the first of them came in.
+    since: Moment,
     /// Whether an earlier attempt to apply them may have succeeded.
     in_doubt: bool,
     /// Whether [`WriteResult::Unanswered`] was returned for them.
@@ -106,7 +108,7 @@ impl Batch {
 struct UnderWay {
     batch: Batch,
     activity: Activity,
-    since: Timestamp,
+    since: Moment,
 }
 
 /// The business of a begin that must be unique: its type and id.
@@ -117,7 +119,7 @@ type UniqueKey = (Name, Name);
 pub struct Lane {
     config: LaneConfig,
     /// Writes that no commit has taken yet, in the order in which they came.
-    gathering: VecDeque<(Timestamp, Write)>,
+    gathering: VecDeque<(Moment, Write)>,
     /// The number of those for which a caller waits.
     urgent: usize,
     /// Begins behind another one of the same business, by the business of each begin in the lane that must be unique.
@@ -128,7 +130,7 @@ pub struct Lane {
     /// The batch whose rows are read before it is applied again.
     to_read: Option<Batch>,
     failures: u32,
-    not_before: Timestamp,
+    not_before: Moment,
     trouble: Option<Trouble>,
 }
 
@@ -151,13 +153,13 @@ impl Lane {
             under_way: None,
             to_read: None,
             failures: 0,
-            not_before: Timestamp::default(),
+            not_before: Moment::default(),
             trouble: None,
         }
     }
 
     /// Adds a write. At most one of a transaction is in the lane.
-    pub fn push(&mut self, now: Timestamp, write: Write) {
+    pub fn push(&mut self, now: Moment, write: Write) {
         if let Some(key) = unique_key(&write) {
             if let Some(following) = self.following.get_mut(&key) {
                 following.push_back(write);
@@ -168,7 +170,7 @@ impl Lane {
         self.gather(now, write);
     }
 
-    fn gather(&mut self, now: Timestamp, write: Write) {
+    fn gather(&mut self, now: Moment, write: Write) {
         self.urgent += usize::from(write.urgent);
         self.gathering.push_back((now, write));
     }
@@ -187,7 +189,7 @@ impl Lane {
     }
 
     /// Returns the next command; `None` while one is under way, or where none is due yet.
-    pub fn next(&mut self, now: Timestamp) -> Option<LaneCommand> {
+    pub fn next(&mut self, now: Moment) -> Option<LaneCommand> {
         if self.under_way.is_some() || now < self.not_before {
             return None;
         }
@@ -211,7 +213,7 @@ impl Lane {
 
     /// Returns the time at which [`Lane::next`] may have a command, or [`Lane::give_up`] a result, without a new write or
     /// result.
-    pub fn next_wakeup(&self) -> Option<Timestamp> {
+    pub fn next_wakeup(&self) -> Option<Moment> {
         if let Some(command) = &self.under_way {
             return (!command.batch.unanswered).then_some(command.since + self.config.patience);
         }
@@ -227,9 +229,9 @@ impl Lane {
     }
 
     /// Takes a batch of the gathered writes, if it is time: sorted by id.
-    fn gathered(&mut self, now: Timestamp) -> Option<Batch> {
-        let (since, _) = self.gathering.front()?;
-        if self.urgent == 0 && now < *since + self.config.linger {
+    fn gathered(&mut self, now: Moment) -> Option<Batch> {
+        let since = self.gathering.front()?.0;
+        if self.urgent == 0 && now < since + self.config.linger {
             return None;
         }
         let number = self.gathering.len().min(self.config.batch);
@@ -239,6 +241,7 @@ impl Lane {
         writes.sort_by_key(|write| write.id);
         Some(Batch {
             writes: Arc::new(writes),
+            since,
             in_doubt: false,
             unanswered: false,
         })
@@ -246,7 +249,7 @@ impl Lane {
 
     /// Takes in the result of the command under way; returns the writes that have their results with it. A result
     /// without such a command is ignored.
-    pub fn done(&mut self, now: Timestamp, result: LaneResult) -> Vec<(TxId, WriteResult)> {
+    pub fn done(&mut self, now: Moment, result: LaneResult) -> Vec<(TxId, WriteResult)> {
         let Some(command) = self.under_way.take() else {
             return Vec::new();
         };
@@ -286,7 +289,7 @@ impl Lane {
     /// the next of them takes the place of the first.
     fn followed(
         &mut self,
-        now: Timestamp,
+        now: Moment,
         writes: &[Write],
         mut results: Vec<(TxId, WriteResult)>,
     ) -> Vec<(TxId, WriteResult)> {
@@ -319,7 +322,7 @@ impl Lane {
 
     fn applied(
         &mut self,
-        now: Timestamp,
+        now: Moment,
         batch: Batch,
         result: Result<(), ApplyFailure>,
     ) -> Vec<(TxId, WriteResult)> {
@@ -376,7 +379,7 @@ impl Lane {
     /// Resolves a batch by the rows that stand: writes get their results, or are applied again.
     fn resolve(
         &mut self,
-        now: Timestamp,
+        now: Moment,
         batch: Batch,
         result: Result<Vec<Standing>, ApplyFailure>,
     ) -> Vec<(TxId, WriteResult)> {
@@ -391,7 +394,7 @@ impl Lane {
         let mut results = Vec::new();
         let mut again = Vec::new();
         for (write, standing) in batch.writes.iter().zip(standing) {
-            match result_by_row(now, write, standing.row.as_ref(), batch.in_doubt) {
+            match result_by_row(now, write, standing.row.as_ref(), &batch) {
                 #[cfg(feature = "mutations")]
                 Some(WriteResult::Moved) if broken("action_rows_without_transaction") => {
                     again.push(Write {
@@ -414,7 +417,7 @@ impl Lane {
     }
 
     /// Sets the pause before the next command.
-    fn pause(&mut self, now: Timestamp) {
+    fn pause(&mut self, now: Moment) {
         let factor = 1_u32 << self.failures.min(16);
         let pause = self
             .config
@@ -428,13 +431,13 @@ impl Lane {
 
 /// Returns the result of a write by the row that stands; `None`: the write can be applied.
 fn result_by_row(
-    now: Timestamp,
+    now: Moment,
     write: &Write,
     row: Option<&StandingRow>,
-    in_doubt: bool,
+    batch: &Batch,
 ) -> Option<WriteResult> {
     let ours = row.is_some_and(|row| {
-        in_doubt
+        batch.in_doubt
             && row.id == write.id
             && row.version == write.head.version
             && row.write_id == write.head.write_id
@@ -445,7 +448,8 @@ fn result_by_row(
     match (&write.fence, row) {
         (Fence::Absent(spec), None) => {
             // No caller waits that long: a transaction that was not begun by its deadline is not begun.
-            (in_doubt && now >= spec.deadline).then_some(WriteResult::Lost)
+            let is_over = now >= batch.since + spec.timeout();
+            (batch.in_doubt && is_over).then_some(WriteResult::Lost)
         }
         (Fence::Absent(_), Some(row)) => Some(WriteResult::Exists(row.id)),
         (Fence::Version(expected), Some(row)) if row.version == *expected => None,

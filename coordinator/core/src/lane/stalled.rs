@@ -8,7 +8,7 @@ use tercet_mutation::broken;
 use super::{Batch, Lane, all, unique_key};
 use crate::{
     id::TxId,
-    time::Timestamp,
+    time::Moment,
     write::{ApplyFailure, Write, WriteResult},
 };
 
@@ -16,16 +16,16 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
     /// When the first command of those that failed was given.
-    since: Timestamp,
+    since: Moment,
     /// Since when every commit failed for good, if the last one did.
-    fatal_since: Option<Timestamp>,
+    fatal_since: Option<Moment>,
     /// When a write outside of this lane was applied, if no commit failed since.
-    proved_at: Option<Timestamp>,
+    proved_at: Option<Moment>,
 }
 
 impl Lane {
     /// Notes the result of a command that was given at `since`.
-    pub(super) fn note(&mut self, now: Timestamp, since: Timestamp, failure: Option<ApplyFailure>) {
+    pub(super) fn note(&mut self, now: Moment, since: Moment, failure: Option<ApplyFailure>) {
         let fatal = match failure {
             None => {
                 self.trouble = None;
@@ -48,7 +48,7 @@ impl Lane {
     /// Notes that a write outside of this lane was applied. That ends a trouble which can pass; after a failure for good
     /// it may mean another table, so that commits are tried again and the trouble ends if none of them fails for
     /// [`LaneConfig::patience`](super::LaneConfig::patience).
-    pub fn database_writes(&mut self, now: Timestamp) {
+    pub fn database_writes(&mut self, now: Moment) {
         let Some(trouble) = &mut self.trouble else {
             return;
         };
@@ -60,7 +60,7 @@ impl Lane {
 
     /// Returns whether the database takes no writes: for [`LaneConfig::patience`](super::LaneConfig::patience) none was
     /// applied though one was tried, or one failed for good.
-    pub fn is_stalled(&self, now: Timestamp) -> bool {
+    pub fn is_stalled(&self, now: Moment) -> bool {
         let failing = self.trouble.is_some_and(|trouble| {
             let long = now >= trouble.since + self.config.patience;
             trouble.proved_at.is_none() && (trouble.fatal_since.is_some() || long)
@@ -79,7 +79,7 @@ impl Lane {
     }
 
     /// Returns whether every commit failed for good, for [`LaneConfig::fatal_after`](super::LaneConfig::fatal_after).
-    pub fn is_hopeless(&self, now: Timestamp) -> bool {
+    pub fn is_hopeless(&self, now: Moment) -> bool {
         self.trouble
             .filter(|trouble| trouble.proved_at.is_none())
             .and_then(|trouble| trouble.fatal_since)
@@ -88,7 +88,7 @@ impl Lane {
 
     /// Gives up the writes that callers wait for, while the database takes none: those that were certainly not applied
     /// leave the lane, and the others stay in it and are returned once.
-    pub fn give_up(&mut self, now: Timestamp) -> Vec<(TxId, WriteResult)> {
+    pub fn give_up(&mut self, now: Moment) -> Vec<(TxId, WriteResult)> {
         let mut results = Vec::new();
         if !self.is_stalled(now) {
             return results;

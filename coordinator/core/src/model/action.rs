@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{ActionSpec, ActionStatus, AttemptOutcome, Decider, Operation};
-use crate::time::Timestamp;
+use crate::time::{Moment, Timestamp};
 
 /// One participant's share of the work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +95,8 @@ pub struct Live {
     pub sent: Sent,
     /// Whether a call of phase two may be sent: given by a durable write, used up by the call.
     pub permit: bool,
-    /// No call is sent before this time.
-    pub not_before: Timestamp,
+    /// No call is sent before this moment.
+    pub not_before: Moment,
     /// Tries sent by this incarnation.
     pub tries: u32,
     /// Rejections of phase two in a row.
@@ -149,7 +149,7 @@ impl Live {
         Self {
             sent: Sent::Perhaps,
             permit: false,
-            not_before: Timestamp::default(),
+            not_before: Moment::default(),
             tries: 0,
             rejections: 0,
             dirty: false,

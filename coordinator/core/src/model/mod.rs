@@ -15,6 +15,7 @@
 //! | `progress` | the operation that each action still needs, and the order |
 
 mod action;
+mod moments;
 mod need;
 mod phase;
 mod policy;
@@ -28,6 +29,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use self::{
     action::{Action, ActionState, Attempt, Live, Sent, Unanswered},
+    moments::Moments,
     need::{Need, UnknownNeed},
     phase::{Cause, Decision, Phase},
     policy::{CheckBack, CheckBackInEffect, RetryInEffect, RetryPolicy},

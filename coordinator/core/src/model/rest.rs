@@ -18,6 +18,13 @@ pub struct Rest {
         skip_serializing_if = "Option::is_none"
     )]
     pub until: Option<Timestamp>,
+    /// When `until` was set, where it is not the deadline with which the transaction began: the database's clock has jumped.
+    #[serde(
+        with = "crate::time::micros::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub until_set_at: Option<Timestamp>,
     /// The actions for which the first call of the present phase was certainly never made. It can be relied on only
     /// here: a transaction in hand may have called.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -67,6 +74,14 @@ pub struct DueRow {
 }
 
 impl Rest {
+    /// Returns the time of the want of the same call; `None` where there is none.
+    pub(crate) fn wanted_at(&self, call: &Want) -> Option<Timestamp> {
+        let mut same = self.wants.iter().filter(|want| {
+            want.participant == call.participant && (want.need.is_none() || want.need == call.need)
+        });
+        same.next().map(|want| want.at)
+    }
+
     /// Returns the earliest time at which something can be done.
     pub fn earliest(&self) -> Option<Timestamp> {
         let wants = self.wants.iter().map(|want| want.at);

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Action, ActionStatus, Ext, Mode, Name, Phase, Rest, TxSpec, Unanswered};
+use super::{Action, ActionStatus, Ext, Mode, Moments, Name, Phase, Rest, TxSpec, Unanswered};
 use crate::id::TxId;
 
 /// About what a transaction takes up beside the bytes that callers choose.
@@ -45,6 +45,8 @@ pub struct Transaction {
     pub rest: Option<Box<Rest>>,
     /// The actions, in the order in which they were begun or added.
     pub actions: Vec<Action>,
+    /// Its times on the monotonic clock, which are never stored.
+    pub moments: Moments,
 }
 
 impl Transaction {

@@ -1,5 +1,7 @@
 //! Phase two: every action that needs it is called until it is confirmed or cancelled, as the decision requires.
 
+use std::time::Duration;
+
 use tercet_mutation::broken;
 
 use super::{
@@ -48,7 +50,7 @@ pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step 
 
 /// Notes the end of a Try that was under way when the decision was made. It changes nothing but what is kept for
 /// people, and goes with the next write.
-pub(super) fn try_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step {
+pub(super) fn try_ended(tx: &Transaction, end: &CallEnd) -> Step {
     let mut next = tx.clone();
     let (outcome, error) = match &end.answer {
         CallAnswer::Rejected(reason) => (AttemptOutcome::Rejected, reason),
@@ -58,7 +60,7 @@ pub(super) fn try_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step {
     if !tx.spec.is_executed() || tx.needs(end.action).is_none() {
         return Step::unchanged(tx);
     }
-    note_try(&mut next.actions[end.action], end, outcome, error, None, cx);
+    note_try(&mut next.actions[end.action], end, outcome, error, None);
     Step::in_memory(next)
 }
 
@@ -82,28 +84,27 @@ fn note_failed_call(tx: &mut Transaction, end: &CallEnd, operation: Operation, c
     let given_up = action.live.rejections >= end.rejections_to_believe.max(1)
         || number >= policy.max_attempts
         || too_old;
-    let again = (!given_up).then(|| {
-        cx.now
-            + back_off(
-                policy.first_delay,
-                policy.max_delay,
-                action.state.retry_count,
-                cx.dice,
-            )
+    let pause = (!given_up).then(|| {
+        back_off(
+            policy.first_delay,
+            policy.max_delay,
+            action.state.retry_count,
+            cx.dice,
+        )
     });
     note(
         action,
         Attempt {
             operation,
             at: end.sent_at.as_micros(),
-            took: duration_micros(cx, end),
+            took: duration_micros(end),
             number,
             outcome,
             error,
-            next: again.map(Timestamp::as_micros),
+            next: pause.map(|pause| (cx.now + pause).as_micros()),
         },
     );
-    call_again(action, again, cx);
+    call_again(action, pause, cx);
 }
 
 /// Notes a call that the participant never took. That is no attempt: its permit is there for the next call.
@@ -125,7 +126,7 @@ fn note_unsent_call(
         Attempt {
             operation,
             at: end.sent_at.as_micros(),
-            took: duration_micros(cx, end),
+            took: duration_micros(end),
             number: 0,
             outcome: AttemptOutcome::Unreachable,
             error: error.to_owned(),
@@ -137,18 +138,17 @@ fn note_unsent_call(
 /// Returns whether the decision is so old that the action is given up when a call of it does not succeed.
 fn is_too_old(tx: &Transaction, place: usize, cx: &Context) -> bool {
     let max = tx.actions[place].spec.retry.in_effect().max_age;
-    let age = tx.phase.decided_at().map(|decided| cx.now.since(decided));
-    max.is_some_and(|max| age.is_some_and(|age| age >= max))
+    max.is_some_and(|max| cx.moment.since(tx.moments.decided) >= max)
 }
 
-/// Sets the time of the next call, or gives the action up.
-fn call_again(action: &mut Action, again: Option<Timestamp>, cx: &Context) {
-    match again {
+/// Sets the moment of the next call, or gives the action up.
+fn call_again(action: &mut Action, pause: Option<Duration>, cx: &Context) {
+    match pause {
         None => action.state.status = ActionStatus::Failed,
-        Some(at) => {
-            action.live.not_before = at;
+        Some(pause) => {
+            action.live.not_before = cx.moment + pause;
             // A long wait is spent in the table: the incarnation that loads the row authorises the call.
-            if at.since(cx.now) <= cx.hold && !action.live.permit {
+            if pause <= cx.hold && !action.live.permit {
                 authorise(action);
             }
         }

@@ -5,6 +5,8 @@ mod operator;
 mod resting;
 mod trying;
 
+pub(crate) use self::resting::is_misdated;
+
 use std::{sync::Arc, time::Duration};
 
 use tercet_mutation::broken;
@@ -18,7 +20,7 @@ use crate::{
     },
     port::{CallAnswer, CheckBackAnswer, Command},
     refusal::Refusal,
-    time::Timestamp,
+    time::{Moment, Now, Timestamp},
     write::OperatorEntry,
 };
 
@@ -74,6 +76,8 @@ pub struct CallEnd {
     pub answer: CallAnswer,
     /// When the call was sent.
     pub sent_at: Timestamp,
+    /// The time from then to its end.
+    pub took: Duration,
     /// Times a rejection in phase two must be repeated before it counts.
     pub rejections_to_believe: u32,
 }
@@ -144,7 +148,7 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
         // The initiator's own Tries are not the coordinator's calls.
         (Phase::Trying, Event::TryEnded(_)) if !tx.spec.is_executed() => Ok(Step::unchanged(tx)),
         (Phase::Trying, Event::TryEnded(end)) => Ok(trying::call_ended(tx, end, cx)),
-        (Phase::Finishing { .. }, Event::TryEnded(end)) => Ok(finishing::try_ended(tx, end, cx)),
+        (Phase::Finishing { .. }, Event::TryEnded(end)) => Ok(finishing::try_ended(tx, end)),
         (Phase::AskingBack { .. }, Event::AskedBack(answer)) => {
             Ok(trying::asked_back(tx, answer, cx))
         }
@@ -157,7 +161,7 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
         (
             Phase::Trying | Phase::AskingBack { .. } | Phase::Finishing { .. },
             Event::Rest { unreachable },
-        ) => Ok(resting::rest(tx, unreachable, cx.now)),
+        ) => Ok(resting::rest(tx, unreachable, cx.present())),
         (_, Event::AddAction(action)) => trying::add_action(tx, action, cx),
         (_, Event::Decide { outcome, reason }) => {
             trying::decide_by_initiator(tx, *outcome, reason, cx)
@@ -188,8 +192,10 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
 
 /// Makes the decision. Actions that need no call get the status in which they stay; each of the others may be called
 /// once without another write.
-pub(crate) fn decide(tx: &mut Transaction, outcome: Outcome, cause: Cause, now: Timestamp) {
+pub(crate) fn decide(tx: &mut Transaction, outcome: Outcome, cause: Cause, now: Now) {
     let cause = cut_cause(cause);
+    tx.moments.decided = now.moment;
+    let now = now.time;
     tx.phase = Phase::Finishing {
         decision: Decision { outcome, cause },
         decided_at: now,
@@ -204,7 +210,7 @@ pub(crate) fn decide(tx: &mut Transaction, outcome: Outcome, cause: Cause, now: 
             _ => {}
         }
         action.live.permit = true;
-        action.live.not_before = Timestamp::default();
+        action.live.not_before = Moment::default();
     }
     finishing::conclude(tx, now);
 }
@@ -233,7 +239,7 @@ fn note_unsent(action: &mut Action, attempt: Attempt) {
     {
         action.state.attempts.pop();
     }
-    action.live.not_before = Timestamp::default();
+    action.live.not_before = Moment::default();
     note(action, attempt);
 }
 

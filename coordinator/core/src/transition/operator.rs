@@ -63,7 +63,7 @@ fn decide_by_operator(
     }
     let mut next = tx.clone();
     let reason = reason.to_owned();
-    decide(&mut next, outcome, Cause::Operator { reason }, cx.now);
+    decide(&mut next, outcome, Cause::Operator { reason }, cx.present());
     Ok(Step::durable(next))
 }
 

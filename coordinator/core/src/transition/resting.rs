@@ -10,46 +10,30 @@ use crate::{
         Action, ActionStatus, Attempt, AttemptOutcome, Need, Operation, Phase, Rest, Sent,
         Transaction, Want,
     },
-    time::Timestamp,
+    time::{Now, Timestamp, differ},
 };
 
 /// Puts an unfinished transaction to rest. `unreachable` names the participants to which there is no way from here.
 ///
 /// Nothing may be under way for it. What a caller reads from the row is exact then: a Try that was answered with OK
 /// is TRIED, and a call that was allowed and not made is not counted.
-pub(super) fn rest(tx: &Transaction, unreachable: &[Unreachable], now: Timestamp) -> Step {
+pub(super) fn rest(tx: &Transaction, unreachable: &[Unreachable], now: Now) -> Step {
     let mut next = tx.clone();
     let tx = &mut next;
-    let mut wants = BTreeMap::new();
     for place in 0..tx.actions.len() {
         let Some(operation) = tx.required_call(place) else {
             continue;
         };
         let action = &mut tx.actions[place];
-        let participant = action.spec.participant.clone();
-        let at = action.live.not_before.max(now);
+        let participant = &action.spec.participant;
         let no_way = unreachable
             .iter()
-            .find(|no_way| no_way.participant == participant);
+            .find(|no_way| no_way.participant == *participant);
         if let Some(no_way) = no_way {
             note_unreachable(action, operation, no_way, now);
         }
-        let want = (participant, action.spec.need());
-        let earliest = wants.entry(want).or_insert(at);
-        *earliest = at.min(*earliest);
     }
-    if let (Phase::AskingBack { next }, Some(check_back)) = (&tx.phase, &tx.spec.check_back) {
-        let want = (check_back.participant.clone(), Need::CheckBack);
-        wants.insert(want, (*next).max(now));
-    }
-    let mut wants: Vec<Want> = wants
-        .into_iter()
-        .map(|((participant, need), at)| Want {
-            participant,
-            need: Some(need),
-            at,
-        })
-        .collect();
+    let mut wants = wants(tx, now);
     if broken("rest_names_one_participant") {
         wants.truncate(1);
     }
@@ -62,13 +46,64 @@ pub(super) fn rest(tx: &Transaction, unreachable: &[Unreachable], now: Timestamp
         action.live.dirty |= keeps_tried && !action.spec.already_tried;
         give_back(action);
     }
-    let until = (tx.phase == Phase::Trying).then_some(tx.spec.deadline);
+    let until = until(tx, now);
+    let is_moved = until.is_some_and(|until| until != tx.spec.deadline);
     tx.rest = Some(Box::new(Rest {
         wants,
         until,
+        until_set_at: is_moved.then_some(now.time),
         unsent,
     }));
     Step::durable_in_company(next)
+}
+
+/// Returns the calls that a state wants, and from when on.
+fn wants(tx: &Transaction, now: Now) -> Vec<Want> {
+    let mut wants = BTreeMap::new();
+    for (place, action) in tx.actions.iter().enumerate() {
+        if tx.required_call(place).is_some() {
+            let at = now.time_of(action.live.not_before.max(now.moment));
+            let want = (action.spec.participant.clone(), action.spec.need());
+            let earliest = wants.entry(want).or_insert(at);
+            *earliest = at.min(*earliest);
+        }
+    }
+    if let (Phase::AskingBack { .. }, Some(check_back)) = (&tx.phase, &tx.spec.check_back) {
+        let at = now.time_of(tx.moments.due.max(now.moment));
+        let want = (check_back.participant.clone(), Need::CheckBack);
+        wants.insert(want, at);
+    }
+    wants
+        .into_iter()
+        .map(|((participant, need), at)| Want {
+            participant,
+            need: Some(need),
+            at,
+        })
+        .collect()
+}
+
+/// Returns the end of phase one by the database's clock: the stored deadline, unless that clock has jumped since.
+fn until(tx: &Transaction, now: Now) -> Option<Timestamp> {
+    let deadline = tx.spec.deadline;
+    let at = now.time_of(tx.moments.due);
+    let until = if differ(at, deadline) { at } else { deadline };
+    (tx.phase == Phase::Trying).then_some(until)
+}
+
+/// Returns whether a transaction at rest stands in the table at other times than it would be put there now: the database's
+/// clock was wrong then, or is now.
+pub(crate) fn is_misdated(tx: &Transaction, now: Now) -> bool {
+    let Some(rest) = &tx.rest else {
+        return false;
+    };
+    let wrong =
+        |stored: Timestamp, right: Timestamp| differ(stored.max(now.time), right.max(now.time));
+    let time = rest.until.zip(until(tx, now));
+    let calls = wants(tx, now).into_iter();
+    let mut calls = calls.filter_map(|want| Some((rest.wanted_at(&want)?, want.at)));
+    time.is_some_and(|(stored, right)| wrong(stored, right))
+        || calls.any(|(stored, right)| wrong(stored, right))
 }
 
 /// Returns whether the action's first call in the present phase was certainly never made.
@@ -93,12 +128,7 @@ fn give_back(action: &mut Action) {
 }
 
 /// Notes that there is no way to the participant, once in a row. That is no attempt.
-fn note_unreachable(
-    action: &mut Action,
-    operation: Operation,
-    no_way: &Unreachable,
-    now: Timestamp,
-) {
+fn note_unreachable(action: &mut Action, operation: Operation, no_way: &Unreachable, now: Now) {
     let noted = action.state.attempts.last().is_some_and(|last| {
         last.outcome == AttemptOutcome::Unreachable && last.operation == operation
     });
@@ -119,12 +149,12 @@ fn note_unreachable(
     let waits_until = action.live.not_before;
     let attempt = Attempt {
         operation,
-        at: now.as_micros(),
+        at: now.time.as_micros(),
         took: 0,
         number: 0,
         outcome: AttemptOutcome::Unreachable,
         error,
-        next: (waits_until > now).then_some(waits_until.as_micros()),
+        next: (waits_until > now.moment).then(|| now.time_of(waits_until).as_micros()),
     };
     note(action, attempt);
 }

@@ -29,7 +29,7 @@ pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step 
             if !next.is_tried() {
                 return Step::in_memory(next);
             }
-            decide(&mut next, Outcome::Success, Cause::AllTried, cx.now);
+            decide(&mut next, Outcome::Success, Cause::AllTried, cx.present());
         }
         CallAnswer::Rejected(reason) => {
             action.state.status = ActionStatus::Rejected;
@@ -42,14 +42,14 @@ pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step 
             if action.live.sent == Sent::Once {
                 action.state.finished_at = Some(cx.now);
             }
-            decide(&mut next, Outcome::Failure, cause, cx.now);
+            decide(&mut next, Outcome::Failure, cause, cx.present());
         }
         CallAnswer::Unknown(error) => {
             try_again_later(action, end, error, cx);
             return Step::durable_in_company(next);
         }
         CallAnswer::Unsent(error) => {
-            try_once_more(action, end, error, cx);
+            try_once_more(action, end, error);
             return Step::durable_in_company(next);
         }
     }
@@ -57,7 +57,7 @@ pub(super) fn call_ended(tx: &Transaction, end: &CallEnd, cx: &Context) -> Step 
 }
 
 /// Notes a Try that the participant never took: it is no attempt, and where it was the only one, none was sent.
-fn try_once_more(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) {
+fn try_once_more(action: &mut Action, end: &CallEnd, error: &str) {
     if action.live.sent == Sent::Once || broken("unsent_forgets_earlier_tries") {
         action.live.sent = Sent::Never;
     }
@@ -66,7 +66,7 @@ fn try_once_more(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) 
     let attempt = Attempt {
         operation: Operation::Try,
         at: end.sent_at.as_micros(),
-        took: duration_micros(cx, end),
+        took: duration_micros(end),
         number,
         outcome: AttemptOutcome::Unreachable,
         error: error.to_owned(),
@@ -78,9 +78,10 @@ fn try_once_more(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) 
 fn try_again_later(action: &mut Action, end: &CallEnd, error: &str, cx: &Context) {
     let policy = action.spec.retry.in_effect();
     let failures = action.live.tries.saturating_sub(1);
-    let again = cx.now + back_off(policy.first_delay, policy.max_delay, failures, cx.dice);
-    action.live.not_before = again;
-    note_try(action, end, AttemptOutcome::Unknown, error, Some(again), cx);
+    let pause = back_off(policy.first_delay, policy.max_delay, failures, cx.dice);
+    let again = cx.now + pause;
+    action.live.not_before = cx.moment + pause;
+    note_try(action, end, AttemptOutcome::Unknown, error, Some(again));
 }
 
 /// Notes a Try that was not answered with OK.
@@ -90,12 +91,11 @@ pub(super) fn note_try(
     outcome: AttemptOutcome,
     error: &str,
     next: Option<Timestamp>,
-    cx: &Context,
 ) {
     let attempt = Attempt {
         operation: Operation::Try,
         at: end.sent_at.as_micros(),
-        took: duration_micros(cx, end),
+        took: duration_micros(end),
         // The incarnations before this one made those that are noted.
         number: action.live.tries.max(tries_noted(action) + 1),
         outcome,
@@ -113,21 +113,22 @@ fn tries_noted(action: &Action) -> u32 {
     tries.next_back().map_or(0, |attempt| attempt.number)
 }
 
-pub(super) fn duration_micros(cx: &Context, end: &CallEnd) -> u64 {
-    u64::try_from(cx.now.since(end.sent_at).as_micros()).unwrap_or(u64::MAX)
+pub(super) fn duration_micros(end: &CallEnd) -> u64 {
+    u64::try_from(end.took.as_micros()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn time_passed(tx: &Transaction, cx: &Context) -> Step {
     let early = broken("deadline_judged_early");
-    if cx.now < tx.spec.deadline && !early {
+    if cx.moment < tx.moments.due && !early {
         return Step::unchanged(tx);
     }
     let mut next = tx.clone();
     match &tx.spec.check_back {
-        None => decide(&mut next, Outcome::Failure, out_of_time(tx), cx.now),
+        None => decide(&mut next, Outcome::Failure, out_of_time(tx), cx.present()),
         Some(check_back) => {
+            next.moments.due = tx.moments.due + check_back.in_effect().first_delay;
             next.phase = Phase::AskingBack {
-                next: tx.spec.deadline + check_back.in_effect().first_delay,
+                next: cx.present().time_of(next.moments.due),
             };
             next.check_backs = 1;
         }
@@ -185,7 +186,12 @@ pub(super) fn asked_back(tx: &Transaction, answer: &CheckBackAnswer, cx: &Contex
     match answer {
         CheckBackAnswer::Decided(outcome) => {
             let reason = format!("the initiator answered {outcome}");
-            decide(&mut next, *outcome, Cause::CheckBack { reason }, cx.now);
+            decide(
+                &mut next,
+                *outcome,
+                Cause::CheckBack { reason },
+                cx.present(),
+            );
             Step::durable(next)
         }
         CheckBackAnswer::Unknown(error) => ask_again_later(next, cx, error),
@@ -202,14 +208,15 @@ fn ask_again_later(mut next: Transaction, cx: &Context, error: &str) -> Step {
     let is_last = check_back
         .max_attempts
         .is_some_and(|max| next.check_backs >= max);
-    let again = (!is_last).then(|| cx.now + pause(&check_back, &next, cx));
+    let pause = (!is_last).then(|| pause(&check_back, &next, cx));
+    let again = pause.map(|pause| cx.now + pause);
     next.last_check_back = Some(Box::new(Unanswered {
         number: next.check_backs,
         at: cx.now,
         error: cut(error),
         next: again,
     }));
-    let Some(again) = again else {
+    let (Some(pause), Some(again)) = (pause, again) else {
         let reason = format!(
             "no answer to {} questions; the last: {error}",
             next.check_backs
@@ -218,10 +225,11 @@ fn ask_again_later(mut next: Transaction, cx: &Context, error: &str) -> Step {
             &mut next,
             Outcome::Failure,
             Cause::CheckBack { reason },
-            cx.now,
+            cx.present(),
         );
         return Step::durable(next);
     };
+    next.moments.due = cx.moment + pause;
     next.phase = Phase::AskingBack { next: again };
     next.check_backs = next.check_backs.saturating_add(1);
     Step::durable_in_company(next)
@@ -257,7 +265,7 @@ pub(super) fn add_action(
         };
     }
     match &tx.phase {
-        Phase::Trying if cx.now < tx.spec.deadline => {}
+        Phase::Trying if cx.moment < tx.moments.due => {}
         Phase::Trying | Phase::AskingBack { .. } => return Err(Refusal::DeadlinePassed { id }),
         Phase::Finishing { decision, .. }
         | Phase::Finished { decision, .. }
@@ -294,6 +302,6 @@ pub(super) fn decide_by_initiator(
         Outcome::Success => Cause::Initiator { reason },
         Outcome::Failure => Cause::Aborted { reason },
     };
-    decide(&mut next, outcome, cause, cx.now);
+    decide(&mut next, outcome, cause, cx.present());
     Ok(Step::durable(next))
 }

@@ -422,7 +422,7 @@ fn a_text_that_is_no_name_is_not_repeated() {
 fn an_added_action_fits_the_transaction() {
     let transaction = |actions: Vec<ActionSpec>| {
         let new = new_transaction(1, Decider::Initiator, actions);
-        Transaction::begin(&new, owner(1), START)
+        Transaction::begin(&new, owner(1), common::at(START))
     };
     let two = transaction(vec![tcc("a"), tcc("b")]);
     let fits = |tx: &Transaction, text: &str| {
@@ -439,7 +439,7 @@ fn an_added_action_fits_the_transaction() {
     assert_eq!(fits(&almost, "c after=a62"), Ok(()));
     let mut new = new_transaction(1, Decider::Initiator, []);
     new.ext = [("k".to_owned(), "v".repeat(511))].into();
-    let with_properties = Transaction::begin(&new, owner(1), START);
+    let with_properties = Transaction::begin(&new, owner(1), common::at(START));
     assert_eq!(fits(&with_properties, "c ext=j:x*511"), Ok(()));
     let too_many = "action.ext_properties: makes 2 keys and 1025 bytes with the transaction's own; at \
                     most 16 and 1024 are accepted";

@@ -26,7 +26,7 @@ use tercet_core::{
         Outage, Output, Reach, Read, Reply, Request, Route, Wait,
     },
     refusal::Refusal,
-    time::Timestamp,
+    time::{Moment, Now, Timestamp},
     write::{Write, WriteResult},
 };
 use uuid::Uuid;
@@ -34,6 +34,14 @@ use uuid::Uuid;
 use self::rows::Rows;
 
 pub const START: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+/// The present at this time by a database's clock that has not jumped since [`START`].
+pub fn at(time: Timestamp) -> Now {
+    Now {
+        moment: Moment::from_micros(time.as_micros() - START.as_micros()),
+        time,
+    }
+}
 
 pub fn owner(epoch: u64) -> Owner {
     Owner {
@@ -141,7 +149,10 @@ pub fn rejected() -> CallAnswer {
 /// An engine with a table that applies every write at once, and one participant "p" with a stream.
 pub struct World {
     pub engine: Engine,
+    /// The time by the database's clock.
     pub now: Timestamp,
+    /// By how many microseconds it has jumped ahead, or back where that is negative.
+    jumped: i64,
     pub stream: StreamId,
     pub table: Rows,
     pub writes: Vec<Write>,
@@ -183,8 +194,9 @@ impl World {
     /// A world with this configuration, in which "p" is known and not attached.
     pub fn with(config: EngineConfig) -> Self {
         let mut world = Self {
-            engine: Engine::new(config, owner(1), 7, START),
+            engine: Engine::new(config, owner(1), 7, at(START)),
             now: START,
+            jumped: 0,
             stream: StreamId(1),
             table: Rows::default(),
             writes: Vec::new(),
@@ -244,7 +256,7 @@ impl World {
     pub fn restart(&mut self) {
         self.epoch += 1;
         let config = EngineConfig::default();
-        self.engine = Engine::new(config, owner(self.epoch), 8, self.now);
+        self.engine = Engine::new(config, owner(self.epoch), 8, self.present());
         self.calls.clear();
         self.pending.clear();
         self.deliver(Input::Tick);
@@ -252,7 +264,7 @@ impl World {
 
     /// Hands an input to the engine and carries its outputs out.
     pub fn deliver(&mut self, input: Input) {
-        self.engine.handle(self.now, input);
+        self.engine.handle(self.present(), input);
         loop {
             let outputs = self.engine.drain();
             if outputs.is_empty() {
@@ -262,6 +274,33 @@ impl World {
                 self.carry_out(output);
             }
         }
+    }
+
+    /// Returns the present by both clocks.
+    pub fn present(&self) -> Now {
+        Now {
+            moment: Moment::from_micros(self.now.as_micros() - START.as_micros() - self.jumped),
+            time: self.now,
+        }
+    }
+
+    /// Lets the database's clock jump ahead by so many seconds, or back where that is negative.
+    pub fn jump(&mut self, seconds: i64) {
+        self.jump_unseen(seconds);
+        self.deliver(Input::Tick);
+    }
+
+    /// The same while no incarnation runs.
+    pub fn jump_unseen(&mut self, seconds: i64) {
+        self.jumped += seconds * 1_000_000;
+        self.now = Timestamp::from_micros(self.now.as_micros() + seconds * 1_000_000);
+    }
+
+    /// Makes the id of a transaction that begins now.
+    pub fn id_of_now(&self) -> TxId {
+        let micros = u64::try_from(self.now.as_micros()).unwrap();
+        let noise = u8::try_from(micros % 251).unwrap();
+        TxId(uuid::Builder::from_unix_timestamp_millis(micros / 1_000, &[noise; 10]).into_uuid())
     }
 
     /// Lets time pass.
@@ -288,6 +327,13 @@ impl World {
         self.request(Request::Begin(Arc::new(new), wait))
     }
 
+    /// Executes a transaction with this id.
+    pub fn execute_as(&mut self, id: TxId, actions: impl IntoIterator<Item = ActionSpec>) {
+        let mut new = new_transaction(1, Decider::Coordinator, actions);
+        new.id = id;
+        self.request(Request::Begin(Arc::new(new), Wait::Accepted));
+    }
+
     pub fn begin(&mut self, new: NewTransaction) -> CallerId {
         self.request(Request::Begin(Arc::new(new), Wait::Accepted))
     }
@@ -307,8 +353,10 @@ impl World {
                     self.pending.push(id);
                 } else {
                     self.apply(id);
-                    self.engine
-                        .handle(self.now, Input::Written(vec![(id, WriteResult::Durable)]));
+                    self.engine.handle(
+                        self.present(),
+                        Input::Written(vec![(id, WriteResult::Durable)]),
+                    );
                 }
             }
             Output::Call(call) => {
@@ -334,7 +382,7 @@ impl World {
                         Input::Queues(query, rows)
                     }
                 };
-                self.engine.handle(self.now, input);
+                self.engine.handle(self.present(), input);
             }
             Output::AskBack(question) => {
                 self.left.push((question.id, question.route));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{START, command, new_transaction, ok, owner, rejected, tcc};
+use super::{START, at, command, new_transaction, ok, owner, rejected, tcc};
 use tercet_core::{
     context::Context,
     model::{CheckBack, Decider, Outcome, Sent, Transaction},
@@ -13,6 +13,7 @@ use tercet_core::{
 pub fn cx() -> Context {
     Context {
         now: START + Duration::from_secs(1),
+        moment: at(START).moment + Duration::from_secs(1),
         dice: 1,
         hold: Duration::from_secs(5),
     }
@@ -21,6 +22,7 @@ pub fn cx() -> Context {
 pub fn after_deadline() -> Context {
     Context {
         now: START + Duration::from_secs(30),
+        moment: at(START).moment + Duration::from_secs(30),
         ..cx()
     }
 }
@@ -41,7 +43,7 @@ pub fn begun(decider: Decider) -> Transaction {
     if decider == Decider::Initiator {
         new.check_back = Some(check_back());
     }
-    let mut tx = Transaction::begin(&new, owner(1), START);
+    let mut tx = Transaction::begin(&new, owner(1), at(START));
     tx.version = 1;
     tx.actions[0].state.version = 1;
     tx.actions[0].live.sent = Sent::Perhaps;
@@ -69,6 +71,7 @@ pub fn end(answer: CallAnswer) -> CallEnd {
         action: 0,
         answer,
         sent_at: START,
+        took: Duration::from_secs(1),
         rejections_to_believe: 1,
     }
 }

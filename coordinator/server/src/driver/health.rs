@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use tercet_core::{lane::Lane, time::Timestamp};
+use tercet_core::{lane::Lane, time::Moment};
 use tercet_store::StoreError;
 use tokio::sync::watch;
 
@@ -37,7 +37,7 @@ impl Health {
     /// Makes a change known; breaks when no write will ever be applied.
     pub(super) fn check(
         &mut self,
-        now: Timestamp,
+        now: Moment,
         lane: &Lane,
     ) -> ControlFlow<Result<(), DriverError>> {
         if lane.is_hopeless(now)

@@ -8,7 +8,7 @@ use tercet_core::{
     lane::{Lane, LaneResult},
     port::{Input, Output, Request},
     refusal::Refusal,
-    time::Timestamp,
+    time::Now,
     write::WriteResult,
 };
 use tercet_failpoint::reach;
@@ -84,21 +84,21 @@ impl State {
                     return end;
                 }
             }
-            if self.engine.next_wakeup().is_some_and(|at| at <= now) {
+            if self.engine.next_wakeup().is_some_and(|at| at <= now.moment) {
                 self.engine.handle(now, Input::Tick);
             }
             self.carry_out(now);
             self.give_up(now);
             self.outgoing.flush();
-            if let ControlFlow::Break(end) = self.health.check(now, &self.lane) {
+            if let ControlFlow::Break(end) = self.health.check(now.moment, &self.lane) {
                 return end;
             }
         }
     }
 
     /// Answers the callers of writes while the database takes none.
-    fn give_up(&mut self, now: Timestamp) {
-        let given_up = self.lane.give_up(now);
+    fn give_up(&mut self, now: Now) {
+        let given_up = self.lane.give_up(now.moment);
         if !given_up.is_empty() {
             self.health.observer.written(&given_up);
             self.finish_writes(now, given_up);
@@ -113,7 +113,7 @@ impl State {
     ) -> Option<Committed> {
         let due = [self.engine.next_wakeup(), self.lane.next_wakeup()];
         let due = due.into_iter().flatten().min();
-        let wait: Option<Duration> = due.map(|at| at.since(self.clock.now()));
+        let wait: Option<Duration> = due.map(|at| at.since(self.clock.now().moment));
         tokio::select! {
             biased;
             committed = committed(&mut self.committing) => Some(committed),
@@ -123,11 +123,7 @@ impl State {
         }
     }
 
-    fn take_in(
-        &mut self,
-        now: Timestamp,
-        message: Message,
-    ) -> ControlFlow<Result<(), DriverError>> {
+    fn take_in(&mut self, now: Now, message: Message) -> ControlFlow<Result<(), DriverError>> {
         match message {
             Message::Inputs(inputs) => {
                 for input in inputs {
@@ -185,7 +181,7 @@ impl State {
                 self.outgoing.remove_stream(stream);
                 self.engine.handle(now, Input::Detached(stream));
             }
-            Message::DatabaseWrites => self.lane.database_writes(now),
+            Message::DatabaseWrites => self.lane.database_writes(now.moment),
             Message::Gauges(report) => {
                 let _ = report.send(Box::new(self.gauges()));
             }
@@ -196,10 +192,10 @@ impl State {
         ControlFlow::Continue(())
     }
 
-    fn request(&mut self, now: Timestamp, caller: CallerId, request: Request) {
+    fn request(&mut self, now: Now, caller: CallerId, request: Request) {
         if self.draining {
             self.outgoing.reply(caller, Err(Refusal::Draining));
-        } else if self.lane.is_stalled(now) {
+        } else if self.lane.is_stalled(now.moment) {
             self.outgoing.reply(caller, Err(Refusal::StoreUnavailable));
         } else {
             self.engine.handle(now, Input::Request { caller, request });
@@ -208,7 +204,7 @@ impl State {
 
     fn session_requests(
         &mut self,
-        now: Timestamp,
+        now: Now,
         session: SessionId,
         requests: Vec<(CallerId, Request)>,
     ) {
@@ -225,7 +221,7 @@ impl State {
         }
     }
 
-    fn withdraw(&mut self, now: Timestamp, caller: CallerId, id: TxId) {
+    fn withdraw(&mut self, now: Now, caller: CallerId, id: TxId) {
         if self.outgoing.remove_caller(caller) {
             self.engine.handle(now, Input::CallerLeft { caller, id });
         }
@@ -245,9 +241,9 @@ impl State {
     }
 
     /// Continues after a command of the lane, by its result.
-    fn committed(&mut self, now: Timestamp, result: LaneResult, error: Option<StoreError>) {
+    fn committed(&mut self, now: Now, result: LaneResult, error: Option<StoreError>) {
         self.health.note(error);
-        let results = self.lane.done(now, result);
+        let results = self.lane.done(now.moment, result);
         // The writes that gathered meanwhile are committed while the engine goes on with these.
         self.start_commit(now);
         self.health.observer.written(&results);
@@ -256,7 +252,7 @@ impl State {
 
     /// Gives the engine the results of writes, a few at a time: the first calls and replies are on their way while the
     /// engine works on the next.
-    fn finish_writes(&mut self, now: Timestamp, mut results: Vec<(TxId, WriteResult)>) {
+    fn finish_writes(&mut self, now: Now, mut results: Vec<(TxId, WriteResult)>) {
         while !results.is_empty() {
             let rest = results.split_off(results.len().min(bounds::RESULTS_AT_ONCE));
             self.engine.handle(now, Input::Written(results));
@@ -267,7 +263,7 @@ impl State {
     }
 
     /// Carries out the engine's outputs, and starts the next commit.
-    fn carry_out(&mut self, now: Timestamp) {
+    fn carry_out(&mut self, now: Now) {
         let mut outputs = mem::take(&mut self.outputs);
         outputs.extend(self.engine.drain());
         for output in outputs.drain(..) {
@@ -278,9 +274,9 @@ impl State {
         self.start_commit(now);
     }
 
-    fn carry_out_one(&mut self, now: Timestamp, output: Output) {
+    fn carry_out_one(&mut self, now: Now, output: Output) {
         match output {
-            Output::Write(write) => self.lane.push(now, *write),
+            Output::Write(write) => self.lane.push(now.moment, *write),
             Output::Call(call) => self.outgoing.call(call),
             Output::AskBack(ask) => self.outgoing.ask_back(ask),
             Output::Withdraw { call, route } => self.outgoing.withdraw(call, route),
@@ -291,8 +287,8 @@ impl State {
         }
     }
 
-    fn start_commit(&mut self, now: Timestamp) {
-        if let Some(command) = self.lane.next(now) {
+    fn start_commit(&mut self, now: Now) {
+        if let Some(command) = self.lane.next(now.moment) {
             self.committing = Some(commit(&self.reads.store, command));
         }
     }

@@ -63,7 +63,7 @@ impl Coordinator for Api {
         request: Request<v1::ListRequest>,
     ) -> Result<Response<v1::ListReply>, Status> {
         let peer = peer(&request);
-        let query = translate::list(request.into_inner(), self.requests.clock.now())?;
+        let query = translate::list(request.into_inner(), self.requests.clock.time())?;
         let _room = peer.room(bounds::ANSWER_BYTES).await;
         let page = self.requests.list(&query).await?;
         let transactions = page.seen.into_iter();

@@ -85,7 +85,7 @@ impl Requests {
 
     /// Makes an id for a transaction whose caller gave none, by the database's clock.
     pub(crate) fn new_id(&self) -> TxId {
-        let millis = u64::try_from(self.clock.time_of_ids().as_micros() / 1_000).unwrap_or(0);
+        let millis = u64::try_from(self.clock.time().as_micros() / 1_000).unwrap_or(0);
         TxId(Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid())
     }
 

@@ -36,8 +36,8 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
     }
     if tx.status == TxStatus::ProcessWaiting && tx.spec.create_time > now + limits::BEGUN_AHEAD {
         sentences.push(format!(
-            "It was begun {} s ahead of the present time: the database's clock was wrong then, and its deadline \
-             lies as far ahead. An operator may decide: `tercet tx decide {id} success|failure --reason TEXT`.",
+            "It was begun {} s ahead of the present time: the database's clock was wrong then, and so is the \
+             deadline that is shown. Phase one ends in time all the same. An operator may decide before: `tercet tx decide {id} success|failure --reason TEXT`.",
             tx.spec.create_time.since(now).as_secs()
         ));
     }

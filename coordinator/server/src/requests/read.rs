@@ -103,7 +103,7 @@ impl Requests {
             Some(Ok(view)) => view,
         };
         Ok(Seen {
-            obstacles: obstacles(&view, self.clock.now(), &self.directory),
+            obstacles: obstacles(&view, self.clock.time(), &self.directory),
             view,
         })
     }
@@ -120,7 +120,7 @@ impl Requests {
             match row {
                 Ok(view) => {
                     last = Some(view.tx.spec.id);
-                    let obstacles = obstacles::of_list(&view, now, &self.directory);
+                    let obstacles = obstacles::of_list(&view, now.time, &self.directory);
                     seen.push(Seen { view, obstacles });
                 }
                 Err(row) => {

@@ -5,6 +5,7 @@
 mod harness;
 
 mod attach;
+mod clock;
 mod configuration;
 mod database;
 mod direct;

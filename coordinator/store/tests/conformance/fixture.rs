@@ -7,8 +7,8 @@ use tercet_core::{
     id::TxId,
     model::{
         Action, ActionSpec, ActionState, ActionStatus, Begun, Cause, Decider, Decision, DueRow,
-        Live, Mode, Need, Outcome, Owner, Phase, Queue, Rest, RetryPolicy, Transaction, TxSpec,
-        Want,
+        Live, Mode, Moments, Need, Outcome, Owner, Phase, Queue, Rest, RetryPolicy, Transaction,
+        TxSpec, Want,
     },
     row::{ActionRow, TxRow},
     time::Timestamp,
@@ -71,6 +71,7 @@ pub fn with_actions(millis: u64, actions: Vec<Action>) -> Transaction {
         owner: owner(),
         rest: None,
         actions,
+        moments: Moments::default(),
     }
 }
 
@@ -205,6 +206,7 @@ pub fn at_rest(before: &Transaction, wants: &[(&str, i64)], until: Option<i64>) 
         rest: Some(Box::new(Rest {
             wants: wants.iter().map(want).collect(),
             until: until.map(at),
+            until_set_at: None,
             unsent: Vec::new(),
         })),
         ..before.clone()

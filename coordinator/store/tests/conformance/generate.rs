@@ -217,7 +217,14 @@ fn rest() -> impl Strategy<Value = Rest> {
     let need = option::of((name(), select(Mode::ALL)));
     let wants = collection::btree_map((name(), need), time(), 0..4);
     let unsent = collection::vec(name(), 0..3);
-    (wants, option::of(time()), time(), unsent).prop_map(|(wants, until, otherwise, unsent)| {
+    let parts = (
+        wants,
+        option::of(time()),
+        time(),
+        option::of(time()),
+        unsent,
+    );
+    parts.prop_map(|(wants, until, otherwise, until_set_at, unsent)| {
         let until = until.or_else(|| wants.is_empty().then_some(otherwise));
         let want = |((participant, need), at): ((Name, Option<(Name, Mode)>), _)| Want {
             participant,
@@ -227,6 +234,7 @@ fn rest() -> impl Strategy<Value = Rest> {
         Rest {
             wants: wants.into_iter().map(want).collect(),
             until,
+            until_set_at,
             unsent,
         }
     })

@@ -18,12 +18,13 @@ use tercet_core::{
         Abilities, Call, CallResult, Input, NewTransaction, Output, Reach, Read, Request, Wait,
     },
     time::Timestamp,
-    write::{ApplyFailure, Write},
+    write::{ApplyFailure, Fence, Write},
 };
 
 use super::worlds::{Budget, SmallWorld};
 use crate::sim::{
     books::{Admission, Books, answer_to_core, mode, operation},
+    clocks,
     history::DAWN,
     judge::{Breach, Judge, RequestKind, Scene, Way},
     tables::{Obstacle, Tables},
@@ -161,7 +162,7 @@ fn start(epoch: u64, now: Timestamp) -> (Engine, Lane) {
         ..LaneConfig::default()
     };
     (
-        Engine::new(config, owner.clone(), epoch, now),
+        Engine::new(config, owner.clone(), epoch, clocks::present(now)),
         Lane::new(lane),
     )
 }
@@ -365,6 +366,7 @@ impl Small {
             }
         }
         (self.engine, self.lane) = start(self.epoch, self.now);
+        self.judge.started(self.now, self.now, &self.tables);
         self.attach();
         "the coordinator dies and starts again".into()
     }
@@ -375,8 +377,8 @@ impl Small {
             self.budget.early -= 1;
         }
         let wakes = [self.engine.next_wakeup(), self.lane.next_wakeup()];
-        let at = wakes.into_iter().flatten().min().unwrap_or(self.now);
-        self.now = self.now.max(at);
+        let at = wakes.into_iter().flatten().min();
+        self.now = at.map_or(self.now, |at| self.now.max(clocks::time(at)));
         self.idle += 1;
         if self.idle > IDLE {
             let what = "it wakes up again and again, and nothing changes".to_owned();
@@ -453,7 +455,7 @@ impl Small {
     }
 
     fn lane_done(&mut self, result: LaneResult) {
-        let results = self.lane.done(self.now, result);
+        let results = self.lane.done(clocks::moment(self.now), result);
         for (id, result) in &results {
             self.judge.written(self.epoch, *id, *result, &self.tables);
         }
@@ -503,14 +505,14 @@ impl Small {
     }
 
     fn deliver(&mut self, input: Input) {
-        self.engine.handle(self.now, input);
+        self.engine.handle(clocks::present(self.now), input);
         loop {
             let outputs = self.engine.drain();
             let idle = outputs.is_empty();
             for output in outputs {
                 self.carry_out(output);
             }
-            match self.lane.next(self.now) {
+            match self.lane.next(clocks::moment(self.now)) {
                 Some(LaneCommand::Apply(batch)) => self.pending.push(Pending::Apply(batch)),
                 Some(LaneCommand::Standing(batch)) => self.pending.push(Pending::Standing(batch)),
                 None if idle => return,
@@ -526,12 +528,16 @@ impl Small {
             books: &self.books,
         };
         match output {
-            Output::Write(write) => self.lane.push(self.now, *write),
+            Output::Write(write) => {
+                if let Fence::Absent(spec) = &write.fence {
+                    self.judge.begins(write.id, spec, self.now);
+                }
+                self.lane.push(clocks::moment(self.now), *write);
+            }
             Output::Call(call) => {
                 let abilities = abilities(&call.action);
                 let way = Way {
                     epoch: self.epoch,
-                    now: self.now,
                     abilities: Some(&abilities),
                 };
                 self.judge.called(&way, &call, &scene);
@@ -544,11 +550,13 @@ impl Small {
             Output::Read(Read::Transactions(ids)) => self.pending.push(Pending::Load(ids)),
             Output::Read(Read::Due(query)) => {
                 let due = self.tables.due(&query);
-                self.engine.handle(self.now, Input::Due(query, due));
+                self.engine
+                    .handle(clocks::present(self.now), Input::Due(query, due));
             }
             Output::Read(Read::Queues(query)) => {
                 let queues = self.tables.queues(&query);
-                self.engine.handle(self.now, Input::Queues(query, queues));
+                self.engine
+                    .handle(clocks::present(self.now), Input::Queues(query, queues));
             }
             // Every call is taken as soon as it leaves.
             Output::AskBack(_) | Output::Withdraw { .. } | Output::Outage(..) => {}

@@ -25,6 +25,9 @@ pub struct Case<'a> {
     pub scene: Scene<'a>,
 }
 
+/// The most by which the coordinator may be wrong about a time that is stored, without a restart.
+const CLOCK_ERROR: Duration = Duration::from_secs(1);
+
 type Check = fn(&Case<'_>) -> Finding;
 
 /// Every invariant of a call.
@@ -113,8 +116,8 @@ fn handler(case: &Case<'_>) -> Finding {
 }
 
 fn time_left(case: &Case<'_>) -> Finding {
-    let deadline = case.row.map(|row| row.spec.deadline);
-    let left = deadline.map(|deadline| deadline.since(case.way.now));
+    let phase_one = case.seen.phase_one.as_ref();
+    let left = phase_one.map(|phase_one| phase_one.left(case.scene.now) + CLOCK_ERROR);
     let on_time = case.call.time_left > Duration::ZERO && left >= Some(case.call.time_left);
     if case.call.operation != Operation::Try || on_time {
         Ok(())

@@ -13,11 +13,12 @@ pub mod rows;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    time::Duration,
 };
 
 use tercet_core::{
     id::{CallId, TxId},
-    model::{ActionSpec, Decider, Name, Outcome, Phase},
+    model::{ActionSpec, Decider, Name, Outcome, Phase, TxSpec},
     port::{Abilities, Call, CallResult, Reply, Route},
     refusal::Refusal,
     time::Timestamp,
@@ -56,7 +57,7 @@ impl fmt::Display for Breach {
 /// The databases, at one moment.
 #[derive(Clone, Copy)]
 pub struct Scene<'a> {
-    /// The database's time.
+    /// The world's time.
     pub now: Timestamp,
     /// The coordinator's database.
     pub tables: &'a Tables,
@@ -78,8 +79,6 @@ impl Scene<'_> {
 pub struct Way<'a> {
     /// The incarnation that calls.
     pub epoch: u64,
-    /// Its time.
-    pub now: Timestamp,
     /// The calls that the instance at the other end can answer; `None`: an address.
     pub abilities: Option<&'a Abilities>,
 }
@@ -135,9 +134,31 @@ pub struct Seen {
     pub resolved: bool,
     /// Whether a Try has left the coordinator, perhaps without reaching its participant.
     pub has_left: bool,
+    /// When its phase one ends.
+    pub phase_one: Option<PhaseOne>,
     /// The number of times that its owner lost what it knew of it beyond the row, or may have: calls that it was allowed to
     /// make count as made then.
     pub losses: u32,
+}
+
+/// The judge's knowledge of the length of a phase one, in the world's time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PhaseOne {
+    /// Its end as stored, by the database's clock.
+    deadline: Timestamp,
+    timeout: Duration,
+    /// It may not end before this.
+    pub earliest: Timestamp,
+    /// It is to end then; `None`: the coordinator has started or seen a jump since, and gives it no more time than
+    /// its timeout.
+    pub end: Option<Timestamp>,
+}
+
+impl PhaseOne {
+    /// Returns the most time that is left of it.
+    pub fn left(&self, now: Timestamp) -> Duration {
+        self.end.map_or(self.timeout, |end| end.since(now))
+    }
 }
 
 /// Records every effect, and checks the invariants.
@@ -175,6 +196,52 @@ impl Judge {
     fn record_first(&mut self, id: TxId, broken: Option<(&'static str, String)>) {
         if let Some((invariant, what)) = broken {
             self.record(invariant, Some(id), what);
+        }
+    }
+
+    /// Notes that the coordinator begins a transaction.
+    pub fn begins(&mut self, id: TxId, spec: &TxSpec, now: Timestamp) {
+        let end = now + spec.timeout();
+        let seen = self.seen.entry(id).or_default();
+        // An earlier begin of the same id may yet turn out to have held.
+        let before = seen.phase_one.as_ref();
+        let earliest = before.map_or(end, |before| before.earliest.min(end));
+        let is_first = before.is_none();
+        seen.phase_one = Some(PhaseOne {
+            deadline: spec.deadline,
+            timeout: spec.timeout(),
+            earliest,
+            end: is_first.then_some(end),
+        });
+    }
+
+    /// Notes that the coordinator starts: of what the database's clock did before, it knows what that shows now.
+    pub fn started(&mut self, now: Timestamp, clock: Timestamp, tables: &Tables) {
+        for (id, seen) in &mut self.seen {
+            let Some(phase_one) = &mut seen.phase_one else {
+                continue;
+            };
+            let row = tables.row(*id);
+            let until = row.and_then(|row| row.head.rest.as_ref()?.until);
+            let ends = [
+                Some(phase_one.deadline),
+                row.map(|row| row.spec.deadline),
+                until,
+            ];
+            let left = ends.into_iter().flatten().map(|end| end.since(clock)).min();
+            let left = left.unwrap_or_default().min(phase_one.timeout);
+            phase_one.earliest = phase_one.earliest.min(now + left);
+            phase_one.end = None;
+        }
+    }
+
+    /// Notes that the coordinator has seen the database's clock jump: of two moments at which that showed the time of a begin
+    /// it takes the later, within the timeout.
+    pub fn saw_a_jump(&mut self) {
+        for seen in self.seen.values_mut() {
+            if let Some(phase_one) = &mut seen.phase_one {
+                phase_one.end = None;
+            }
         }
     }
 
@@ -259,7 +326,7 @@ impl Judge {
             action.finishing += 1;
             action.left += 1;
             if call.route == Route::Direct {
-                let until = way.now + call.timeout;
+                let until = scene.now + call.timeout;
                 action.under_way.insert((way.epoch, call.id), until);
             }
         }
@@ -349,7 +416,9 @@ impl Judge {
             return;
         };
         let decided = row.head.phase.decision().is_some() && seen.decision_known_in.is_some();
-        if decided || scene.now < row.spec.deadline {
+        let early = seen.phase_one.as_ref();
+        let early = early.is_some_and(|phase_one| scene.now < phase_one.earliest);
+        if decided || early {
             let what = "the initiator is asked before the deadline or after the decision";
             self.record("only silence is asked back", Some(id), what.into());
         }

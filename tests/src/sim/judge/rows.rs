@@ -195,7 +195,9 @@ fn wants(case: &Case<'_>) -> Finding {
     let certain = wanted(row, false);
     let possible = wanted(row, true);
     let until = (row.head.phase == Phase::Trying).then_some(row.spec.deadline);
-    if named.is_superset(&certain) && named.is_subset(&possible) && rest.until == until {
+    let is_moved = rest.until_set_at.is_some();
+    let has_end = rest.until.is_some() == until.is_some() && (is_moved || rest.until == until);
+    if named.is_superset(&certain) && named.is_subset(&possible) && has_end {
         Ok(())
     } else {
         Err(format!(
@@ -300,7 +302,9 @@ fn never_sent(case: &Case<'_>) -> Finding {
 }
 
 fn deadline(case: &Case<'_>) -> Finding {
-    let early = case.scene.now < case.after.spec.deadline;
+    let phase_one = case.seen.phase_one.as_ref();
+    let earliest = phase_one.map_or(case.scene.now, |phase_one| phase_one.earliest);
+    let early = case.scene.now < earliest;
     let asks_back = matches!(case.after.head.phase, Phase::AskingBack { .. });
     let judged = matches!(
         case.decided_now(),
@@ -309,7 +313,7 @@ fn deadline(case: &Case<'_>) -> Finding {
     if early && (asks_back || judged) {
         return Err(format!(
             "the deadline is {:?} away",
-            case.after.spec.deadline.since(case.scene.now)
+            earliest.since(case.scene.now)
         ));
     }
     Ok(())

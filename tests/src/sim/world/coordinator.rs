@@ -11,11 +11,13 @@ use tercet_core::{
         Request, Route,
     },
     refusal::Refusal,
-    time::Timestamp,
+    time::{Moment, Now, Timestamp},
+    write::Fence,
 };
 
-use super::{Event, FromStore, Letter, World};
+use super::{Event, FromStore, Letter, Reading, World};
 use crate::sim::{
+    clocks,
     faults::Fault,
     judge::{RequestKind, Scene, Way},
     process::{OpenStream, Process, Waiter},
@@ -25,6 +27,9 @@ use crate::sim::{
 /// origin, and there may be none.
 const IN_A_ROW: u32 = 6;
 
+/// The time from a start to the first renewal of the lease.
+const RENEWAL: Duration = Duration::from_secs(1);
+
 const MEMORY: &str = "I9 memory is bounded by configuration";
 
 impl World {
@@ -33,8 +38,15 @@ impl World {
         let seed = self.dice.roll();
         let epoch = self.epoch;
         self.note(None, || format!("coordinator starts, epoch {epoch}"));
-        let now = self.engine_time();
+        let now = Now {
+            moment: clocks::moment(self.now),
+            time: self.database_time(),
+        };
         self.process = Some(Process::start(self.config.clone(), epoch, seed, now));
+        self.judge
+            .started(self.now, now.time, &self.database.tables);
+        self.troubled_at = self.now;
+        self.after(RENEWAL, Event::Renews(epoch));
         for place in 0..self.plan.services.len() {
             let name = self.plan.services[place].name.clone();
             let reach = self.services[place].reach;
@@ -43,8 +55,61 @@ impl World {
         self.pump();
     }
 
-    pub(super) fn engine_time(&self) -> Timestamp {
-        self.now + self.ahead - self.lag
+    /// Returns what the database's clock shows.
+    pub(super) fn database_time(&self) -> Timestamp {
+        clocks::shifted(self.now, self.ahead)
+    }
+
+    /// The coordinator renews its lease: the database reads its clock, sooner or later.
+    pub(super) fn renews(&mut self, epoch: u64) {
+        if self.process.as_ref().is_none_or(|p| p.owner.epoch != epoch) {
+            return;
+        }
+        if self.is_paused() {
+            self.postpone(Event::Renews(epoch));
+            return;
+        }
+        let takes = if self.faults.strikes(Fault::ClockReadLate) {
+            self.dice.millis(500, 4_000)
+        } else {
+            self.dice.millis(0, 5)
+        };
+        let reading = Reading {
+            sent: clocks::moment(self.now),
+            time: self.dice.chance(500).then(|| self.database_time()),
+        };
+        self.after(takes, Event::Renewed(epoch, reading));
+    }
+
+    /// The coordinator gets the database's time.
+    pub(super) fn renewed(&mut self, epoch: u64, reading: Reading) {
+        let time = reading.time.unwrap_or_else(|| self.database_time());
+        if self
+            .process
+            .as_ref()
+            .is_some_and(|p| p.owner.epoch == epoch)
+            && self.is_paused()
+        {
+            let time = Some(time);
+            self.postpone(Event::Renewed(epoch, Reading { time, ..reading }));
+            return;
+        }
+        let received = clocks::moment(self.now);
+        let Some(process) = self.process.as_mut().filter(|p| p.owner.epoch == epoch) else {
+            return;
+        };
+        let before = process.estimate.difference();
+        let jump = process.estimate.read(time, reading.sent, received);
+        let difference = process.estimate.difference();
+        if let Some(jump) = jump {
+            self.judge.saw_a_jump();
+            self.note(None, || format!("the database's clock is read: {jump:?}"));
+        }
+        if difference != before {
+            self.deliver(Input::DatabaseClock { difference });
+        }
+        let wait = self.dice.millis(500, 5_000);
+        self.after(wait, Event::Renews(epoch));
     }
 
     /// Kills the coordinator: its memory is lost, every connection breaks.
@@ -86,19 +151,14 @@ impl World {
                 process.paused_until = self.now + pause;
             }
         }
-        if self.faults.strikes(Fault::ClockSkew) {
-            self.lag = self.dice.millis(0, 2_000);
-            let lag = self.lag;
-            self.note(None, || format!("coordinator's clock is {lag:?} behind"));
-        }
     }
 
     pub(super) fn feed(&mut self, input: Input) {
-        let now = self.engine_time();
+        let moment = clocks::moment(self.now);
         let Some(process) = &mut self.process else {
             return;
         };
-        process.now = process.now.max(now);
+        process.now = process.estimate.now(moment);
         self.coverage.note(&self.database.tables, &input);
         process.is_page = matches!(input, Input::Due(..));
         process.handle(input);
@@ -135,7 +195,10 @@ impl World {
             Output::Write(write) => {
                 let id = write.id;
                 self.given_up.remove(&(id, write.head.version, epoch));
-                process.lane.push(process.now, *write);
+                if let Fence::Absent(spec) = &write.fence {
+                    self.judge.begins(id, spec, self.now);
+                }
+                process.lane.push(process.now.moment, *write);
                 let lane = process.lane.len();
                 self.note(Some(id), || format!("write joins {lane} in the lane"));
             }
@@ -201,13 +264,12 @@ impl World {
             )
         });
         let scene = Scene {
-            now: self.shown,
+            now: self.now,
             tables: &self.database.tables,
             books: &self.books,
         };
         let way = self.process.as_ref().map(|process| Way {
             epoch,
-            now: process.now,
             abilities: match call.route {
                 Route::Direct => None,
                 Route::Stream(stream) => process
@@ -237,7 +299,7 @@ impl World {
             )
         });
         let scene = Scene {
-            now: self.shown,
+            now: self.now,
             tables: &self.database.tables,
             books: &self.books,
         };
@@ -305,7 +367,7 @@ impl World {
             Err(refusal) => format!("{:?} is refused: {refusal}", waiter.kind),
         });
         let scene = Scene {
-            now: self.shown,
+            now: self.now,
             tables: &self.database.tables,
             books: &self.books,
         };
@@ -332,11 +394,10 @@ impl World {
         }
         process.wakes = Some(wanted);
         let epoch = process.owner.epoch;
-        // The database's clock shows this time when the engine's shows `wanted`.
-        self.at(wanted + self.lag - self.ahead, Event::Wake(epoch, wanted));
+        self.at(clocks::time(wanted), Event::Wake(epoch, wanted));
     }
 
-    pub(super) fn wake(&mut self, epoch: u64, alarm: Timestamp) {
+    pub(super) fn wake(&mut self, epoch: u64, alarm: Moment) {
         let is_set =
             |process: &Process| process.owner.epoch == epoch && process.wakes == Some(alarm);
         if !self.process.as_ref().is_some_and(is_set) {

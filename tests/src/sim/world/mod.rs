@@ -21,9 +21,9 @@ use tercet_core::{
     config::EngineConfig,
     id::{CallId, StreamId, TxId},
     lane::LaneResult,
-    model::{DueRow, Name},
-    port::{Input, Loaded, Read},
-    time::Timestamp,
+    model::{DueRow, Name, Phase},
+    port::{Loaded, Read},
+    time::{Moment, Timestamp},
     write::{Due, DueQuery, QueuesQuery},
 };
 
@@ -39,10 +39,14 @@ use super::{
     plan::{FAULTS_END, Plan},
     process::Process,
     sessions::{Database, SessionId},
+    tables::Row,
 };
 
 /// The time after the end of faults by which everything must be over.
-const HEALING: Duration = Duration::from_mins(30);
+const HEALING: Duration = Duration::from_mins(10);
+/// The time by which the end of a phase one may be late after faults have ended, the clock has jumped or the coordinator has
+/// started: a minute is allowed to rows that an incarnation before wrote with a wrong clock.
+const LATE: Duration = Duration::from_mins(2);
 /// The interval at which a healing world checks whether everything is over.
 const CENSUS: Duration = Duration::from_secs(1);
 /// The number of such checks after which memory must be empty.
@@ -55,8 +59,12 @@ const STEPS: u64 = 2_000_000;
 pub enum Event {
     /// The coordinator starts.
     Start,
-    /// The coordinator of this epoch wakes up: its clock was set to ring at this time.
-    Wake(u64, Timestamp),
+    /// The coordinator of this epoch wakes up: its clock was set to ring at this moment.
+    Wake(u64, Moment),
+    /// The coordinator of this epoch renews its lease.
+    Renews(u64),
+    /// Its lease is renewed.
+    Renewed(u64, Reading),
     /// A session of the database goes on.
     Session(SessionId, u64),
     /// An answer of the database reaches the coordinator of this epoch.
@@ -99,14 +107,23 @@ pub enum Event {
     Moves(usize),
     /// The coordinator is restarted.
     Restart,
-    /// Time is ahead by this much, or no longer.
-    TimeAhead(Duration),
+    /// The database's clock jumps: from now on it is so many microseconds ahead of the world's time, or behind it.
+    ClockJumps(i64),
     /// An operator looks for stuck transactions.
     Operator,
     /// Faults end.
     Heal,
     /// A healing world checks whether everything is over.
     Census,
+}
+
+/// A reading of the database's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// When the coordinator asked.
+    pub sent: Moment,
+    /// The time, if the database has read it yet.
+    pub time: Option<Timestamp>,
 }
 
 /// An answer of the database.
@@ -157,16 +174,14 @@ pub struct World {
     process: Option<Process>,
     config: EngineConfig,
     epoch: u64,
-    /// The time by which the coordinator's clock is behind the database's.
-    lag: Duration,
     /// The end of the time in which the database takes no writes.
     outage_until: Timestamp,
     /// Writes that were given up as not applied, by transaction, version and the epoch of the incarnation.
     given_up: BTreeSet<(TxId, u32, u64)>,
-    /// The time by which every clock is ahead for a moment.
-    ahead: Duration,
-    /// The latest time that any clock has shown.
-    shown: Timestamp,
+    /// The microseconds by which the database's clock is ahead of the world's time, or behind it where that is negative.
+    ahead: i64,
+    /// When it last jumped, the coordinator last started or faults ended: steps may be late for a while after that.
+    troubled_at: Timestamp,
     services: Vec<Service>,
     places: BTreeMap<Name, usize>,
     books: BTreeMap<Name, Books>,
@@ -198,11 +213,10 @@ impl World {
             process: None,
             config,
             epoch: 0,
-            lag: Duration::ZERO,
             outage_until: DAWN,
             given_up: BTreeSet::new(),
-            ahead: Duration::ZERO,
-            shown: DAWN,
+            ahead: 0,
+            troubled_at: DAWN,
             services: plan.services.iter().map(Service::new).collect(),
             places: names.clone().zip(0..).collect(),
             books: names.map(|name| (name, Books::default())).collect(),
@@ -242,12 +256,8 @@ impl World {
         for time in self.plan.restarts.clone() {
             self.at(DAWN + time, Event::Restart);
         }
-        if self.dice.chance(120) {
-            let begins = self.dice.span(Duration::from_secs(1), FAULTS_END);
-            let lasts = self.dice.millis(1, 2_000);
-            let ahead = self.dice.millis(30_000, 300_000);
-            self.at(DAWN + begins, Event::TimeAhead(ahead));
-            self.at(DAWN + begins + lasts, Event::TimeAhead(Duration::ZERO));
+        for (time, ahead) in self.plan.clock.clone() {
+            self.at(DAWN + time, Event::ClockJumps(ahead));
         }
         for client in 0..self.clients.len() {
             let starts = self.clients[client].plan.starts;
@@ -270,7 +280,7 @@ impl World {
         if self.judge.breach().is_none() {
             let gone = self.gone_for_good();
             let scene = Scene {
-                now: self.shown,
+                now: self.now,
                 tables: &self.database.tables,
                 books: &self.books,
             };
@@ -298,10 +308,11 @@ impl World {
         };
         self.steps += 1;
         self.now = self.now.max(at);
-        self.shown = self.shown.max(self.now + self.ahead);
         match event {
             Event::Start => self.start(),
             Event::Wake(epoch, alarm) => self.wake(epoch, alarm),
+            Event::Renews(epoch) => self.renews(epoch),
+            Event::Renewed(epoch, reading) => self.renewed(epoch, reading),
             Event::Session(session, epoch) => self.session_goes_on(session, epoch),
             Event::FromStore(epoch, answer) => self.store_answers(epoch, *answer),
             Event::Arrives(letter) => self.arrives(*letter),
@@ -323,7 +334,7 @@ impl World {
                 self.faults.count(Fault::CoordinatorCrash);
                 self.crash();
             }
-            Event::TimeAhead(ahead) => self.time_ahead(ahead),
+            Event::ClockJumps(ahead) => self.clock_jumps(ahead),
             Event::Operator => self.operator_looks(),
             Event::Heal => self.heal(),
             Event::Census => self.census(),
@@ -348,23 +359,35 @@ impl World {
         self.history.note(self.now, tx, text);
     }
 
-    fn time_ahead(&mut self, ahead: Duration) {
-        if ahead > Duration::ZERO {
-            self.faults.count(Fault::TimeAhead);
-        }
+    fn clock_jumps(&mut self, ahead: i64) {
+        self.faults.count(Fault::ClockJumps);
         self.ahead = ahead;
-        self.note(None, || format!("time is {ahead:?} ahead"));
-        self.shown = self.shown.max(self.now + self.ahead);
-        if !self.is_paused() {
-            self.deliver(Input::Tick);
-        }
+        self.troubled_at = self.now;
+        self.note(None, || {
+            format!("the database's clock is {ahead} microseconds ahead")
+        });
     }
 
     fn heal(&mut self) {
         self.faults.on = false;
-        self.lag = Duration::ZERO;
+        self.troubled_at = self.now;
         self.note(None, || "faults end".into());
         self.census();
+    }
+
+    /// Checks that no phase one lasts much longer than its timeout.
+    fn check_phases_one(&mut self) {
+        let is_late = |row: &Row| {
+            let latest = self.troubled_at + row.spec.timeout() + LATE;
+            row.head.phase == Phase::Trying && self.now > latest
+        };
+        let late = self.database.tables.rows().find(|(_, row)| is_late(row));
+        if let Some((id, row)) = late {
+            let what = format!("it was begun for {:?}", row.spec.timeout());
+            let id = Some(*id);
+            self.judge
+                .record("I12 a deadline is judged in time", id, what);
+        }
     }
 
     /// Returns the participants that never come back.
@@ -395,6 +418,7 @@ impl World {
     /// Checks whether everything is over: every row final, parked or at rest for the sake of participants that never come
     /// back alone, every initiator done or dead, and nothing on its way.
     fn census(&mut self) {
+        self.check_phases_one();
         let gone = self.gone_for_good();
         let tables = &self.database.tables;
         let finished = tables.rows().all(|(_, row)| end::is_settled(row, &gone));

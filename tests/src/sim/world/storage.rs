@@ -11,6 +11,7 @@ use tercet_core::{
 
 use super::{Event, FromStore, World};
 use crate::sim::{
+    clocks,
     faults::Fault,
     judge::Scene,
     sessions::{Ending, Progress, SessionId},
@@ -117,7 +118,7 @@ impl World {
         let Some(process) = &mut self.process else {
             return;
         };
-        let results = process.lane.give_up(process.now);
+        let results = process.lane.give_up(process.now.moment);
         if results.is_empty() {
             return;
         }
@@ -147,7 +148,7 @@ impl World {
             }
         }
         let scene = Scene {
-            now: self.shown,
+            now: self.now,
             tables: &self.database.tables,
             books: &self.books,
         };
@@ -172,12 +173,12 @@ impl World {
             FromStore::Queues(query, queues) => Input::Queues(query, queues),
             FromStore::ReadFailed(read) => Input::ReadFailed(read),
             FromStore::Lane(result) => {
-                let now = self.engine_time();
+                let moment = clocks::moment(self.now);
                 let Some(process) = &mut self.process else {
                     return;
                 };
-                process.now = process.now.max(now);
-                let results = process.lane.done(process.now, result);
+                process.now = process.estimate.now(moment);
+                let results = process.lane.done(moment, result);
                 for (id, result) in &results {
                     let row = self.database.tables.row(*id);
                     if row.is_none_or(|row| row.head.rest.is_some() || row.head.phase.is_over()) {

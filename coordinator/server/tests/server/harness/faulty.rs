@@ -51,6 +51,11 @@ impl Faulty {
         }
     }
 
+    /// Returns the database without its faults.
+    pub(crate) fn store(&self) -> Arc<SqliteStore> {
+        Arc::clone(&self.inner)
+    }
+
     /// Waits until the lease was renewed so many times more.
     pub(crate) async fn renewed(&self, times: u64) {
         let mut renewed = self.renewed.subscribe();

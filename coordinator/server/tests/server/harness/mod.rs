@@ -74,6 +74,15 @@ impl Server {
         (Self::over(shared, store, configure).await, faulty)
     }
 
+    /// Starts a server over a database that another one has used.
+    pub(crate) async fn over_faulty(
+        database: Arc<Faulty>,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
+        let store = database.store();
+        Self::over(database, store, configure).await
+    }
+
     async fn over(
         shared: Arc<dyn Store>,
         store: Arc<SqliteStore>,

@@ -5,6 +5,8 @@
 //! is a way and room: the participants that came back first, then in the order of time. What cannot go on stays where it
 //! is, and costs nothing.
 
+mod recall;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
@@ -12,13 +14,15 @@ use std::{
 
 use tercet_mutation::broken;
 
+use self::recall::{Recall, is_page_of_a_walk, is_queues_of_a_walk};
+
 use crate::{
     config::EngineConfig,
     gate::Gate,
     limits,
     model::{DueRow, Name, Owner, Queue},
     port::Read,
-    time::{Timestamp, earliest},
+    time::{Moment, Now, Timestamp, earliest},
     write::{Due, DueQuery, QueuesQuery},
 };
 
@@ -28,33 +32,35 @@ pub struct Loader {
     owner: Owner,
     /// Queues with rows that can go on, with the time of their next page.
     ready: BTreeMap<Queue, Ready>,
-    times: BTreeSet<(Timestamp, Queue)>,
+    times: BTreeSet<(Moment, Queue)>,
     /// Queues without room for their rows, by participant.
     blocked: BTreeMap<Name, BTreeSet<Queue>>,
     /// Participants that came back, each with the queue after which to look: theirs are looked up first.
     returned: VecDeque<(Name, Option<Queue>)>,
     under_way: BTreeSet<Read>,
     /// When the table is looked at next, from which queue on, and since when.
-    look_at: Timestamp,
+    look_at: Moment,
     /// No page is read before this time: memory was full.
-    pages_not_before: Timestamp,
+    pages_not_before: Moment,
     look_after: Option<Queue>,
-    looking_since: Timestamp,
+    looking_since: Moment,
     /// When one's own rows in hand are gone through next, and from which row on.
-    sweep_at: Timestamp,
+    sweep_at: Moment,
     sweep_after: Option<Due>,
+    /// The walk through rows that stand in the future, until it is done.
+    recall: Option<Recall>,
 }
 
 /// The next page of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ready {
-    at: Timestamp,
+    at: Moment,
     after: Option<Due>,
 }
 
 impl Loader {
     /// Makes a loader that starts now.
-    pub fn new(config: &EngineConfig, owner: Owner, now: Timestamp) -> Self {
+    pub fn new(config: &EngineConfig, owner: Owner, now: Now) -> Self {
         Self {
             owner,
             ready: BTreeMap::new(),
@@ -62,27 +68,30 @@ impl Loader {
             blocked: BTreeMap::new(),
             returned: VecDeque::new(),
             under_way: BTreeSet::new(),
-            look_at: now,
-            pages_not_before: now,
+            look_at: now.moment,
+            pages_not_before: now.moment,
             look_after: None,
-            looking_since: now,
-            sweep_at: now + config.lease,
+            looking_since: now.moment,
+            sweep_at: now.moment + config.lease,
             sweep_after: None,
+            recall: Recall::at_start(now),
         }
     }
 
     /// Returns the time of the next query; `None` while as many are under way as may be.
-    pub fn next_wakeup(&self) -> Option<Timestamp> {
+    pub fn next_wakeup(&self) -> Option<Moment> {
         if self.under_way.len() >= limits::TABLE_QUERIES {
             return None;
         }
-        let returned = (!self.returned.is_empty()).then_some(Timestamp::default());
+        let returned = (!self.returned.is_empty()).then_some(Moment::default());
         let page = self.times.first();
         let page = page.map(|(at, _)| (*at).max(self.pages_not_before));
         let look = (!self.is_looking()).then_some(self.look_at);
         let sweeps = !self.is_sweeping() && !broken("own_orphan_never_reloaded");
         let sweep = sweeps.then_some(self.sweep_at);
-        earliest(earliest(returned, page), earliest(look, sweep))
+        let recall = self.recall.as_ref().and_then(Recall::next_wakeup);
+        let others = earliest(sweep, recall);
+        earliest(earliest(returned, page), earliest(look, others))
     }
 
     /// Makes the queues of a participant the first to be looked up: it can be reached again.
@@ -93,34 +102,28 @@ impl Loader {
     }
 
     /// Makes the queues of a participant due for which there was no room: a place has come free.
-    pub fn place_freed(&mut self, name: &str, config: &EngineConfig, gate: &Gate, now: Timestamp) {
+    pub fn place_freed(&mut self, name: &str, config: &EngineConfig, gate: &Gate, now: Now) {
         let Some(queues) = self.blocked.remove(name) else {
             return;
         };
         let pause = pause(config, gate, name);
         for queue in queues {
             if let Some(ready) = self.ready.get_mut(&queue) {
-                ready.at = now + pause;
+                ready.at = now.moment + pause;
                 self.times.insert((ready.at, queue));
             }
         }
     }
 
     /// Takes in that a transaction was put to rest in these queues.
-    pub fn rested(&mut self, rows: &[DueRow], config: &EngineConfig, now: Timestamp) {
+    pub fn rested(&mut self, rows: &[DueRow], config: &EngineConfig, now: Now) {
         for row in rows {
-            self.learn(row, now + config.poll * 2, now);
+            self.learn(row, now.time + config.poll * 2, now);
         }
     }
 
     /// Returns the queries for which it is time, for at most `room` rows each.
-    pub fn poll(
-        &mut self,
-        config: &EngineConfig,
-        now: Timestamp,
-        gate: &Gate,
-        room: usize,
-    ) -> Vec<Read> {
+    pub fn poll(&mut self, config: &EngineConfig, now: Now, gate: &Gate, room: usize) -> Vec<Read> {
         let mut reads = Vec::new();
         while self.under_way.len() < limits::TABLE_QUERIES
             && let Some((name, after)) = self.returned.pop_front()
@@ -133,13 +136,15 @@ impl Loader {
             self.start(read, &mut reads);
         }
         if room == 0 {
-            self.pages_not_before = now + config.poll;
-        } else if now >= self.pages_not_before {
+            self.pages_not_before = now.moment + config.poll;
+        } else if now.moment >= self.pages_not_before {
             self.next_pages(config, now, gate, room, &mut reads);
         }
-        if now >= self.look_at && !self.is_looking() && self.under_way.len() < limits::TABLE_QUERIES
+        if now.moment >= self.look_at
+            && !self.is_looking()
+            && self.under_way.len() < limits::TABLE_QUERIES
         {
-            self.looking_since = now;
+            self.looking_since = now.moment;
             let read = Read::Queues(QueuesQuery {
                 of: None,
                 after: self.look_after.clone(),
@@ -147,13 +152,14 @@ impl Loader {
             });
             self.start(read, &mut reads);
         }
-        let sweeps = now >= self.sweep_at
+        let sweeps = now.moment >= self.sweep_at
             && !self.is_sweeping()
             && self.under_way.len() < limits::TABLE_QUERIES;
         if sweeps && !broken("own_orphan_never_reloaded") {
             let read = Read::Due(self.sweep());
             self.start(read, &mut reads);
         }
+        self.recall_next(config, now, room, &mut reads);
         reads
     }
 
@@ -167,14 +173,14 @@ impl Loader {
     fn next_pages(
         &mut self,
         config: &EngineConfig,
-        now: Timestamp,
+        now: Now,
         gate: &Gate,
         room: usize,
         reads: &mut Vec<Read>,
     ) {
         while self.under_way.len() < limits::TABLE_QUERIES
             && let Some((at, queue)) = self.times.first().cloned()
-            && at <= now
+            && at <= now.moment
         {
             self.times.pop_first();
             let Some(page) = self.ready.get(&queue).copied() else {
@@ -202,7 +208,7 @@ impl Loader {
             self.ready.remove(&queue);
             let read = Read::Due(DueQuery {
                 queue,
-                until: now,
+                until: now.time,
                 after: page.after,
                 limit: config.page.min(u32::try_from(limit).unwrap_or(u32::MAX)),
             });
@@ -213,7 +219,7 @@ impl Loader {
     fn is_looking(&self) -> bool {
         self.under_way
             .iter()
-            .any(|read| matches!(read, Read::Queues(query) if query.of.is_none()))
+            .any(|read| matches!(read, Read::Queues(query) if query.of.is_none() && !is_queues_of_a_walk(query)))
     }
 
     /// Returns the next page of the walk through one's own rows in hand.
@@ -240,12 +246,15 @@ impl Loader {
     pub fn found_queues(
         &mut self,
         config: &EngineConfig,
-        now: Timestamp,
+        now: Now,
         gate: &Gate,
         query: &QueuesQuery,
         rows: &[DueRow],
     ) {
         self.under_way.remove(&Read::Queues(query.clone()));
+        if self.recalled_queues(query, rows, now.moment) {
+            return;
+        }
         for row in rows {
             let goes_on = match &row.queue {
                 // The store admits one process at a time: every other incarnation is over.
@@ -262,7 +271,7 @@ impl Loader {
                 Queue::Parked => false,
             };
             if goes_on {
-                self.learn(row, now + config.poll * 2, now);
+                self.learn(row, now.time + config.poll * 2, now);
             }
         }
         let last = rows
@@ -278,28 +287,28 @@ impl Loader {
                 } else {
                     config.poll
                 };
-                let took = now.since(self.looking_since);
+                let took = now.moment.since(self.looking_since);
                 let share = took
                     .saturating_mul(limits::LOOK_SHARES)
                     .min(limits::LOOK_PAUSE_MAX);
-                self.look_at = now + pause.max(share);
+                self.look_at = now.moment + pause.max(share);
                 self.look_after = last;
             }
         }
     }
 
     /// Remembers a queue whose first row is due by `horizon`.
-    fn learn(&mut self, row: &DueRow, horizon: Timestamp, now: Timestamp) {
+    fn learn(&mut self, row: &DueRow, horizon: Timestamp, now: Now) {
         let is_known = self.ready.contains_key(&row.queue);
         let is_full = self.ready.len() >= limits::QUEUES_REMEMBERED && !is_known;
         let is_read = self
             .under_way
             .iter()
-            .any(|read| matches!(read, Read::Due(query) if query.queue == row.queue));
+            .any(|read| matches!(read, Read::Due(query) if query.queue == row.queue && !is_page_of_a_walk(query)));
         if row.at > horizon || is_full || is_read || self.is_own(&row.queue) {
             return;
         }
-        let at = row.at.max(now);
+        let at = now.moment_of(row.at).max(now.moment);
         match self.ready.get_mut(&row.queue) {
             Some(ready) if ready.at <= at => {}
             Some(ready) => {
@@ -320,7 +329,7 @@ impl Loader {
     pub fn found(
         &mut self,
         config: &EngineConfig,
-        now: Timestamp,
+        now: Now,
         gate: &Gate,
         query: &DueQuery,
         rows: &[Due],
@@ -328,9 +337,12 @@ impl Loader {
         self.under_way.remove(&Read::Due(query.clone()));
         let is_full = rows.len() >= query.limit as usize;
         let last = rows.last().copied().filter(|_| is_full);
+        if self.recalled(query, rows, now.moment) {
+            return;
+        }
         if self.is_own(&query.queue) {
             self.sweep_after = last;
-            self.sweep_at = now
+            self.sweep_at = now.moment
                 + if is_full {
                     limits::PAGE_PAUSE
                 } else {
@@ -345,7 +357,7 @@ impl Loader {
             Queue::Wait { participant, .. } => pause(config, gate, participant),
             _ => limits::PAGE_PAUSE,
         };
-        let at = now + pause;
+        let at = now.moment + pause;
         if let Some(old) = self
             .ready
             .insert(query.queue.clone(), Ready { at, after: last })
@@ -356,17 +368,20 @@ impl Loader {
     }
 
     /// Takes in that a query failed: it is repeated after a pause.
-    pub fn failed(&mut self, config: &EngineConfig, now: Timestamp, read: &Read) {
+    pub fn failed(&mut self, config: &EngineConfig, now: Now, read: &Read) {
         self.under_way.remove(read);
-        let later = now + config.poll;
+        if self.recall_failed(read, now.moment + config.poll) {
+            return;
+        }
+        let later = now.moment + config.poll;
         match read {
             Read::Due(query) if self.is_own(&query.queue) => self.sweep_at = later,
             Read::Due(query) => {
                 let row = DueRow {
                     queue: query.queue.clone(),
-                    at: later,
+                    at: now.time_of(later),
                 };
-                self.learn(&row, later, now);
+                self.learn(&row, row.at, now);
             }
             // The next look finds the queues of every participant.
             Read::Queues(_) => self.look_at = later,

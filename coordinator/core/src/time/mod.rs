@@ -1,58 +1,113 @@
 //! Time: numbers that come in from outside.
+//!
+//! Two clocks, of two types that do not mix. What is stored is a [`Timestamp`], by the database's clock, which may jump
+//! either way. What is waited for is a [`Moment`], by the process's own clock, which never does. [`Now`] has both, and
+//! converts; see `docs/adr/0017`.
+
+mod course;
+mod estimate;
 
 use std::{
     ops::{Add, Sub},
     time::Duration,
 };
 
+pub use self::{
+    course::Course,
+    estimate::{Estimate, Jump},
+};
+
+/// The difference between two readings of the database's clock from which on it is taken for a jump, in microseconds.
+const CLOCK_JUMP: i64 = 1_000_000;
+
 /// Microseconds since 1970-01-01 UTC by the database's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-impl Timestamp {
-    /// The end of time.
-    pub const MAX: Self = Self(i64::MAX);
+/// Microseconds by the monotonic clock of this process: 0 at some moment before its engine was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(i64);
 
-    /// Makes the time that is this many microseconds after the epoch.
-    pub const fn from_micros(micros: i64) -> Self {
-        Self(micros)
+/// The present, by both clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Now {
+    /// By the process's monotonic clock: for what is waited for.
+    pub moment: Moment,
+    /// By the database's clock, or a little earlier: for what is stored, and compared with what is stored.
+    pub time: Timestamp,
+}
+
+macro_rules! point_in_time {
+    ($name:ident) => {
+        impl $name {
+            /// The end of time.
+            pub const MAX: Self = Self(i64::MAX);
+
+            /// Makes it of microseconds since zero.
+            pub const fn from_micros(micros: i64) -> Self {
+                Self(micros)
+            }
+
+            /// Returns the microseconds since zero.
+            pub const fn as_micros(self) -> i64 {
+                self.0
+            }
+
+            /// Returns the time that passed since `earlier`; zero when this is not after it.
+            pub fn since(self, earlier: Self) -> Duration {
+                Duration::from_micros(self.0.saturating_sub(earlier.0).try_into().unwrap_or(0))
+            }
+        }
+
+        impl Add<Duration> for $name {
+            type Output = Self;
+
+            fn add(self, duration: Duration) -> Self {
+                Self(self.0.saturating_add(micros_of(duration)))
+            }
+        }
+
+        impl Sub<Duration> for $name {
+            type Output = Self;
+
+            fn sub(self, duration: Duration) -> Self {
+                Self(self.0.saturating_sub(micros_of(duration)))
+            }
+        }
+    };
+}
+
+point_in_time!(Timestamp);
+point_in_time!(Moment);
+
+impl Now {
+    /// Returns the moment at which the database's clock shows `at`, if it does not jump.
+    pub fn moment_of(self, at: Timestamp) -> Moment {
+        Moment(at.0.saturating_sub(self.offset()))
     }
 
-    /// Returns the microseconds since the epoch.
-    pub const fn as_micros(self) -> i64 {
-        self.0
+    /// Returns the time that the database's clock shows at `moment`, if it does not jump.
+    pub fn time_of(self, moment: Moment) -> Timestamp {
+        Timestamp(moment.0.saturating_add(self.offset()))
     }
 
-    /// Returns the time that passed since `earlier`; zero when this is not after it.
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0).try_into().unwrap_or(0))
+    /// Returns the database's clock minus the process's.
+    fn offset(self) -> i64 {
+        self.time.0.saturating_sub(self.moment.0)
     }
 }
 
-impl Add<Duration> for Timestamp {
-    type Output = Self;
-
-    fn add(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
-        )
-    }
+fn micros_of(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-impl Sub<Duration> for Timestamp {
-    type Output = Self;
-
-    fn sub(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
-        )
-    }
+/// Returns whether two times differ by a jump.
+pub(crate) fn differ(a: Timestamp, b: Timestamp) -> bool {
+    a.0.abs_diff(b.0) > CLOCK_JUMP.unsigned_abs()
 }
 
 /// Returns the earlier of two times, where there is one.
-pub(crate) fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+pub(crate) fn earliest<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (one, other) => one.or(other),

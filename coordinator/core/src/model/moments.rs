@@ -1,0 +1,86 @@
+//! The times of a transaction on the monotonic clock.
+
+use std::time::Duration;
+
+use super::{Action, Operation, Phase, Transaction};
+use crate::time::{Course, Moment, Now, Timestamp};
+
+/// The times of a transaction on the monotonic clock of the process that has it in memory. No jump of the database's clock
+/// moves them, and they are never stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Moments {
+    /// When time alone takes it further: the end of phase one, then the next question to the initiator.
+    pub due: Moment,
+    /// When it was decided.
+    pub decided: Moment,
+}
+
+impl Transaction {
+    /// Sets the moments of a loaded transaction by the times that were stored.
+    ///
+    /// A wait is never longer than it was when it was stored, however far ahead of the present a clock that was wrong put its
+    /// end. Phase one is never shorter than that either, as far as this process saw the clock jump. Other waits end at
+    /// once where their end cannot be right.
+    pub fn resume(&mut self, course: &Course) {
+        let now = course.now();
+        let decided_at = self.phase.decided_at();
+        let decided = decided_at.map(|at| course.moment_of(at, at).min(now.moment));
+        self.moments = Moments {
+            due: match self.phase {
+                Phase::Trying => self.end_of_phase_one(course),
+                Phase::AskingBack { next } => self.next_question(next, now),
+                _ => Moment::default(),
+            },
+            decided: decided.unwrap_or_default(),
+        };
+        let phase_two = self.phase.decision().is_some();
+        for action in &mut self.actions {
+            action.live.not_before = next_call(action, phase_two, course);
+        }
+    }
+
+    fn end_of_phase_one(&self, course: &Course) -> Moment {
+        let spec = &self.spec;
+        let of_rest = self.rest.as_ref().and_then(|rest| {
+            let set_at = rest.until_set_at.unwrap_or(spec.create_time);
+            Some((rest.until?, set_at))
+        });
+        let (until, set_at) = of_rest.unwrap_or((spec.deadline, spec.create_time));
+        let latest = course.now().moment + until.since(set_at);
+        course.moment_of(until, set_at).min(latest)
+    }
+
+    fn next_question(&self, next: Timestamp, now: Now) -> Moment {
+        let longest = self.spec.check_back.as_ref().map(|check_back| {
+            let check_back = check_back.in_effect();
+            let pauses = check_back.interval.max(check_back.max_interval);
+            check_back.first_delay.max(pauses)
+        });
+        within(now.moment_of(next), longest.unwrap_or_default(), now)
+    }
+}
+
+/// Returns the moment from which the policy of a loaded action allows its next call.
+fn next_call(action: &Action, phase_two: bool, course: &Course) -> Moment {
+    // A pause of phase one does not delay phase two.
+    let last = action.state.attempts.last();
+    let last = last.filter(|last| (last.operation == Operation::Try) != phase_two);
+    let next = last.and_then(|last| Some((last.next?, last.at)));
+    next.map_or_else(Moment::default, |(next, sent_at)| {
+        let (next, sent_at) = (
+            Timestamp::from_micros(next),
+            Timestamp::from_micros(sent_at),
+        );
+        let next = course.moment_of(next, sent_at);
+        within(next, action.spec.retry.in_effect().max_delay, course.now())
+    })
+}
+
+/// Returns the end of a wait; the present where that lies further ahead than the longest such wait.
+fn within(end: Moment, longest: Duration, now: Now) -> Moment {
+    if end > now.moment + longest {
+        now.moment
+    } else {
+        end
+    }
+}
