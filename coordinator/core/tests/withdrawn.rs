@@ -14,8 +14,10 @@ use tercet_core::{
     write::WriteResult,
 };
 
+type Story = fn(&mut World);
+
 /// The ends of calls, each with the calls and questions that were withdrawn then.
-const ENDS: &[(&str, usize, fn(&mut World))] = &[
+const ENDS: &[(&str, usize, Story)] = &[
     ("answered OK", 0, |world| {
         world.execute(Wait::Completed, [tcc("a")]);
         world.answer_all();
