@@ -290,7 +290,7 @@ fn action(phase: &Phase) -> impl Strategy<Value = Action> + use<> {
     let row = (
         select(statuses(phase)),
         bytes(),
-        any::<u32>(),
+        0..=limits::COUNT,
         text(limits::REASON_BYTES),
         collection::vec(attempt(), 0..4),
         option::of(time()),
@@ -327,7 +327,7 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
         );
         let times = (time(), time());
         let head = (
-            any::<u32>(),
+            0..=limits::COUNT,
             text(60),
             0..=i64::MAX as u64,
             option::of(rest()),
