@@ -18,14 +18,18 @@ pub enum Refusal {
         /// The id of the request.
         id: TxId,
     },
-    /// The id is too old or too new for a begin.
+    /// The id is too old for a begin, or too far ahead.
     #[error(
-        "transaction id {id} has no row and its time is outside of the window in which it may begin; \
-         nothing was begun under it and nothing will be; make a new id"
+        "transaction id {id} has no row and its time is {} the window in which it may begin; nothing was begun under it{}; \
+         make a new id",
+        if *is_ahead { "ahead of" } else { "behind" },
+        if *is_ahead { "" } else { " and nothing will be" },
     )]
     TxIdExpired {
         /// The id of the request.
         id: TxId,
+        /// Whether its time is ahead: a copy of the request that arrives once that has come may begin.
+        is_ahead: bool,
     },
     /// The same id with another body.
     #[error(

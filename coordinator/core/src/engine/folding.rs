@@ -15,7 +15,7 @@ use crate::{
     port::Output,
     refusal::Refusal,
     time::Timestamp,
-    transition::{Event, transition},
+    transition::{Event, is_misdated, transition},
     write::{ActionWrite, DueChange, Fence, Head, NewAction, OperatorEntry, Write, WriteResult},
 };
 
@@ -258,6 +258,10 @@ impl Engine {
             WriteResult::Durable => {
                 if tx.rest.is_some() {
                     let now = self.course.now();
+                    if is_misdated(tx, self.course.now()) {
+                        // The database's clock has jumped since: it is put down anew.
+                        entry.jobs.push_front(Job::Event(Event::TimePassed));
+                    }
                     self.loader.rested(&tx.due_rows(), &self.config, now);
                 }
                 entry.waiters.extend(effects.waiters);

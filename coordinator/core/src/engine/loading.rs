@@ -10,6 +10,7 @@ use crate::{
     gate::Origin,
     id::TxId,
     limits,
+    loader::is_page_of_a_walk,
     model::DueRow,
     port::{Loaded, Output, Read, Request},
     refusal::Refusal,
@@ -22,8 +23,10 @@ impl Engine {
     /// Takes in a page of due rows: those that are not in memory are read, as far as there is room.
     pub(super) fn due(&mut self, query: &DueQuery, rows: &[Due]) {
         let mut room = self.config.capacity.saturating_sub(self.entries.len());
+        let is_recall = is_page_of_a_walk(query);
         for row in rows {
-            if room == 0 || self.entries.contains_key(&row.id) || self.is_passed_over(row.id) {
+            let is_known = self.entries.contains_key(&row.id);
+            if room == 0 || is_known || self.is_passed_over(row.id) && !is_recall {
                 continue;
             }
             self.add_entry(row.id, Entry::new(State::Loading, Origin::Table, self.now));
@@ -117,7 +120,8 @@ impl Engine {
                     if self.may_begin(id) {
                         self.request(caller, Request::Begin(new, wait));
                     } else {
-                        self.refuse(caller, Refusal::TxIdExpired { id });
+                        let is_ahead = id.time() > Some(self.course.now().time);
+                        self.refuse(caller, Refusal::TxIdExpired { id, is_ahead });
                     }
                 }
                 Job::Request(caller, request) if self.entries.contains_key(&id) => {

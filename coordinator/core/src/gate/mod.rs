@@ -65,6 +65,8 @@ pub struct Load {
     pub waiting: usize,
     /// Those among them whose transactions come from the table.
     pub from_table: usize,
+    /// The length of the longest of its queues, each of one origin and one need.
+    pub longest: usize,
 }
 
 /// The admission of a call.

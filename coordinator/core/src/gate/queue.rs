@@ -66,6 +66,13 @@ impl Queues {
         self.queue(origin).of(need)
     }
 
+    /// Returns the length of the longest queue.
+    pub(super) fn longest(&self) -> usize {
+        let queues = self.requested.by_need.values();
+        let queues = queues.chain(self.from_table.by_need.values());
+        queues.map(BTreeMap::len).max().unwrap_or(0)
+    }
+
     pub(super) fn contains(&self, ticket: Ticket) -> bool {
         self.waiting.contains_key(&ticket)
     }

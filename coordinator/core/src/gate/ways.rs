@@ -67,6 +67,7 @@ impl Ways {
             open: self.direct_open + streams.map(|stream| stream.open).sum::<u32>(),
             waiting: self.queues.len(),
             from_table: self.queues.len_of(Origin::Table),
+            longest: self.queues.longest(),
         }
     }
 

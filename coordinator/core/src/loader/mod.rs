@@ -14,8 +14,8 @@ use std::{
 
 use tercet_mutation::broken;
 
-use self::recall::{Recall, is_page_of_a_walk, is_queues_of_a_walk};
-
+pub(crate) use self::recall::is_page_of_a_walk;
+use self::recall::{Recall, is_queues_of_a_walk};
 use crate::{
     config::EngineConfig,
     gate::Gate,

@@ -198,7 +198,7 @@ impl Loader {
 }
 
 /// Returns whether a read is one of a walk: of all rows of a queue, however far in the future.
-pub(super) fn is_page_of_a_walk(query: &DueQuery) -> bool {
+pub(crate) fn is_page_of_a_walk(query: &DueQuery) -> bool {
     query.until == Timestamp::MAX
 }
 

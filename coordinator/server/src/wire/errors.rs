@@ -180,7 +180,7 @@ fn refusal_code(refusal: &Refusal) -> Code {
 fn particulars(refusal: &Refusal) -> Vec<(&'static str, String)> {
     match refusal {
         Refusal::NotFound { id }
-        | Refusal::TxIdExpired { id }
+        | Refusal::TxIdExpired { id, .. }
         | Refusal::DeadlinePassed { id }
         | Refusal::ExecuteDecides { id }
         | Refusal::PhaseOneRuns { id }

@@ -382,7 +382,9 @@ fn ordered(mut actions: Vec<Action>) -> Vec<Action> {
 pub fn renamed(tx: &Transaction, millis: u64) -> Transaction {
     fixture::respec(tx.clone(), |spec| {
         spec.id = id(millis);
-        spec.business_id = format!("{millis}-{}", spec.business_id).into();
+        let mut business_id = format!("{millis}-{}", spec.business_id);
+        business_id.truncate(business_id.floor_char_boundary(limits::NAME_BYTES));
+        spec.business_id = business_id.into();
     })
 }
 

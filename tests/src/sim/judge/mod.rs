@@ -392,8 +392,10 @@ impl Judge {
                 seen.acknowledged.insert(name.clone());
             }
             (RequestKind::Begin, Err(refusal)) if replies::is_final(refusal) => {
-                // A begin of an id that exists is refused for a difference; the first begin stands.
-                seen.refused_begin |= seen.phases.is_empty();
+                // A begin of an id that exists is refused for a difference; the first begin stands. A copy of one whose
+                // id was ahead of the database's clock may begin later.
+                let is_ahead = matches!(refusal, Refusal::TxIdExpired { is_ahead: true, .. });
+                seen.refused_begin |= seen.phases.is_empty() && !is_ahead;
             }
             (RequestKind::Add(name), Err(refusal))
                 if replies::is_final(refusal)

@@ -646,12 +646,13 @@ impl World {
     fn check_windows(&mut self) {
         let Some(process) = &self.process else { return };
         for (service, plan) in self.plan.services.iter().enumerate() {
-            let waiting = process.engine.gate().load(&plan.name).waiting;
+            let longest = process.engine.gate().load(&plan.name).longest;
             let window = process.window(service, plan.concurrency);
-            if waiting > 2 * window {
+            if longest > window {
                 let name = &plan.name;
-                let what =
-                    format!("{waiting} calls wait for {name}, its windows hold {window} each");
+                let what = format!(
+                    "{longest} calls wait for a handler of {name}, its windows hold {window}"
+                );
                 self.judge.record(MEMORY, None, what);
                 return;
             }
