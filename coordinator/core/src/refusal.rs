@@ -20,15 +20,14 @@ pub enum Refusal {
     },
     /// The id is too old for a begin, or too far ahead.
     #[error(
-        "transaction id {id} has no row and its time is {} the window in which it may begin; nothing was begun under it{}; \
+        "transaction id {id} has no row and its time is {} the window in which it may begin; nothing was begun under it; \
          make a new id",
         if *is_ahead { "ahead of" } else { "behind" },
-        if *is_ahead { "" } else { " and nothing will be" },
     )]
     TxIdExpired {
         /// The id of the request.
         id: TxId,
-        /// Whether its time is ahead: a copy of the request that arrives once that has come may begin.
+        /// Whether its time is ahead of the window, rather than behind it.
         is_ahead: bool,
     },
     /// The same id with another body.

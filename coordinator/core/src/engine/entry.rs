@@ -32,6 +32,8 @@ pub(super) struct Entry {
     pub weight: usize,
     /// When a request last brought something new: an initiator is likely to make another one soon.
     pub asked_at: Moment,
+    /// Whether the walk through misdated rows came by its row: unless a write holds, the row is to be looked at again.
+    pub recalled: bool,
     /// The time of the timer that is set.
     pub wake: Option<Moment>,
 }
@@ -92,6 +94,7 @@ impl Entry {
             waiters: Vec::new(),
             open: Vec::new(),
             tickets: Vec::new(),
+            recalled: false,
             wake: None,
         }
     }

@@ -256,6 +256,7 @@ impl Engine {
         };
         match result {
             WriteResult::Durable => {
+                entry.recalled = false;
                 if tx.rest.is_some() {
                     let now = self.course.now();
                     if is_misdated(tx, self.course.now()) {
@@ -279,8 +280,13 @@ impl Engine {
                 self.refuse_all(id, &Refusal::OutcomeUnknown { id });
             }
             WriteResult::NotApplied => {
+                let is_recalled = entry.recalled;
                 self.refuse_unwritten(id, effects);
-                self.forget(id);
+                if is_recalled {
+                    self.reload(id, Effects::default());
+                } else {
+                    self.forget(id);
+                }
             }
             WriteResult::Unanswered => {
                 *writing = Some(Effects::default());

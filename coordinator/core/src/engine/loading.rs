@@ -25,11 +25,16 @@ impl Engine {
         let mut room = self.config.capacity.saturating_sub(self.entries.len());
         let is_recall = is_page_of_a_walk(query);
         for row in rows {
-            let is_known = self.entries.contains_key(&row.id);
-            if room == 0 || is_known || self.is_passed_over(row.id) && !is_recall {
+            if let Some(entry) = self.entries.get_mut(&row.id) {
+                entry.recalled |= is_recall;
                 continue;
             }
-            self.add_entry(row.id, Entry::new(State::Loading, Origin::Table, self.now));
+            if room == 0 || self.is_passed_over(row.id) && !is_recall {
+                continue;
+            }
+            let mut entry = Entry::new(State::Loading, Origin::Table, self.now);
+            entry.recalled = is_recall;
+            self.add_entry(row.id, entry);
             self.to_load.push_back(row.id);
             room -= 1;
         }

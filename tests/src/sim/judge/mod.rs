@@ -392,10 +392,10 @@ impl Judge {
                 seen.acknowledged.insert(name.clone());
             }
             (RequestKind::Begin, Err(refusal)) if replies::is_final(refusal) => {
-                // A begin of an id that exists is refused for a difference; the first begin stands. A copy of one whose
-                // id was ahead of the database's clock may begin later.
-                let is_ahead = matches!(refusal, Refusal::TxIdExpired { is_ahead: true, .. });
-                seen.refused_begin |= seen.phases.is_empty() && !is_ahead;
+                // A begin of an id that exists is refused for a difference; the first begin stands. What a clock refuses
+                // may begin by another one: a copy that arrives after the clock has jumped.
+                let by_clock = matches!(refusal, Refusal::TxIdExpired { .. });
+                seen.refused_begin |= seen.phases.is_empty() && !by_clock;
             }
             (RequestKind::Add(name), Err(refusal))
                 if replies::is_final(refusal)
