@@ -33,6 +33,7 @@ use crate::{
     calls::DirectCalls,
     clock::{Clock, Jump},
     config::Config,
+    descriptors::{self, TooFew},
     directory::{Directory, Participant},
     driver::{CallBatch, Driver, DriverError, Gauges, Setup},
     grpc::{Api, Node, OperatorApi},
@@ -63,15 +64,15 @@ pub enum ServeError {
     /// A part of the server panicked.
     #[error("a part of the server panicked; the log has its message")]
     Panicked,
+    /// The limit of open files is too low.
+    #[error(transparent)]
+    Descriptors(#[from] TooFew),
     /// The listener has no address.
     #[error("the listener has no address")]
     Listener(#[source] io::Error),
     /// Service reflection could not be set up.
     #[error("the description of the services cannot be used")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The HTTP client could not be set up.
-    #[error("the HTTP client cannot be set up")]
-    Http(#[from] reqwest::Error),
 }
 
 /// Serves on `listener` until `shutdown` is ready, then drains and returns.
@@ -85,6 +86,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listener)?;
+    let connections = places()?;
     let advertised = match config.advertise.as_str() {
         "" => format!("http://{address}"),
         given => given.to_owned(),
@@ -128,7 +130,7 @@ pub async fn serve(
         closing: closing.clone(),
     };
     let (health, routes) = services(api).await?;
-    let transport = tokio::spawn(listen::run(listener, routes, closing.clone()));
+    let transport = tokio::spawn(listen::run(listener, connections, routes, closing.clone()));
     let stopping = Stopping {
         driver: &driver,
         health,
@@ -165,6 +167,20 @@ pub async fn serve(
     ended
 }
 
+/// Returns how many connections may be open at once; a number below the bound is logged.
+fn places() -> Result<usize, TooFew> {
+    let connections = descriptors::connections()?;
+    if connections < bounds::CONNECTIONS {
+        warn!(
+            connections,
+            bound = bounds::CONNECTIONS,
+            open_files = descriptors::limit(),
+            "the limit of open files leaves room for fewer connections than the bound"
+        );
+    }
+    Ok(connections)
+}
+
 /// The result of the engine's thread, once it has ended.
 type DriverEnd = oneshot::Receiver<Result<(), DriverError>>;
 
@@ -177,7 +193,7 @@ async fn start_driver(
     let (driver, queue) = Driver::queue();
     // Bounded by the gate: it holds calls that have a place at an address, and their receiver takes each at once.
     let (direct, batches) = mpsc::unbounded_channel();
-    let calls = DirectCalls::new(Arc::clone(directory), driver.clone(), epoch)?;
+    let calls = DirectCalls::new(Arc::clone(directory), driver.clone(), epoch);
     let ended = driver.start(queue, setup(direct))?;
     driver.inform(reaches(directory)).await;
     // Ends with the engine's thread, which holds the other end.
