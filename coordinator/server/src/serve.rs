@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     future::{Future, pending},
     io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -87,10 +88,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listener)?;
     let connections = places()?;
-    let advertised = match config.advertise.as_str() {
-        "" => format!("http://{address}"),
-        given => given.to_owned(),
-    };
+    let advertised = advertised(&config, address);
     let incarnation = store
         .start_node(&config.node, &advertised, config.lease)
         .await?;
@@ -165,6 +163,14 @@ pub async fn serve(
         info!("stopped");
     }
     ended
+}
+
+/// Returns the address under which this node is known: the configured one, or that of the listener.
+fn advertised(config: &Config, address: SocketAddr) -> String {
+    match config.advertise.as_str() {
+        "" => format!("http://{address}"),
+        given => given.to_owned(),
+    }
 }
 
 /// Returns how many connections may be open at once; a number below the bound is logged.
