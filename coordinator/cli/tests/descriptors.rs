@@ -19,7 +19,7 @@ use tokio::{
 };
 use tonic::transport::Endpoint;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Starts a coordinator that may have so many files open.
 fn start(files: u32, folder: &Path) -> Child {
