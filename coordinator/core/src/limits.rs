@@ -93,6 +93,8 @@ limits! {
 
     /// The farthest that a begin may be ahead of the database's clock before that clock is taken for wrong at the begin.
     BEGUN_AHEAD: Duration = Duration::from_mins(1);
+    /// Times that the trial doubles after which a database counts as taking writes though no commit was applied.
+    TRIAL_DOUBLINGS: u32 = 6;
     /// The time for which every commit may fail for good before the process ends.
     FATAL_AFTER: Duration = Duration::from_secs(30);
 
