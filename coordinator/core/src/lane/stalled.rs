@@ -50,7 +50,7 @@ impl Lane {
     /// Notes that a write outside of this lane was applied. Such a write is small and may go to another table, so that it
     /// proves little: commits are tried again, and the trouble ends with the first that is applied, or where none fails
     /// for [`LaneConfig::patience`](super::LaneConfig::patience). Each trouble that ends without a commit doubles that
-    /// time, up to [`TRIAL_DOUBLINGS`](crate::limits::TRIAL_DOUBLINGS) times, until a commit is applied.
+    /// time, up to [`TRIAL_DOUBLINGS`] times, until a commit is applied.
     pub fn database_writes(&mut self, now: Timestamp) {
         let Some(trouble) = &mut self.trouble else {
             return;
