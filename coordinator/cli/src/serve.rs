@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use tercet_server::{Config, config::LogFormat, serve};
+use tercet_server::{Config, config::LogFormat, descriptors, serve};
 use tokio::{
     io::AsyncReadExt,
     net::TcpListener,
@@ -47,6 +47,10 @@ async fn start(config: Config, until_stdin_ends: bool) -> CommandResult {
     let database = config.database.clone();
     let stop = stopped(until_stdin_ends)
         .map_err(|error| Failure::because("signals cannot be caught", error))?;
+    descriptors::raise();
+    // Refused before anything is opened, written or announced.
+    descriptors::connections()
+        .map_err(|error| Failure::because("the coordinator cannot start", error))?;
     let store = tercet_store::open(&database).await.map_err(|error| {
         let what = format!("the database {database} cannot be opened");
         Failure::because(what, error)

@@ -195,6 +195,7 @@ fn action(name: &str, bytes: usize) -> proto::Action {
         name: name.to_owned(),
         mode: proto::Mode::Tcc.into(),
         participant: "points".to_owned(),
+        handler: "take".to_owned(),
         payload: vec![b'p'; bytes].into(),
         ..proto::Action::default()
     }

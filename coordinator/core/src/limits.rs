@@ -99,6 +99,8 @@ limits! {
     RECALL_QUEUES: u32 = 100;
     /// Rows in the future that one query returns; they are read one query after the other.
     RECALL_ROWS: u32 = 16;
+    /// Times that the trial doubles after which a database counts as taking writes though no commit was applied.
+    TRIAL_DOUBLINGS: u32 = 6;
     /// The time for which every commit may fail for good before the process ends.
     FATAL_AFTER: Duration = Duration::from_secs(30);
 

@@ -12,6 +12,7 @@
 //! | `pause MS` | so many milliseconds passed before the last command was due |
 //! | `later S` | `S` seconds pass |
 //! | `stalled`, `hopeless`, `flows` | the database takes no writes; and never will; it takes them |
+//! | `trial`, `well` | commits are tried again after a trouble; there is none |
 //! | `gives up => D…` | callers no longer wait for these writes |
 //! | `writes` | a write outside of the lane was applied |
 //! | `empty` | the lane has nothing left to do |
@@ -167,6 +168,14 @@ impl Case {
             "flows" => {
                 assert!(!self.lane.is_stalled(self.now), "{step}");
                 assert!(!self.lane.is_hopeless(self.now), "{step}");
+            }
+            "trial" => {
+                assert!(!self.lane.is_stalled(self.now), "{step}");
+                assert!(self.lane.is_on_trial(), "{step}");
+            }
+            "well" => {
+                assert!(!self.lane.is_stalled(self.now), "{step}");
+                assert!(!self.lane.is_on_trial(), "{step}");
             }
             "gives" => assert_eq!(done(self.lane.give_up(self.now)), expected, "{step}"),
             "writes" => self.lane.database_writes(self.now),
@@ -454,6 +463,68 @@ fn a_trouble_that_nothing_shows_any_more_is_over() {
          stalled
          writes
          flows",
+    );
+}
+
+/// A disk with room for a renewal of the lease, and for no commit.
+#[test]
+fn small_writes_elsewhere_do_not_prove_that_commits_are_applied() {
+    Case::run(
+        "push 1
+         apply 1
+         NotApplied =>
+         later 5
+         gives up => 1=NotApplied
+         writes
+         trial
+         push 2
+         apply 2
+         NotApplied =>
+         stalled
+         gives up => 2=NotApplied
+         writes
+         later 4
+         writes
+         trial
+         later 1
+         writes
+         well
+         push 3
+         apply 3
+         NotApplied =>
+         later 5
+         gives up => 3=NotApplied
+         writes
+         later 9
+         writes
+         trial
+         later 1
+         writes
+         well
+         push 4
+         apply 4
+         ok => 4=Durable
+         push 5
+         apply 5
+         NotApplied =>
+         later 5
+         gives up => 5=NotApplied
+         writes
+         trial
+         later 5
+         writes
+         well
+         push 6
+         apply 6
+         NotApplied =>
+         later 5
+         gives up => 6=NotApplied
+         writes
+         trial
+         push 7
+         apply 7
+         ok => 7=Durable
+         well",
     );
 }
 

@@ -43,6 +43,13 @@ limits! {
     CALL_BYTES: usize = 4 * 1024 * 1024;
     /// Connections that are open at once; further ones wait to be accepted.
     CONNECTIONS: usize = 4_096;
+    /// The lowest limit of open files with which the server starts.
+    DESCRIPTORS_MIN: usize = 128;
+    /// File descriptors that are kept for the database, the log and the runtime.
+    DESCRIPTORS_KEPT: usize = 64;
+    /// The part of the other file descriptors, one in so many, that is kept for calls to registered addresses, at most
+    /// `CHANNELS` of them.
+    DESCRIPTORS_OF_CALLS: usize = 4;
     /// Requests and streams that are open on one connection at once; a client holds further ones back.
     CONNECTION_STREAMS: u32 = 256;
     /// Bytes of one stream that a client may send before they are read.
@@ -95,6 +102,14 @@ limits! {
     CONTEXT_BYTES: usize = 4 * 1024;
     /// Bytes of one line of it. Servers accept 4 KiB or more of a line by default.
     CONTEXT_LINE_BYTES: usize = 2 * 1024;
+    /// Bytes that are read from one connection before others have their turn.
+    READ_TURN_BYTES: usize = 16 * 1024;
+    /// Responses of HTTP's status 1xx that may come before the answer to one call.
+    INFORMATIONAL_RESPONSES: u32 = 64;
+    /// Bytes of the status and headers of an answer by HTTP.
+    HTTP_HEAD_BYTES: usize = 64 * 1024;
+    /// The time without a call after which a connection to an address that is called by HTTP is closed.
+    HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
     /// Bytes of the headers and trailers of an answer by gRPC: a rejection's reason travels in them.
     ANSWER_HEADER_BYTES: u32 = 8 * 1024 * 1024;
     /// Bytes of one answer by gRPC that its participant may send ahead.

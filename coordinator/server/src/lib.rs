@@ -5,6 +5,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`bounds`], `clock`, [`address`], [`config`] | every bound; the database's time; the form of addresses; flags, environment and file, checked whole |
+//! | [`descriptors`], `turns` | the room that the limit of open files leaves; connections that are read in turns |
 //! | [`directory`], [`error`], `backlog` | the participants that are known, and how each is reached; errors of requests; what peers have not read yet |
 //! | `wire` | conversions between the core's types and `tercet.v1` |
 //! | `observe`, `driver` | the thread that owns the engine and the lane, and the log of its work |
@@ -22,6 +23,7 @@ pub mod bounds;
 mod calls;
 mod clock;
 pub mod config;
+pub mod descriptors;
 pub mod directory;
 mod driver;
 pub mod error;
@@ -30,6 +32,7 @@ mod listen;
 mod observe;
 mod requests;
 mod serve;
+mod turns;
 mod wire;
 
 pub use config::Config;

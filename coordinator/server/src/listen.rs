@@ -12,21 +12,27 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     backlog::{Peer, Peers},
     bounds,
     grpc::Front,
+    turns::InTurns,
 };
 
 /// The pause after a connection could not be accepted, because there are no file descriptors left for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves connections until `closing`, and then those that are open until their requests are done.
-pub(crate) async fn run(listener: TcpListener, routes: Routes, closing: CancellationToken) {
+/// Serves at most so many connections at once until `closing`, and then those that are open until their requests are done.
+pub(crate) async fn run(
+    listener: TcpListener,
+    at_once: usize,
+    routes: Routes,
+    closing: CancellationToken,
+) {
     let peers = Arc::<Peers>::default();
-    let places = Arc::new(Semaphore::new(bounds::CONNECTIONS));
+    let mut door = Door::new(listener, at_once);
     let routes = routes.prepare();
     let mut connections = JoinSet::new();
     loop {
@@ -34,7 +40,7 @@ pub(crate) async fn run(listener: TcpListener, routes: Routes, closing: Cancella
             () = closing.cancelled() => break,
             // Makes room in the set; a connection's end is of no further interest.
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = door.accept() => accepted,
         };
         let (stream, place) = accepted;
         let peer = peers.connected(stream.peer_addr().ok());
@@ -42,35 +48,70 @@ pub(crate) async fn run(listener: TcpListener, routes: Routes, closing: Cancella
         connections.spawn(serve(stream, front, peer, closing.clone(), place));
     }
     // New connections are refused from here on, and do not wait in vain.
-    drop(listener);
+    drop(door);
     while connections.join_next().await.is_some() {}
 }
 
-/// Waits for a place among the open connections, and for the next one. Cancellation safe.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, OwnedSemaphorePermit) {
-    if places.available_permits() == 0 {
-        warn!(
-            open = bounds::CONNECTIONS,
-            "no more connections are accepted until one is closed"
-        );
+/// The place at which connections come in.
+struct Door {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    at_once: usize,
+    /// Connections cannot be accepted: the log has it.
+    failing: bool,
+    /// Every place is taken: the log has it.
+    full: bool,
+}
+
+impl Door {
+    fn new(listener: TcpListener, at_once: usize) -> Self {
+        Self {
+            listener,
+            places: Arc::new(Semaphore::new(at_once)),
+            at_once,
+            failing: false,
+            full: false,
+        }
     }
-    loop {
-        let accepted = match Arc::clone(places).acquire_owned().await {
-            Ok(place) => listener.accept().await.map(|(stream, _)| (stream, place)),
-            // The semaphore is never closed.
-            Err(_) => std::future::pending().await,
-        };
-        match accepted {
-            Ok(accepted) => return accepted,
-            Err(error) => {
-                warn!(%error, "a connection could not be accepted");
-                sleep(ACCEPT_PAUSE).await;
+
+    /// Waits for a place among the open connections, and for the next one. Cancellation safe.
+    async fn accept(&mut self) -> (TcpStream, OwnedSemaphorePermit) {
+        loop {
+            let free = self.places.available_permits();
+            // Counts as full until some places are free, so that connections that come and go leave no line each.
+            let is_full = free == 0 || (self.full && free <= self.at_once / 8);
+            if turned(&mut self.full, is_full) == Some(true) {
+                warn!(
+                    open = self.at_once,
+                    "no more connections are accepted until one is closed"
+                );
+            }
+            let accepted = match Arc::clone(&self.places).acquire_owned().await {
+                Ok(place) => (self.listener.accept().await).map(|(stream, _)| (stream, place)),
+                // The semaphore is never closed.
+                Err(_) => std::future::pending().await,
+            };
+            match (turned(&mut self.failing, accepted.is_err()), accepted) {
+                (turned, Ok(accepted)) => {
+                    if turned.is_some() {
+                        info!("connections are accepted again");
+                    }
+                    return accepted;
+                }
+                (turned, Err(error)) => {
+                    if turned.is_some() {
+                        warn!(%error, "a connection could not be accepted; it is tried again until one is");
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
+}
+
+/// Sets a state; returns it if it is new.
+fn turned(state: &mut bool, now: bool) -> Option<bool> {
+    (std::mem::replace(state, now) != now).then_some(now)
 }
 
 /// Serves one connection to its end.
@@ -84,7 +125,7 @@ async fn serve(
     // Without it small answers may be late, and nothing else.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| front.clone().answer(request));
-    let connection = settings().serve_connection(TokioIo::new(stream), service);
+    let connection = settings().serve_connection(TokioIo::new(InTurns::new(stream)), service);
     let mut connection = pin!(connection);
     let mut ending = false;
     loop {

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     future::{Future, pending},
     io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -37,6 +38,7 @@ use crate::{
     calls::DirectCalls,
     clock::Clock,
     config::Config,
+    descriptors::{self, TooFew},
     directory::Directory,
     driver::{CallBatch, Driver, DriverError, Gauges, Setup},
     grpc::{Api, Node, OperatorApi},
@@ -67,15 +69,15 @@ pub enum ServeError {
     /// A part of the server panicked.
     #[error("a part of the server panicked; the log has its message")]
     Panicked,
+    /// The limit of open files is too low.
+    #[error(transparent)]
+    Descriptors(#[from] TooFew),
     /// The listener has no address.
     #[error("the listener has no address")]
     Listener(#[source] io::Error),
     /// Service reflection could not be set up.
     #[error("the description of the services cannot be used")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The HTTP client could not be set up.
-    #[error("the HTTP client cannot be set up")]
-    Http(#[from] reqwest::Error),
 }
 
 /// Serves on `listener` until `shutdown` is ready, then drains and returns.
@@ -88,7 +90,9 @@ pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let advertised = advertised(&listener, &config)?;
+    let address = listener.local_addr().map_err(ServeError::Listener)?;
+    let connections = places()?;
+    let advertised = advertised(&config, address);
     let incarnation = store
         .start_node(&config.node, &advertised, config.lease)
         .await?;
@@ -131,7 +135,7 @@ pub async fn serve(
     };
     let requests = api.requests.clone();
     let (health, routes) = services(api).await?;
-    let transport = tokio::spawn(listen::run(listener, routes, closing.clone()));
+    let transport = tokio::spawn(listen::run(listener, connections, routes, closing.clone()));
     let stopping = Stopping {
         driver: &driver,
         health,
@@ -161,13 +165,26 @@ pub async fn serve(
     ended
 }
 
-/// Returns the address by which the coordinator is known to others.
-fn advertised(listener: &TcpListener, config: &Config) -> Result<String, ServeError> {
-    let address = listener.local_addr().map_err(ServeError::Listener)?;
-    Ok(match config.advertise.as_str() {
+/// Returns the address under which this node is known: the configured one, or that of the listener.
+fn advertised(config: &Config, address: SocketAddr) -> String {
+    match config.advertise.as_str() {
         "" => format!("http://{address}"),
         given => given.to_owned(),
-    })
+    }
+}
+
+/// Returns how many connections may be open at once; a number below the bound is logged.
+fn places() -> Result<usize, TooFew> {
+    let connections = descriptors::connections()?;
+    if connections < bounds::CONNECTIONS {
+        warn!(
+            connections,
+            bound = bounds::CONNECTIONS,
+            open_files = descriptors::limit(),
+            "the limit of open files leaves room for fewer connections than the bound"
+        );
+    }
+    Ok(connections)
 }
 
 /// The result of the engine's thread, once it has ended.
@@ -183,7 +200,7 @@ async fn start_driver(
     let (driver, queue) = Driver::queue();
     // Bounded by the gate: it holds calls that have a place at an address, and their receiver takes each at once.
     let (direct, batches) = mpsc::unbounded_channel();
-    let calls = DirectCalls::new(Arc::clone(directory), driver.clone(), epoch)?;
+    let calls = DirectCalls::new(Arc::clone(directory), driver.clone(), epoch);
     let ended = driver.start(queue, setup(direct))?;
     driver.inform(reaches).await;
     // Ends with the engine's thread, which holds the other end.

@@ -132,6 +132,8 @@ pub struct Lane {
     failures: u32,
     not_before: Moment,
     trouble: Option<Trouble>,
+    /// Troubles in a row that ended without a commit.
+    unproved: u32,
 }
 
 /// The use of a batch by the command under way.
@@ -155,6 +157,7 @@ impl Lane {
             failures: 0,
             not_before: Moment::default(),
             trouble: None,
+            unproved: 0,
         }
     }
 
@@ -278,8 +281,11 @@ impl Lane {
             }
         };
         let durable = |(_, result): &(TxId, WriteResult)| *result == WriteResult::Durable;
-        // With nothing left to try, nothing shows that a passing trouble goes on.
-        if results.iter().any(durable) || (self.is_empty() && !self.is_stalled(now)) {
+        if results.iter().any(durable) {
+            self.trouble = None;
+            self.unproved = 0;
+        } else if self.is_empty() && !self.is_stalled(now) && !self.is_on_trial() {
+            // With nothing left to try, nothing shows that a passing trouble goes on.
             self.trouble = None;
         }
         results

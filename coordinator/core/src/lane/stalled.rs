@@ -8,6 +8,7 @@ use tercet_mutation::broken;
 use super::{Batch, Lane, all, unique_key};
 use crate::{
     id::TxId,
+    limits::TRIAL_DOUBLINGS,
     time::Moment,
     write::{ApplyFailure, Write, WriteResult},
 };
@@ -29,6 +30,7 @@ impl Lane {
         let fatal = match failure {
             None => {
                 self.trouble = None;
+                self.unproved = 0;
                 return;
             }
             // The database answered: it reads, and perhaps it writes too.
@@ -45,16 +47,19 @@ impl Lane {
         trouble.proved_at = None;
     }
 
-    /// Notes that a write outside of this lane was applied. That ends a trouble which can pass; after a failure for good
-    /// it may mean another table, so that commits are tried again and the trouble ends if none of them fails for
-    /// [`LaneConfig::patience`](super::LaneConfig::patience).
+    /// Notes that a write outside of this lane was applied. Such a write is small and may go to another table, so that it
+    /// proves little: commits are tried again, and the trouble ends with the first that is applied, or where none fails
+    /// for [`LaneConfig::patience`](super::LaneConfig::patience). Each trouble that ends without a commit doubles that
+    /// time, up to [`TRIAL_DOUBLINGS`] times, until a commit is applied.
     pub fn database_writes(&mut self, now: Moment) {
         let Some(trouble) = &mut self.trouble else {
             return;
         };
         let proved_at = *trouble.proved_at.get_or_insert(now);
-        if trouble.fatal_since.is_none() || now >= proved_at + self.config.patience {
+        let trial = self.config.patience * (1 << self.unproved.min(TRIAL_DOUBLINGS));
+        if now >= proved_at + trial {
             self.trouble = None;
+            self.unproved = self.unproved.saturating_add(1);
         }
     }
 
@@ -72,7 +77,7 @@ impl Lane {
         failing || hanging
     }
 
-    /// Returns whether commits are tried again after one failed for good, and none was applied yet.
+    /// Returns whether commits are tried again after a trouble, and none was applied yet.
     pub fn is_on_trial(&self) -> bool {
         self.trouble
             .is_some_and(|trouble| trouble.proved_at.is_some())

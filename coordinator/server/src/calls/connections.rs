@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -19,12 +20,15 @@ use futures::{
 use h2::client::{Builder, SendRequest};
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
 use tower::ServiceExt;
 use tracing::debug;
 
 use super::chain;
-use crate::bounds;
+use crate::{bounds, turns::InTurns};
 
 /// A connection that several calls wait for, or have.
 type Connecting = Shared<BoxFuture<'static, Result<Arc<Connection>, String>>>;
@@ -49,6 +53,8 @@ pub(super) struct Connection {
     made: Instant,
     /// Microseconds from `made` to the last answer that came.
     heard: AtomicU64,
+    /// Dropped with the connection, once no call and no entry holds it any more.
+    _held: oneshot::Sender<()>,
 }
 
 impl Connections {
@@ -92,6 +98,14 @@ impl Connections {
             .map(|joined| joined.unwrap_or_else(|error| Err(error.to_string())))
             .boxed()
             .shared()
+    }
+
+    /// Lets go of an address's connection if it is over: it is closed once its last call has ended.
+    pub(super) fn let_go(&self, address: &str) {
+        let mut kept = self.kept();
+        if kept.find(address).is_none() {
+            kept.by_address.remove(address);
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -141,10 +155,12 @@ async fn open(connector: HttpConnector, address: &str) -> Result<Arc<Connection>
         .initial_max_send_streams(0)
         .initial_window_size(bounds::STREAM_WINDOW_BYTES)
         .initial_connection_window_size(bounds::CONNECTION_WINDOW_BYTES)
-        .handshake(stream.into_inner())
+        .handshake(InTurns::new(stream.into_inner()))
         .await
         .map_err(|e| chain(&e))?;
+    let (held, gone) = oneshot::channel();
     let connection = Arc::new(Connection {
+        _held: held,
         requests,
         over: AtomicBool::new(false),
         made: Instant::now(),
@@ -153,7 +169,13 @@ async fn open(connector: HttpConnector, address: &str) -> Result<Arc<Connection>
     // Ends once the connection is closed, or no call and no entry holds it any more.
     let weak = Arc::downgrade(&connection);
     tokio::spawn(async move {
-        if let Err(error) = driver.await {
+        let mut driver = pin!(driver);
+        let ended = tokio::select! {
+            ended = driver.as_mut() => Some(ended),
+            // A peer that takes nothing, or never stops sending, is not waited for.
+            _ = gone => timeout(bounds::CLOSE_TIMEOUT, driver).await.ok(),
+        };
+        if let Some(Err(error)) = ended {
             debug!(error = chain(&error), "a connection to a participant ended");
         }
         if let Some(connection) = weak.upgrade() {

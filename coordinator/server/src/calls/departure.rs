@@ -154,7 +154,7 @@ mod tests {
         for (body, end) in [("payload", "\r\n\r\npayload"), ("", "\r\n\r\n")] {
             let (listener, address) = listen().await;
             let departures = Departures::default();
-            let client = http_post::client().unwrap();
+            let client = http_post::client();
             let post = |departure: Departure| {
                 let (client, address) = (client.clone(), address.clone());
                 tokio::spawn(async move {

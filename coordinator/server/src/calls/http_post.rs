@@ -4,20 +4,35 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use hyper::body::{Body, Frame, SizeHint};
-use reqwest::{Client, Response, StatusCode, redirect::Policy};
+use futures::FutureExt as _;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    ext::on_informational,
+};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
 use tercet_core::{
     limits,
     model::{Operation, Outcome},
     port::{AskBack, Call, CallAnswer, CheckBackAnswer},
 };
-use tokio::time::timeout;
+use thiserror::Error;
+use tokio::{net::TcpStream, sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
+use tower::{BoxError, ServiceExt as _, service_fn, util::BoxCloneSyncService};
 
 use super::{
     chain,
@@ -26,21 +41,63 @@ use super::{
 };
 use crate::{
     bounds,
+    turns::InTurns,
     wire::{calls::too_large, context, cut},
 };
 
 /// Bytes of a refusal's body that are kept: a reason, and what is needed to cut it between characters.
 const REASON_BYTES: usize = limits::REASON_BYTES + 4;
 
-/// Makes the client of all calls, which keeps its connections by address. It follows no redirect and uses no proxy of
-/// the environment.
-pub(super) fn client() -> Result<Client, reqwest::Error> {
-    Client::builder()
-        .redirect(Policy::none())
-        .no_proxy()
-        .connect_timeout(bounds::CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .build()
+type Connector = BoxCloneSyncService<http::Uri, TokioIo<InTurns<TcpStream>>, BoxError>;
+type Response = http::Response<Incoming>;
+
+/// The client of all calls, which keeps its connections by address. It follows no redirect and uses no proxy of the
+/// environment.
+pub(super) type Client = legacy::Client<Connector, Taken>;
+
+/// The reason why a call got no answer.
+#[derive(Debug, Error)]
+pub(super) enum NoAnswer {
+    #[error("the request cannot be made")]
+    Request(#[from] http::Error),
+    #[error("the request failed")]
+    Client(#[from] legacy::Error),
+    #[error(
+        "more than {} informational responses came in place of an answer",
+        bounds::INFORMATIONAL_RESPONSES
+    )]
+    Informational,
+}
+
+impl NoAnswer {
+    /// Returns whether there was no connection, so that nothing has left.
+    fn is_connect(&self) -> bool {
+        matches!(self, Self::Client(error) if error.is_connect())
+    }
+}
+
+/// Makes the client of all calls.
+pub(super) fn client() -> Client {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let connector = service_fn(move |address| connect(connector.clone(), address).boxed());
+    legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(bounds::HTTP_IDLE_TIMEOUT)
+        .http1_max_buf_size(bounds::HTTP_HEAD_BYTES)
+        .build(BoxCloneSyncService::new(connector))
+}
+
+async fn connect(
+    connector: HttpConnector,
+    address: http::Uri,
+) -> Result<TokioIo<InTurns<TcpStream>>, BoxError> {
+    let connected = timeout(bounds::CONNECT_TIMEOUT, connector.oneshot(address)).await;
+    let stream = connected.map_err(|_| {
+        let limit = bounds::CONNECT_TIMEOUT.as_millis();
+        format!("no connection within {limit} ms")
+    })??;
+    Ok(TokioIo::new(InTurns::new(stream.into_inner())))
 }
 
 /// Posts a call to a path; returns the participant's answer.
@@ -98,7 +155,7 @@ async fn answer(response: Response, call: &Call) -> CallAnswer {
 async fn refusal(mut response: Response, limit: Duration) -> String {
     let mut text = Vec::new();
     let read = timeout(limit, async {
-        while let Ok(Some(chunk)) = response.chunk().await
+        while let Ok(Some(chunk)) = chunk(&mut response).await
             && text.len() < REASON_BYTES
         {
             text.extend_from_slice(&chunk[..chunk.len().min(REASON_BYTES)]);
@@ -109,10 +166,10 @@ async fn refusal(mut response: Response, limit: Duration) -> String {
 }
 
 /// Reads the result of a Try; one above the limit is not read further.
-async fn result(mut response: Response) -> Result<CallAnswer, reqwest::Error> {
-    let declared = response.content_length();
+async fn result(mut response: Response) -> Result<CallAnswer, hyper::Error> {
+    let declared = response.body().size_hint().exact();
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await? {
+    while let Some(chunk) = chunk(&mut response).await? {
         if body.len() + chunk.len() > limits::RESULT_BYTES {
             let so_far = (body.len() + chunk.len()) as u64;
             return Ok(too_large(declared.unwrap_or(so_far)));
@@ -123,8 +180,8 @@ async fn result(mut response: Response) -> Result<CallAnswer, reqwest::Error> {
 }
 
 /// Reads the body of a Confirm or Cancel to its end, and keeps nothing: only then is it known to be done.
-async fn read_away(mut response: Response) -> Result<CallAnswer, reqwest::Error> {
-    while response.chunk().await?.is_some() {}
+async fn read_away(mut response: Response) -> Result<CallAnswer, hyper::Error> {
+    while chunk(&mut response).await?.is_some() {}
     Ok(CallAnswer::Ok(Bytes::new()))
 }
 
@@ -161,28 +218,42 @@ fn outcome(response: &Response) -> Result<Outcome, String> {
     context::outcome(outcome.and_then(|value| value.to_str().ok()))
 }
 
-/// Posts a body, unless the call is withdrawn before a connection takes it.
+/// Returns the next bytes of an answer's body; `None` after the last.
+async fn chunk(response: &mut Response) -> Result<Option<Bytes>, hyper::Error> {
+    while let Some(frame) = response.body_mut().frame().await {
+        // Trailers are of no use here.
+        if let Ok(bytes) = frame?.into_data() {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+/// Posts a body, unless the call is withdrawn before a connection takes it; returns the answer's head.
 pub(super) async fn post(
     client: &Client,
     (address, path): (&str, &str),
     pairs: Vec<(&'static str, String)>,
     body: Bytes,
     departure: &Departure,
-) -> Result<Result<Response, reqwest::Error>, Withdrawn> {
+) -> Result<Result<Response, NoAnswer>, Withdrawn> {
     let taken = CancellationToken::new();
     let body = Taken {
         bytes: Some(body),
         taken: taken.clone(),
     };
     let url = format!("{}{path}", address.trim_end_matches('/'));
-    let mut request = client
-        .post(url)
-        .header("content-type", "application/octet-stream")
-        .body(reqwest::Body::wrap(body));
+    let mut request = Request::post(url)
+        .header("accept", "*/*")
+        .header("content-type", "application/octet-stream");
     for (name, value) in pairs {
         request = request.header(name, value);
     }
-    let sent = request.send();
+    let request = match request.body(body) {
+        Ok(request) => request,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let sent = send(client, request);
     tokio::pin!(sent);
     tokio::select! {
         biased;
@@ -197,8 +268,23 @@ pub(super) async fn post(
     }
 }
 
+/// Sends a request; returns the answer's head. Where it is dropped before that, its connection is closed.
+async fn send(client: &Client, mut request: Request<Taken>) -> Result<Response, NoAnswer> {
+    let too_many = Arc::new(Notify::new());
+    let (noticed, come) = (Arc::clone(&too_many), AtomicU32::new(0));
+    on_informational(&mut request, move |_| {
+        if come.fetch_add(1, Relaxed) == bounds::INFORMATIONAL_RESPONSES {
+            noticed.notify_one();
+        }
+    });
+    tokio::select! {
+        answered = client.request(request) => Ok(answered?),
+        () = too_many.notified() => Err(NoAnswer::Informational),
+    }
+}
+
 /// A body that notes when a connection takes it: asks for its bytes, or drops it where it is empty.
-struct Taken {
+pub(super) struct Taken {
     bytes: Option<Bytes>,
     taken: CancellationToken,
 }

@@ -41,25 +41,21 @@ pub(crate) struct DirectCalls {
     directory: Arc<Directory>,
     driver: Driver,
     connections: Arc<Connections>,
-    http: reqwest::Client,
+    http: http_post::Client,
     departures: Departures,
     epoch: u64,
 }
 
 impl DirectCalls {
-    pub(crate) fn new(
-        directory: Arc<Directory>,
-        driver: Driver,
-        epoch: u64,
-    ) -> Result<Self, reqwest::Error> {
-        Ok(Self {
+    pub(crate) fn new(directory: Arc<Directory>, driver: Driver, epoch: u64) -> Self {
+        Self {
             directory,
             driver,
             connections: Arc::new(Connections::new()),
-            http: http_post::client()?,
+            http: http_post::client(),
             departures: Departures::default(),
             epoch,
-        })
+        }
     }
 
     /// Makes every call that comes, until the driver ends.

@@ -1,9 +1,10 @@
 //! A unary gRPC call as bytes. Whatever a participant answers takes a bounded part of memory: of the message and the
 //! status no more is kept than is used, and the rest is read and thrown away.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use futures::FutureExt as _;
 use h2::{
     Reason, RecvStream,
     client::{ResponseFuture, SendRequest},
@@ -146,6 +147,9 @@ pub(super) async fn exchange(
             until: started + outgoing.limit,
         };
         let ended = on_connection(&connection, &request, message.clone(), &outgoing, times).await;
+        if connection.is_over() {
+            connections.let_go(outgoing.address);
+        }
         match ended {
             Err(Lost::Unsent(cause)) if connection.is_over() => error = cause,
             ended => return ended,
@@ -224,12 +228,18 @@ async fn on_connection(
     let left_at = Instant::now();
     // Refused where the server has already closed the call: then it may have answered.
     let sent = stream.send_data(message, true).is_ok();
-    match timeout_at(times.until, answer(connection, response, outgoing.keep)).await {
+    let mut begun = false;
+    let answered = answer(connection, response, outgoing.keep, &mut begun);
+    match timeout_at(times.until, answered).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) if !sent => Err(not_left(connection, &error)),
         Ok(Err(error)) => Err(broken(connection, &error)),
         Err(_) => {
             connection.suspect(left_at);
+            if begun {
+                // The rest of the answer may come without end, and would be read for nothing.
+                connection.retire();
+            }
             let waited = outgoing.limit.as_millis();
             Err(Lost::Unknown(format!("no answer came within {waited} ms")))
         }
@@ -260,6 +270,10 @@ fn broken(connection: &Connection, error: &h2::Error) -> Lost {
     let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
     if error.is_remote() && (error.is_go_away() || refused) {
         Lost::Unsent(chain(error))
+    } else if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) && !error.is_remote() {
+        let most = bounds::INFORMATIONAL_RESPONSES;
+        let flood = format!("more than {most} informational responses came, or too many frames");
+        Lost::Unknown(format!("{flood}: {}", chain(error)))
     } else {
         Lost::Unknown(chain(error))
     }
@@ -267,10 +281,23 @@ fn broken(connection: &Connection, error: &h2::Error) -> Lost {
 
 async fn answer(
     connection: &Connection,
-    response: ResponseFuture,
+    mut response: ResponseFuture,
     keep: usize,
+    begun: &mut bool,
 ) -> Result<Answer, h2::Error> {
+    let mut informational = 0;
+    let response = poll_fn(|cx| {
+        while let Poll::Ready(Some(come)) = response.poll_informational(cx) {
+            come?;
+            informational += 1;
+            if informational > bounds::INFORMATIONAL_RESPONSES {
+                return Poll::Ready(Err(Reason::ENHANCE_YOUR_CALM.into()));
+            }
+        }
+        response.poll_unpin(cx)
+    });
     let (head, mut body) = response.await?.into_parts();
+    *begun = true;
     connection.heard();
     let mut reader = Reader::new(keep);
     while let Some(chunk) = body.data().await {

@@ -243,9 +243,9 @@ async fn assert_shows_the_last_question(server: &Server, tx_id: &str) {
     assert!(last.next_at_micros >= last.at_micros, "{last:?}");
     let words = "shop was asked 1 time(s) without an outcome, the last time: the row is locked.";
     assert!(tx.obstacles[0].contains(words), "{:?}", tx.obstacles);
-    let found = server.coordinator().list(v1::ListRequest::default()).await;
-    let found = found.unwrap().into_inner().transactions;
-    assert_eq!(found[0].obstacles, [words]);
+    let listed = server.coordinator().list(v1::ListRequest::default()).await;
+    let transactions = listed.unwrap().into_inner().transactions;
+    assert_eq!(transactions[0].obstacles, [words]);
 }
 
 /// Each result and payload is within its limit; together they are more than one message may have.

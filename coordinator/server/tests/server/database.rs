@@ -70,6 +70,28 @@ async fn while_no_write_can_be_tried_requests_are_refused_and_then_all_goes_on()
     }
 }
 
+/// A renewal of the lease is small, and finds room where a commit does not.
+#[tokio::test]
+async fn while_only_the_lease_is_renewed_health_stays_as_it_is() {
+    let patience = Duration::from_secs(3);
+    let (server, database) = Server::faulty(|config| config.lane.patience = patience).await;
+    database.set(Some(Fault::Commits(ApplyFailure::NotApplied)));
+    assert_eq!(begin_in_vain(&server).await, "STORE_UNAVAILABLE");
+    until_serving(&server, false).await;
+    database.renewed(2).await;
+    assert!(!serving(&server, "").await);
+    let asked = Instant::now();
+    assert_eq!(begin_in_vain(&server).await, "STORE_UNAVAILABLE");
+    assert!(asked.elapsed() < patience, "refused without waiting");
+    assert!(!serving(&server, "").await);
+
+    database.set(None);
+    database.renewed(1).await;
+    // On trial, the first commit that is applied ends it.
+    server.begin(begin([])).await;
+    until_serving(&server, true).await;
+}
+
 #[tokio::test]
 async fn a_write_in_doubt_is_not_known_and_may_take_effect() {
     let (server, database) = Server::faulty(|config| config.lane.patience = SHORT).await;

@@ -1,6 +1,7 @@
 //! Participants that are called at an address: `Participant/Invoke`, any gRPC method, HTTP POST.
 
 mod connections;
+mod flood;
 mod grpc;
 mod http;
 mod scripted;
