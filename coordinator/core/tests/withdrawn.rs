@@ -14,8 +14,10 @@ use tercet_core::{
     write::WriteResult,
 };
 
-/// The ends of calls, each with the calls and questions that were withdrawn then.
-const ENDS: &[(&str, usize, fn(&mut World))] = &[
+/// The end of calls in words, the number of calls and questions that were withdrawn then, and the way to it.
+type End = (&'static str, usize, fn(&mut World));
+
+const ENDS: &[End] = &[
     ("answered OK", 0, |world| {
         world.execute(Wait::Completed, [tcc("a")]);
         world.answer_all();

@@ -456,7 +456,10 @@ struct Directory(BTreeMap<&'static str, Served>);
 impl Directory {
     fn new() -> Self {
         let only = |handlers: Vec<(String, Answers)>, check_backs| Served::Only {
-            handlers: BTreeMap::from_iter(handlers.into_iter().map(|(name, it)| (name.into(), it))),
+            handlers: handlers
+                .into_iter()
+                .map(|(name, it)| (name.into(), it))
+                .collect(),
             check_backs,
         };
         let modes = Answers::Modes([Mode::Tcc, Mode::Compensate].into());
