@@ -197,14 +197,19 @@ fn look(pid: u32, before: &mut Option<(u32, Duration, Instant)>) -> Option<Proce
 /// Asks how many calls are under way and wait in memory, of all participants together.
 async fn calls(channel: &Channel) -> Option<(u32, u32)> {
     let mut client = ParticipantsClient::new(channel.clone());
-    let reply = client
-        .list(v1::ListParticipantsRequest::default())
-        .await
-        .ok()?;
-    let participants = reply.into_inner().participants;
-    let open = participants.iter().map(|one| one.calls_open).sum();
-    let waiting = participants.iter().map(|one| one.calls_waiting).sum();
-    Some((open, waiting))
+    let mut request = v1::ListParticipantsRequest::default();
+    let (mut open, mut waiting) = (0, 0);
+    loop {
+        let page = client.list(request.clone()).await.ok()?.into_inner();
+        for participant in page.participants {
+            open += participant.calls_open;
+            waiting += participant.calls_waiting;
+        }
+        if page.next_cursor.is_empty() {
+            return Some((open, waiting));
+        }
+        request.cursor = page.next_cursor;
+    }
 }
 
 /// The extremes of the coordinator's memory and more, over all samples.
