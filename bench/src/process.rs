@@ -94,10 +94,11 @@ pub fn build_coordinator() -> anyhow::Result<PathBuf> {
 pub fn folder(prefix: &str, parent: Option<&Path>) -> anyhow::Result<tempfile::TempDir> {
     let program = std::env::current_exe()?;
     let beside = program.parent().context("this program is nowhere")?;
+    let parent = parent.unwrap_or(beside);
+    std::fs::create_dir_all(parent)
+        .with_context(|| format!("the folder {} cannot be made", parent.display()))?;
     let mut builder = tempfile::Builder::new();
-    Ok(builder
-        .prefix(prefix)
-        .tempdir_in(parent.unwrap_or(beside))?)
+    Ok(builder.prefix(prefix).tempdir_in(parent)?)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod clients;
 mod coordinator;
+mod memory;
 mod network;
 mod operators;
 mod services;
