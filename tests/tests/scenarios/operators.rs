@@ -121,13 +121,12 @@ async fn an_action_whose_attempts_run_out_is_parked() {
 async fn an_operator_decides_in_the_place_of_an_initiator_that_is_gone() {
     let mut world = World::new().await;
     let post = world.willing("post").await;
-    world.willing("orders").await;
+    world.clueless("orders").await;
     let mut tx = world
         .initiator()
         .await
         .begin("message", "1")
         .action(deliver("mail", "post"))
-        // "orders" answers no check-backs
         .check_back(CheckBack::ask("orders").interval(Duration::from_millis(50)))
         .timeout(Duration::from_millis(100))
         .send()

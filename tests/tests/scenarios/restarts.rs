@@ -127,7 +127,7 @@ async fn tamper(world: &World, statements: &[&'static str]) {
 async fn a_begin_is_repeated_over_the_rows_of_a_version_with_other_defaults_or_other_rows() {
     // given a begin that leaves out all that has a default
     let mut world = World::new().await;
-    world.willing("points").await;
+    world.clueless("points").await;
     let id = Uuid::now_v7();
     let begin = proto::BeginRequest {
         tx_id: id.to_string(),
@@ -141,6 +141,7 @@ async fn a_begin_is_repeated_over_the_rows_of_a_version_with_other_defaults_or_o
             name: "freeze".to_owned(),
             mode: proto::Mode::Tcc.into(),
             participant: "points".to_owned(),
+            handler: "tcc".to_owned(),
             ..proto::Action::default()
         }],
         ..proto::BeginRequest::default()

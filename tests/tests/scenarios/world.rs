@@ -177,6 +177,13 @@ impl World {
         self.participant(name, |_| async { done("") }).await
     }
 
+    /// Attaches an initiator that does not know the outcome when it is asked back, and answers every call with OK.
+    pub(crate) async fn clueless(&mut self, name: &str) {
+        let (builder, _) = scripted(name, |_| async { done("") });
+        let builder = builder.check_back_with(|_| async { Err("it is not known".to_owned()) });
+        self.attach(builder.build().unwrap()).await;
+    }
+
     /// Attaches a participant that answers one kind of call (`freeze TRY`, or `TRY` of every action) with this,
     /// and every other call with OK.
     pub(crate) async fn except(&mut self, name: &str, call: &str, answer: CallAnswer) -> Seen {
