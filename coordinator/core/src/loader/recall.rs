@@ -33,6 +33,8 @@ pub(super) struct Recall {
     /// The queue after which there may be others; `None` at the first.
     last_queue: Option<Queue>,
     has_all_queues: bool,
+    /// Whether a read of the walk before this one is under way, which may have missed what was written since.
+    awaits_older: bool,
 }
 
 impl Recall {
@@ -50,7 +52,17 @@ impl Recall {
             after: None,
             last_queue: None,
             has_all_queues: false,
+            awaits_older: false,
         }
+    }
+
+    /// Takes in the answer to a read of the walk before this one, if it is that: it only starts this walk.
+    fn took_older(&mut self, now: Moment) -> bool {
+        let is_older = std::mem::take(&mut self.awaits_older);
+        if is_older {
+            self.next_at = Some(now);
+        }
+        is_older
     }
 
     /// Returns the moment of the next read; `None` while one is under way.
@@ -120,6 +132,7 @@ impl Loader {
         if under_way {
             // Its answer starts this one.
             recall.next_at = None;
+            recall.awaits_older = true;
         }
         self.recall = Some(recall);
     }
@@ -159,7 +172,9 @@ impl Loader {
     ) -> bool {
         let is_own = is_queues_of_a_walk(query);
         if let Some(recall) = self.recall.as_mut().filter(|_| is_own) {
-            recall.found_queues(query, rows, now);
+            if !recall.took_older(now) {
+                recall.found_queues(query, rows, now);
+            }
             self.go_on(now);
         }
         is_own
@@ -169,9 +184,11 @@ impl Loader {
     pub(super) fn recalled(&mut self, query: &DueQuery, rows: &[Due], now: Moment) -> bool {
         let is_own = is_page_of_a_walk(query);
         if let Some(recall) = self.recall.as_mut().filter(|_| is_own) {
-            let is_full = rows.len() >= query.limit as usize;
-            let last = rows.last().copied().filter(|_| is_full);
-            recall.found(query, last, rows.is_empty(), now);
+            if !recall.took_older(now) {
+                let is_full = rows.len() >= query.limit as usize;
+                let last = rows.last().copied().filter(|_| is_full);
+                recall.found(query, last, rows.is_empty(), now);
+            }
             self.go_on(now);
         }
         is_own
@@ -181,6 +198,7 @@ impl Loader {
     pub(super) fn recall_failed(&mut self, read: &Read, later: Moment) -> bool {
         let is_own = is_of_a_walk(read);
         if let Some(recall) = self.recall.as_mut().filter(|_| is_own) {
+            recall.awaits_older = false;
             recall.next_at = Some(later);
         }
         is_own

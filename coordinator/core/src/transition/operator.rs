@@ -61,6 +61,10 @@ fn decide_by_operator(
     if tx.phase == Phase::Trying && !clock_was_wrong {
         return Err(Refusal::PhaseOneRuns { id: tx.id() });
     }
+    // Its Tries are the coordinator's to make: until each is answered with OK, SUCCESS would confirm what was not tried.
+    if tx.phase == Phase::Trying && tx.spec.is_executed() && outcome == Outcome::Success {
+        return Err(Refusal::ExecuteDecides { id: tx.id() });
+    }
     let mut next = tx.clone();
     let reason = reason.to_owned();
     decide(&mut next, outcome, Cause::Operator { reason }, cx.present());
