@@ -347,6 +347,16 @@ fn an_operator_decides_what_was_begun_with_a_wrong_clock() {
         "{decision:?}"
     );
 
+    // Of an Execute only FAILURE: what was not tried cannot be confirmed.
+    let mut wrong = World::detached();
+    wrong.after(Duration::from_hours(23));
+    wrong.execute(Wait::Accepted, [tcc("a")]);
+    let mut world = World::detached();
+    world.table.insert(wrong.table.transaction(tx_id(1)));
+    let success = command(Order::Decide(Outcome::Success));
+    let refused = world.request(Request::Operator(tx_id(1), success));
+    assert_eq!(world.refusal(refused).reason(), Reason::ExecuteDecides);
+
     // With a clock that is right, phase one is its initiator's.
     let mut world = World::new();
     world.begin(new_begin(1));
