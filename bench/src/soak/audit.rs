@@ -31,7 +31,7 @@ pub(crate) struct Audit {
     pub(crate) rolled_back: usize,
     /// Transactions that the initiators began and the coordinator does not have: only without an answer.
     pub(crate) never_begun: usize,
-    /// Actions whose status was compared with a participant's row.
+    /// The number of actions whose status was compared with the row of their participant.
     pub(crate) actions: usize,
     /// The number of contradictions.
     pub(crate) contradictions: usize,

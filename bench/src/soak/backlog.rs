@@ -19,7 +19,7 @@ const AT_ONCE: usize = 128;
 const ATTEMPTS: u32 = 10_000;
 /// The time-out of those that are not decided before their participant is healed: longer than any run.
 const UNDECIDED_TIMEOUT: Duration = Duration::from_hours(24);
-/// The time-out of the others' phase one, whose Tries are called at once.
+/// The length of phase one where the Tries are called at once.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The ways in which they get stuck.
@@ -29,7 +29,7 @@ enum Way {
     Delivery,
     /// Led by its initiator to this decision: a Confirm or a Cancel is stuck, the other participant's is not.
     Led(Decision),
-    /// Execute whose Try is stuck.
+    /// Begun with Execute: its Try is stuck.
     Undecided,
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Entry {
     pub(crate) must_be: Option<Decision>,
     /// The decision that was answered.
     pub(crate) answered: Option<Decision>,
-    /// Whether the coordinator answered that it is begun.
+    /// Set once the coordinator has answered that the transaction is begun.
     pub(crate) begun: bool,
 }
 

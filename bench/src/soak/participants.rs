@@ -47,7 +47,7 @@ pub(crate) async fn start(stage: &Arc<Stage>, client: &Client) -> anyhow::Result
     Ok(())
 }
 
-/// Makes a participant whose handlers carry out calls in a ledger.
+/// Makes a participant; its handlers carry out their calls in `ledger`.
 pub(crate) fn with_ledger(ledger: &Arc<Ledger>) -> anyhow::Result<Participant> {
     let mut builder = Participant::builder(ledger.name).concurrency(CONCURRENCY);
     for mode in MODES {
@@ -155,7 +155,7 @@ pub(crate) fn serve_http(listener: TcpListener, ledger: Arc<Ledger>) {
     });
 }
 
-/// Carries out a call whose context came as headers.
+/// Carries out a call that came by HTTP, with its context in headers.
 fn posted(ledger: &Ledger, headers: &HeaderMap, body: Bytes) -> (StatusCode, String) {
     let text = |name: &str| {
         let value = headers.get(name).and_then(|value| value.to_str().ok());

@@ -31,7 +31,7 @@ pub(crate) struct Line {
     pub(crate) points: Vec<Point>,
 }
 
-/// How the values of a panel are spaced.
+/// The spacing of a panel's values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
     /// Evenly, from 0.

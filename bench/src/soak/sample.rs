@@ -29,7 +29,7 @@ const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) struct Sample {
     /// The time since the start.
     pub(crate) at: Duration,
-    /// What /proc says; absent while the process is away.
+    /// The figures of the coordinator's process; absent while it is away.
     pub(crate) process: Option<Process>,
     /// Bytes of the database, its log included.
     pub(crate) database_bytes: u64,
@@ -59,7 +59,7 @@ impl Sample {
     }
 }
 
-/// What /proc says of the process.
+/// The figures that /proc has of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Process {
     pub(crate) resident_kib: u64,

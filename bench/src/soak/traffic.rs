@@ -35,7 +35,7 @@ enum Exchange {
     Tcc,
     /// Execute of two COMPENSATE actions.
     Compensate,
-    /// Execute whose second action is rejected, in either mode.
+    /// Execute of two actions in this mode: the second one is rejected.
     Rejected(v1::Mode),
     /// Execute with a DELIVER action.
     Deliver,

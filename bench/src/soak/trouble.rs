@@ -12,7 +12,7 @@ use crate::coordinator::Coordinator;
 use crate::outages::Trouble;
 use crate::stage::Stage;
 
-/// How often each kind of trouble comes, in percent.
+/// The share of each kind of trouble, in percent.
 const KINDS: [(Trouble, u32); 3] = [
     (Trouble::Kill, 60),
     (Trouble::Terminate, 15),

@@ -10,6 +10,7 @@ use std::{
 };
 
 use tempfile::TempDir;
+use tercet_harness::wait_until;
 use tercet_sdk::proto::{self, coordinator_client::CoordinatorClient};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -67,12 +68,11 @@ async fn connections_leave_descriptors_for_the_database() {
         idle.push(timeout(PATIENCE, stream).await.unwrap().unwrap());
     }
     let log = || fs::read_to_string(folder.path().join("log")).unwrap();
-    let full = async {
-        while !log().contains("no more connections are accepted") {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, full).await.unwrap();
+    wait_until("the line of a full door", PATIENCE, || async {
+        let line = "no more connections are accepted";
+        log().contains(line).then_some(())
+    })
+    .await;
     let request = proto::ListRequest::default();
     let listed = timeout(PATIENCE, client.list(request)).await.unwrap();
     listed.unwrap();

@@ -1,9 +1,11 @@
 //! Limits and fairness per participant: admits calls, each on one way.
 //!
 //! A participant is reached on the streams that it attached, each with its own limit and handlers, or at a registered
-//! address with one limit. Its calls wait in two short queues, one for transactions that are new and one for those that
-//! come from the table, and take turns; more than these hold waits in the table. So a participant that hangs fills
-//! neither memory nor the places of another, and what is new never starves what is old.
+//! address with one limit. Its calls wait in short queues, by handler, those of transactions that are new apart from those
+//! of transactions that come from the table, and these two take turns; more than these hold waits in the table. So a
+//! participant that hangs fills neither memory nor the places of another, a handler without a free place holds up no
+//! other, and what is new never starves what is old. An address that takes no call, and a participant that answers none,
+//! get few: see `health`.
 
 mod health;
 mod queue;

@@ -1,8 +1,8 @@
 //! Rows of `participant_info` that cannot be read: everyone else is served.
 
+use tercet_harness::wait_until;
 use tercet_proto::v1::{self, attach_reply};
 use tercet_store::{ParticipantRow, Registry as _, SqliteStore};
-use tokio::time::{sleep, timeout};
 
 use crate::harness::{PATIENCE, Server, begin, done, hello, open, refusal, tcc};
 
@@ -104,13 +104,10 @@ async fn it_is_taken_up_once_it_can_be_read() {
         .put_participant(&row("points", "ATTACH", ""))
         .await
         .unwrap();
-    timeout(2 * PATIENCE, async {
-        while attached(&server, "points").await != "welcome" {
-            sleep(std::time::Duration::from_millis(100)).await;
-        }
+    wait_until("the row is taken up", 2 * PATIENCE, || async {
+        (attached(&server, "points").await == "welcome").then_some(())
     })
-    .await
-    .unwrap();
+    .await;
     server.attach_answering("points", |_| done(b"")).await;
     server.until_status(&tx_id, v1::TxStatus::Success).await;
 }
