@@ -259,7 +259,7 @@ impl Engine {
                 entry.recalled = false;
                 if tx.rest.is_some() {
                     let now = self.course.now();
-                    if is_misdated(tx, self.course.now()) {
+                    if is_misdated(tx, now) {
                         // The database's clock has jumped since: it is put down anew.
                         entry.jobs.push_front(Job::Event(Event::TimePassed));
                     }

@@ -95,8 +95,8 @@ impl LiveTransaction {
     }
 
     /// Returns the context in which the action's Try is called, with the transaction's properties overlaid with the
-    /// action's, as in every call of the coordinator; see [`ContextLayer`](super::ContextLayer). Fails for an action that the transaction does not have:
-    /// its Try must not be sent.
+    /// action's, as in every call of the coordinator; see [`ContextLayer`](super::ContextLayer). Fails for an action that
+    /// the transaction does not have: its Try must not be sent.
     pub fn context(&self, action: &str) -> Result<TransactionContext, Error> {
         let Known { mode, properties } = self.actions.get(action).ok_or_else(|| {
             let problem = "not an action of this transaction; begin with it or add it first";
