@@ -152,6 +152,12 @@ limits! {
     /// The interval in which the calls of a participant that fails are gathered.
     RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
+    /// The shares of a commit, of which writes for which no caller waits keep one.
+    LANE_SHARES: usize = 8;
+    /// Transactions from the table that are being read or written at once, or are about to be; further ones wait there. So
+    /// the rows of a participant that returns take up little memory, and delay nothing for long.
+    TABLE_AT_ONCE: usize = 1_024;
+
     /// The fewest calls that may wait in each of a participant's two queues in memory; otherwise twice its places.
     WINDOW_CALLS: usize = 16;
     /// The shares of the memory for transactions, of which the calls of one participant hold one at most.

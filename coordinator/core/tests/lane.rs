@@ -4,6 +4,7 @@
 //!
 //! | step | meaning |
 //! |---|---|
+//! | `batch N` | a lane whose commits take so many writes |
 //! | `push W…` | these writes come in |
 //! | `waits` | the lane has no command yet |
 //! | `apply N…` | its next command, when it is due, applies the writes of these transactions |
@@ -141,6 +142,12 @@ impl Case {
             .unwrap_or((command.trim(), ""));
         let expected = expected.trim();
         match word {
+            "batch" => {
+                self.lane = Lane::new(LaneConfig {
+                    batch: rest.parse().unwrap(),
+                    ..LaneConfig::default()
+                });
+            }
             "push" => {
                 for word in rest.split_whitespace() {
                     self.lane.push(self.now, write(word));
@@ -221,6 +228,45 @@ fn a_write_that_no_caller_waits_for_lingers_for_company() {
          push 2
          apply 1 2
          pause 0",
+    );
+}
+
+#[test]
+fn writes_that_callers_wait_for_go_before_a_backlog_that_keeps_a_share() {
+    Case::run(
+        "batch 8
+         push 1@1~ 2@1~
+         apply 1 2
+         push 3@1~ 4@1~ 5@1~
+         push 1 2 6 7 8 9
+         ok => 1=Durable 2=Durable
+         apply 1 2 3 4 6 7 8 9",
+    );
+    Case::run(
+        "batch 4
+         push 1@1~
+         push 2 3 4 5 6
+         push 7@1~ 8@1~
+         apply 1 2 3 4
+         ok => 1=Durable 2=Durable 3=Durable 4=Durable
+         apply 5 6 7 8",
+    );
+    Case::run(
+        "batch 1
+         push 1@1~
+         apply 1
+         later 1
+         push 2@1~
+         later 1
+         push 3
+         later 1
+         push 4@1~
+         ok => 1=Durable
+         apply 2
+         ok => 2=Durable
+         apply 3
+         ok => 3=Durable
+         apply 4",
     );
 }
 

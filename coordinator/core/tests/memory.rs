@@ -7,10 +7,12 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    World, new_begin, ok, tcc, tx_id,
+    World, deliver, new_begin, ok, tcc, tx_id,
     waiting::{look, of},
 };
-use tercet_core::{config::EngineConfig, id::TxId, model::ActionSpec, port::Wait};
+use tercet_core::{
+    config::EngineConfig, id::TxId, limits, model::ActionSpec, port::Wait, write::WriteResult,
+};
 
 /// A participant "hung" that answers nothing fills its places and its window, and nothing more.
 #[test]
@@ -78,6 +80,38 @@ fn what_is_new_does_not_starve_what_waits_in_the_table() {
         }
     }
     assert!(answered.0 >= 50 && answered.1 >= 50, "{answered:?}");
+}
+
+/// All that waits for a participant comes back into memory and to the lane a bounded number at a time.
+#[test]
+fn a_participant_that_returns_is_drained_in_measured_portions() {
+    let mut world = World::detached();
+    for _ in 0..5_000 {
+        world.execute(Wait::Accepted, [deliver("a")]);
+    }
+    assert_eq!(world.engine.stats().transactions, 0);
+    world.slow_table = true;
+    world.attach(1, 10_000);
+    for _ in 0..100 {
+        world.after(Duration::from_millis(20));
+    }
+    let in_memory = world.engine.stats().transactions;
+    assert_eq!(in_memory, limits::TABLE_AT_ONCE);
+    assert_eq!(world.pending.len(), limits::TABLE_AT_ONCE);
+
+    let is_done = |world: &World| world.table.due.is_empty();
+    for round in 0..1_000 {
+        world.written(WriteResult::Durable);
+        world.answer_all();
+        let in_memory = world.engine.stats().transactions;
+        assert!(in_memory <= 2 * limits::TABLE_AT_ONCE, "{in_memory}");
+        world.after(Duration::from_millis(20));
+        if is_done(&world) {
+            assert!(round >= 5, "{round}");
+            break;
+        }
+    }
+    assert!(is_done(&world));
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub origin: Origin,
     /// The bytes that its transaction takes up, about.
     pub weight: usize,
+    /// Whether it counts among those from the table that are on the move.
+    pub counted: bool,
     /// When a request last brought something new: an initiator is likely to make another one soon.
     pub asked_at: Moment,
     /// Whether the walk through misdated rows came by its row: unless a write holds, the row is to be looked at again.
@@ -89,6 +91,7 @@ impl Entry {
             aside: BTreeSet::new(),
             origin,
             weight: 0,
+            counted: false,
             asked_at: now,
             jobs: VecDeque::new(),
             waiters: Vec::new(),
@@ -105,6 +108,16 @@ impl Entry {
             State::InHand { tx, writing: None } => Some(tx),
             _ => None,
         }
+    }
+
+    /// Returns whether it comes from the table and is being read or written, or is about to be read.
+    pub(super) fn is_on_the_move(&self) -> bool {
+        let is_moving = match &self.state {
+            State::Loading => true,
+            State::Folding => false,
+            State::InHand { writing, .. } => writing.is_some(),
+        };
+        self.origin == Origin::Table && is_moving
     }
 
     /// Returns the same, to change the part that is held only in memory.

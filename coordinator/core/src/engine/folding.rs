@@ -236,6 +236,7 @@ impl Engine {
                 writing: Some(fold.effects),
             };
         }
+        self.count(id);
         self.weigh(id);
         #[cfg(feature = "mutations")]
         if broken("effects_released_before_write_held") {
@@ -296,6 +297,7 @@ impl Engine {
                 self.refuse_unwritten(id, Effects::default());
             }
         }
+        self.count(id);
     }
 
     /// Refuses every caller of a transaction while the database takes no writes: these effects, and the requests behind

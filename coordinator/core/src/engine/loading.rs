@@ -99,6 +99,7 @@ impl Engine {
                 let rests = tx.rest.is_some();
                 entry.state = State::InHand { tx, writing: None };
                 entry.jobs.push_front(Job::Event(Event::TimePassed));
+                self.count(id);
                 self.weigh(id);
                 self.process(id);
                 if rests && !self.entries.contains_key(&id) {

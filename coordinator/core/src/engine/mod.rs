@@ -28,7 +28,7 @@ use crate::{
     gate::Gate,
     id::{CallId, CallerId, TxId},
     limits,
-    loader::Loader,
+    loader::{Loader, Room},
     model::Owner,
     port::{Input, Output},
     time::{Course, Moment, Now, earliest},
@@ -64,6 +64,8 @@ pub struct Engine {
     to_load: VecDeque<TxId>,
     /// Transactions that are being read.
     loading: usize,
+    /// Transactions from the table that are being read or written, or are about to be.
+    on_the_move: usize,
     /// The bytes of all transactions in memory, and those of one as it is loaded lately; about.
     weight: usize,
     loaded_weight: usize,
@@ -115,6 +117,7 @@ impl Engine {
             to_advance: BTreeSet::new(),
             to_load: VecDeque::new(),
             loading: 0,
+            on_the_move: 0,
             weight: 0,
             loaded_weight: limits::LOAD_BYTES / 64,
             outputs: Vec::new(),
@@ -176,17 +179,26 @@ impl Engine {
 
     /// Returns the outputs since the last call, in order, and queries for due rows if it is time.
     pub fn drain(&mut self) -> Vec<Output> {
-        let room = if self.weight < self.config.memory {
-            self.config.capacity.saturating_sub(self.entries.len())
-        } else {
-            0
-        };
+        let room = self.room();
         let reads = self
             .loader
             .poll(&self.config, self.course.now(), &self.gate, room);
         self.outputs.extend(reads.into_iter().map(Output::Read));
         self.load_next();
         std::mem::take(&mut self.outputs)
+    }
+
+    /// Returns the number of transactions that may be loaded from the table.
+    fn room(&self) -> Room {
+        let in_memory = if self.weight < self.config.memory {
+            self.config.capacity.saturating_sub(self.entries.len())
+        } else {
+            0
+        };
+        Room {
+            in_memory,
+            on_the_move: limits::TABLE_AT_ONCE.saturating_sub(self.on_the_move),
+        }
     }
 
     /// Returns the moment at which the engine needs an [`Input::Tick`] at the latest.
@@ -280,12 +292,23 @@ impl Engine {
         }
     }
 
+    /// Counts a transaction anew whose state has changed.
+    fn count(&mut self, id: TxId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            let counts = entry.is_on_the_move();
+            self.on_the_move += usize::from(counts);
+            self.on_the_move -= usize::from(entry.counted);
+            entry.counted = counts;
+        }
+    }
+
     /// Adds a transaction to memory, with the callers that wait for it.
     fn add_entry(&mut self, id: TxId, mut entry: Entry) {
         if let Some(waiters) = self.waits.remove(&id) {
             entry.waiters.extend(waiters);
         }
         self.entries.insert(id, entry);
+        self.count(id);
     }
 
     /// Removes a transaction from memory; `tx_due` has the rows by which it is found. Its callers wait on.
@@ -296,6 +319,7 @@ impl Engine {
             return;
         };
         self.weight -= entry.weight;
+        self.on_the_move -= usize::from(entry.counted);
         for (participant, need) in &entry.aside {
             self.gate.forget_aside(participant, need, id);
         }

@@ -1,7 +1,8 @@
 //! Group commit: the writes that make one commit, and its result for each of them.
 //!
 //! The writes that gathered while the previous commit ran become the next one: no timer, no added latency when idle.
-//! Only writes for which no caller waits linger a moment for company.
+//! Only writes for which no caller waits linger a moment for company. Where there are more than one commit takes, those for
+//! which a caller waits go first, and the others keep a share of each: a backlog delays no caller, and goes on.
 //!
 //! A batch that was not simply applied is taken apart: writes whose row moved get their results, a value that the
 //! database refuses is found by halving, and a commit of unknown outcome is resolved by applying the same writes
@@ -13,6 +14,7 @@
 //! A database that takes no writes is tried again for ever. Callers do not wait as long: once it has taken none for
 //! [`LaneConfig::patience`], [`Lane::give_up`] returns the writes that they wait for.
 
+mod gathering;
 mod stalled;
 
 use std::{
@@ -23,7 +25,7 @@ use std::{
 
 use tercet_mutation::broken;
 
-use self::stalled::Trouble;
+use self::{gathering::Gathering, stalled::Trouble};
 
 use crate::{
     id::TxId,
@@ -118,10 +120,8 @@ type UniqueKey = (Name, Name);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
     config: LaneConfig,
-    /// Writes that no commit has taken yet, in the order in which they came.
-    gathering: VecDeque<(Moment, Write)>,
-    /// The number of those for which a caller waits.
-    urgent: usize,
+    /// Writes that no commit has taken yet.
+    gathering: Gathering,
     /// Begins behind another one of the same business, by the business of each begin in the lane that must be unique.
     following: BTreeMap<UniqueKey, VecDeque<Write>>,
     /// Batches that were taken apart; they come before anything new.
@@ -148,8 +148,7 @@ impl Lane {
     pub fn new(config: LaneConfig) -> Self {
         Self {
             config,
-            gathering: VecDeque::new(),
-            urgent: 0,
+            gathering: Gathering::default(),
             following: BTreeMap::new(),
             apart: VecDeque::new(),
             under_way: None,
@@ -170,12 +169,7 @@ impl Lane {
             }
             self.following.insert(key, VecDeque::new());
         }
-        self.gather(now, write);
-    }
-
-    fn gather(&mut self, now: Moment, write: Write) {
-        self.urgent += usize::from(write.urgent);
-        self.gathering.push_back((now, write));
+        self.gathering.push(now, write);
     }
 
     /// Returns the number of writes that have no result yet.
@@ -220,27 +214,17 @@ impl Lane {
         if let Some(command) = &self.under_way {
             return (!command.batch.unanswered).then_some(command.since + self.config.patience);
         }
-        let lingering = self.gathering.front().map(|(since, _)| {
-            if self.urgent > 0 {
-                *since
-            } else {
-                *since + self.config.linger
-            }
-        });
+        let lingering = self.gathering.due(self.config.linger);
         let apart = (self.to_read.is_some() || !self.apart.is_empty()).then_some(self.not_before);
         earliest(lingering, apart).map(|at| at.max(self.not_before))
     }
 
     /// Takes a batch of the gathered writes, if it is time: sorted by id.
     fn gathered(&mut self, now: Moment) -> Option<Batch> {
-        let since = self.gathering.front()?.0;
-        if self.urgent == 0 && now < since + self.config.linger {
+        if self.gathering.due(self.config.linger)? > now {
             return None;
         }
-        let number = self.gathering.len().min(self.config.batch);
-        let taken = self.gathering.drain(..number);
-        let mut writes: Vec<Write> = taken.map(|(_, write)| write).collect();
-        self.urgent -= writes.iter().filter(|write| write.urgent).count();
+        let (since, mut writes) = self.gathering.take(self.config.batch)?;
         writes.sort_by_key(|write| write.id);
         Some(Batch {
             writes: Arc::new(writes),
@@ -319,7 +303,7 @@ impl Lane {
                 followers.extend(joins.map(|write| (write.id, WriteResult::Exists(holder))));
             } else if let Some(next) = following.pop_front() {
                 self.following.insert(key, following);
-                self.gather(now, next);
+                self.gathering.push(now, next);
             }
         }
         results.extend(followers);

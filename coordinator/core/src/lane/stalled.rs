@@ -103,18 +103,7 @@ impl Lane {
         {
             unanswered(&mut command.batch, &mut results);
         }
-        let mut removed = Vec::new();
-        if self.urgent > 0 {
-            let gathering = mem::take(&mut self.gathering);
-            for (since, write) in gathering {
-                if write.urgent {
-                    removed.push(write);
-                } else {
-                    self.gathering.push_back((since, write));
-                }
-            }
-            self.urgent = 0;
-        }
+        let mut removed = self.gathering.take_urgent();
         let mut give_up = |batch| without_urgent(batch, &mut removed, &mut results);
         let apart = mem::take(&mut self.apart);
         self.apart = apart.into_iter().filter_map(&mut give_up).collect();

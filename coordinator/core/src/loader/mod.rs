@@ -51,6 +51,15 @@ pub struct Loader {
     recall: Option<Recall>,
 }
 
+/// The number of transactions that may be loaded from the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// By the bounds of memory.
+    pub in_memory: usize,
+    /// By [`limits::TABLE_AT_ONCE`].
+    pub on_the_move: usize,
+}
+
 /// The next page of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ready {
@@ -122,8 +131,8 @@ impl Loader {
         }
     }
 
-    /// Returns the queries for which it is time, for at most `room` rows each.
-    pub fn poll(&mut self, config: &EngineConfig, now: Now, gate: &Gate, room: usize) -> Vec<Read> {
+    /// Returns the queries for which it is time, for rows of which there is `room`.
+    pub fn poll(&mut self, config: &EngineConfig, now: Now, gate: &Gate, room: Room) -> Vec<Read> {
         let mut reads = Vec::new();
         while self.under_way.len() < limits::TABLE_QUERIES
             && let Some((name, after)) = self.returned.pop_front()
@@ -135,10 +144,14 @@ impl Loader {
             });
             self.start(read, &mut reads);
         }
-        if room == 0 {
+        let mut free = room.in_memory.min(room.on_the_move);
+        free = free.saturating_sub(self.rows_asked_for());
+        if room.in_memory == 0 {
             self.pages_not_before = now.moment + config.poll;
+        } else if free == 0 {
+            self.pages_not_before = now.moment + limits::PAGE_PAUSE;
         } else if now.moment >= self.pages_not_before {
-            self.next_pages(config, now, gate, room, &mut reads);
+            free = self.next_pages(config, now, gate, free, &mut reads);
         }
         if now.moment >= self.look_at
             && !self.is_looking()
@@ -159,7 +172,7 @@ impl Loader {
             let read = Read::Due(self.sweep());
             self.start(read, &mut reads);
         }
-        self.recall_next(config, now, room, &mut reads);
+        self.recall_next(config, now, free, &mut reads);
         reads
     }
 
@@ -169,16 +182,26 @@ impl Loader {
         }
     }
 
-    /// Adds the pages whose time has come.
+    /// Returns the number of rows that the pages under way may bring.
+    fn rows_asked_for(&self) -> usize {
+        let limits = self.under_way.iter().filter_map(|read| match read {
+            Read::Due(query) if !self.is_own(&query.queue) => Some(query.limit as usize),
+            _ => None,
+        });
+        limits.sum()
+    }
+
+    /// Adds the pages whose time has come, for at most `free` rows together; returns the number of rows that are left.
     fn next_pages(
         &mut self,
         config: &EngineConfig,
         now: Now,
         gate: &Gate,
-        room: usize,
+        mut free: usize,
         reads: &mut Vec<Read>,
-    ) {
-        while self.under_way.len() < limits::TABLE_QUERIES
+    ) -> usize {
+        while free > 0
+            && self.under_way.len() < limits::TABLE_QUERIES
             && let Some((at, queue)) = self.times.first().cloned()
             && at <= now.moment
         {
@@ -186,7 +209,7 @@ impl Loader {
             let Some(page) = self.ready.get(&queue).copied() else {
                 continue;
             };
-            let mut limit = room;
+            let mut limit = free.min(config.page as usize);
             if let Queue::Wait {
                 participant, need, ..
             } = &queue
@@ -210,10 +233,12 @@ impl Loader {
                 queue,
                 until: now.time,
                 after: page.after,
-                limit: config.page.min(u32::try_from(limit).unwrap_or(u32::MAX)),
+                limit: u32::try_from(limit).unwrap_or(config.page),
             });
+            free -= limit;
             self.start(read, reads);
         }
+        free
     }
 
     fn is_looking(&self) -> bool {
