@@ -86,7 +86,7 @@ impl Transaction {
             .into_iter()
             .map(|row| loaded(row, &phase, unsent))
             .collect();
-        Ok(Self {
+        let tx = Self {
             spec: Arc::new(tx.spec),
             phase,
             check_backs: tx.check_backs,
@@ -96,8 +96,26 @@ impl Transaction {
             rest: tx.rest,
             actions,
             moments: Moments::default(),
-        })
+        };
+        check_progress(&tx).map_err(illegal)?;
+        Ok(tx)
     }
+}
+
+/// Checks that phase two goes on as long as an action can be called, is parked where one is given up and none can be
+/// called, and is over where none needs a call.
+fn check_progress(tx: &Transaction) -> Result<(), String> {
+    let (status, biz_status) = (tx.phase.status(), tx.phase.biz_status());
+    let why_not = match &tx.phase {
+        Phase::Finishing { .. } if !tx.is_workable() => "no action is left that can be called",
+        Phase::Parked { .. } if tx.is_workable() => "an action is left that can be called",
+        Phase::Parked { .. } if tx.is_over() => "no action is FAILED",
+        Phase::Finished { .. } if !tx.is_over() => "an action needs a call",
+        _ => return Ok(()),
+    };
+    Err(format!(
+        "{why_not} while the transaction has {status} and {biz_status}"
+    ))
 }
 
 /// Returns the phase of a row by its pair of statuses, each of which requires other columns: the table in
@@ -262,17 +280,23 @@ fn status_is_legal(status: ActionStatus, phase: &Phase) -> bool {
         Phase::Trying | Phase::AskingBack { .. } => {
             matches!(status, ActionStatus::Init | ActionStatus::Tried)
         }
-        Phase::Finishing { decision, .. } => match decision.outcome {
-            Outcome::Success => status != ActionStatus::Rejected,
-            // An operator may have ended an action either way.
-            Outcome::Failure => true,
-        },
-        Phase::Parked { .. } => true,
-        Phase::Finished { .. } => !matches!(
-            status,
-            ActionStatus::Init | ActionStatus::Tried | ActionStatus::Failed
-        ),
+        // An operator may have ended an action either way.
+        Phase::Finishing { decision, .. } | Phase::Parked { decision, .. } => {
+            may_stand_under(status, decision.outcome)
+        }
+        Phase::Finished { decision, .. } => {
+            may_stand_under(status, decision.outcome)
+                && !matches!(
+                    status,
+                    ActionStatus::Init | ActionStatus::Tried | ActionStatus::Failed
+                )
+        }
     }
+}
+
+/// Returns whether an action may have this status under this decision: no SUCCESS is decided over a rejected Try.
+fn may_stand_under(status: ActionStatus, outcome: Outcome) -> bool {
+    outcome == Outcome::Failure || status != ActionStatus::Rejected
 }
 
 /// Makes the action for an incarnation that did not write it: the first call of the present phase counts as sent, unless

@@ -67,6 +67,10 @@ fn with_statuses(status: TxStatus, biz_status: BizStatus) -> Rows {
             action.state.status = ActionStatus::Confirmed;
         }
     }
+    if status == TxStatus::Failure {
+        actions[0].state.status = ActionStatus::Failed;
+        actions[1].state.status = ActionStatus::Confirmed;
+    }
     tx.spec.check_back = Some(CheckBack::of("i".into()));
     (tx, actions)
 }
@@ -171,6 +175,60 @@ fn a_row_that_no_write_can_have_left_is_named() {
     check("UNKNOWN without check_back_info", |tx, _| {
         tx.biz_status = BizStatus::Unknown;
     });
+}
+
+/// Each status of the actions `a` and `b`, with those of the transaction under which it is legal: `G` goes on, `P` is
+/// parked, `D` is done.
+const ACTIONS: &str = "
+a \\ SUCCESS | INIT | TRIED | CONFIRMED | CANCELLED | REJECTED | FAILED
+INIT         | G    | G     | G         | G         |          | G
+TRIED        | G    | G     | G         | G         |          | G
+CONFIRMED    | G    | G     | D         | D         |          | P
+CANCELLED    | G    | G     | D         | D         |          | P
+REJECTED     |      |       |           |           |          |
+FAILED       | G    | G     | P         | P         |          | P
+a \\ FAILURE | INIT | TRIED | CONFIRMED | CANCELLED | REJECTED | FAILED
+INIT         | G    | G     | G         | G         | G        | G
+TRIED        | G    | G     | G         | G         | G        | G
+CONFIRMED    | G    | G     | D         | D         | D        | P
+CANCELLED    | G    | G     | D         | D         | D        | P
+REJECTED     | G    | G     | D         | D         | D        | P
+FAILED       | G    | G     | P         | P         | P        | P
+";
+
+#[test]
+fn a_decided_transaction_goes_on_as_long_as_an_action_can_be_called() {
+    let mut cells = 0;
+    let mut columns = Vec::new();
+    let mut outcome = BizStatus::Success;
+    for line in common::table(ACTIONS) {
+        if let Some(word) = line[0].strip_prefix("a \\ ") {
+            outcome = BizStatus::from_word(word).unwrap();
+            columns = line[1..].to_vec();
+            continue;
+        }
+        for (column, expected) in columns.iter().zip(&line[1..]) {
+            let legal = [
+                ("G", TxStatus::Processing),
+                ("P", TxStatus::Failure),
+                ("D", TxStatus::Success),
+            ]
+            .into_iter()
+            .filter(|(_, status)| {
+                let (mut tx, mut actions) = with_statuses(*status, outcome);
+                tx.rest = None;
+                for (action, word) in actions.iter_mut().zip([line[0], column]) {
+                    action.state.status = ActionStatus::from_word(word).unwrap();
+                    action.state.finished_at = Some(START);
+                }
+                Transaction::from_rows(tx, actions).is_ok()
+            });
+            let legal: String = legal.map(|(letter, _)| letter).collect();
+            assert_eq!(legal, *expected, "{outcome}: {} and {column}", line[0]);
+            cells += 1;
+        }
+    }
+    assert_eq!(cells, 2 * ActionStatus::ALL.len() * ActionStatus::ALL.len());
 }
 
 #[test]

@@ -30,6 +30,11 @@ impl Transaction {
         self.actions[place].state.status != ActionStatus::Failed && self.needs(place).is_none()
     }
 
+    /// Returns whether every action has reached a status in which it stays.
+    pub(crate) fn is_over(&self) -> bool {
+        (0..self.actions.len()).all(|place| self.is_final(place))
+    }
+
     /// Returns the operation that this action needs, once its turn has come.
     pub(crate) fn required_finish(&self, place: usize) -> Option<Operation> {
         let operation = self.needs(place)?;

@@ -217,7 +217,7 @@ pub(super) fn conclude(tx: &mut Transaction, now: Timestamp) {
         return;
     };
     let (decision, decided_at) = (decision.clone(), *decided_at);
-    if (0..tx.actions.len()).all(|place| tx.is_final(place)) {
+    if tx.is_over() {
         for action in &mut tx.actions {
             action.state.finished_at.get_or_insert(now);
         }
