@@ -89,8 +89,8 @@ impl<K> Draft<K> {
         self
     }
 
-    /// Makes the business type and id unique: a second request with the same two is answered with the
-    /// first transaction.
+    /// Makes the business type and id unique among the requests that are: a second one with the same two is answered with
+    /// the first transaction, whatever its own actions are. They are neither compared nor carried out.
     pub fn unique_business(mut self) -> Self {
         self.request.unique_business = true;
         self
