@@ -49,7 +49,7 @@ impl Transaction {
             actions,
             moments: Moments {
                 due: now.moment + timeout,
-                decided: now.moment,
+                ages_from: now.moment,
             },
         };
         if new.decider == Decider::Coordinator && tx.is_tried() {

@@ -118,6 +118,9 @@ limits! {
     MAX_ATTEMPTS_MAX: u32 = 10_000;
     /// The longest age at which an action is given up.
     MAX_AGE_MAX: Duration = Duration::from_hours(365 * 24);
+    /// The pause before an action is looked at again that is too old and waits for a place of its participant, which may have
+    /// gone away meanwhile.
+    AGE_PAUSE: Duration = Duration::from_mins(5);
     /// The longest time of one call, when the caller gives none.
     CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
     /// The longest call.

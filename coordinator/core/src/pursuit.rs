@@ -57,10 +57,15 @@ pub fn pursue(tx: &Transaction, now: Moment) -> Pursuit {
 
 fn required(tx: &Transaction, now: Moment) -> Pursuit {
     let mut pursuit = Pursuit::default();
+    let is_decided = tx.phase.decision().is_some();
     for (place, action) in tx.actions.iter().enumerate() {
         let Some(operation) = tx.required_call(place) else {
             continue;
         };
+        // From then on it is given up where there is no way for its call.
+        let too_old_from = tx.too_old_from(place);
+        let age = too_old_from.filter(|from| is_decided && *from > now);
+        pursuit.wake = earliest(pursuit.wake, age);
         if action.live.not_before > now {
             pursuit.wake = earliest(pursuit.wake, Some(action.live.not_before));
         } else {

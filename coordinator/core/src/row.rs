@@ -40,6 +40,8 @@ pub struct TxRow {
     pub owner: Owner,
     /// `rest`.
     pub rest: Option<Box<Rest>>,
+    /// `unparked_at`: it may be left over from before in any status but PROCESSING.
+    pub unparked_at: Option<Timestamp>,
     /// `decided_at`.
     pub decided_at: Option<Timestamp>,
     /// `finished_at`.
@@ -157,6 +159,7 @@ fn phase(tx: &TxRow) -> Result<Phase, String> {
         (TxStatus::Processing, Some((decision, decided_at)), None) => Ok(Phase::Finishing {
             decision,
             decided_at,
+            unparked_at: tx.unparked_at,
         }),
         (TxStatus::Success, Some((decision, decided_at)), Some(finished_at)) => {
             Ok(Phase::Finished {

@@ -39,6 +39,7 @@ fn trying() -> Rows {
         version: 1,
         owner: owner(1),
         rest: None,
+        unparked_at: None,
         decided_at: None,
         finished_at: None,
     };

@@ -9,10 +9,12 @@ use std::time::Duration;
 use common::{START, World, command, new_begin, ok, tcc, tx_id, unknown};
 use tercet_core::{
     config::EngineConfig,
+    id::StreamId,
     limits,
     model::{ActionSpec, Cause, CheckBack, Operation, Outcome, Phase, Rest, RetryPolicy},
     port::{CheckBackAnswer, CheckBackResult, Input, Order, Request, Wait},
     reason::Reason,
+    write::WriteResult,
 };
 
 const HOUR: i64 = 3_600;
@@ -23,6 +25,8 @@ const JUMPS: [i64; 7] = [0, 1, 20, HOUR, YEAR, -HOUR, -YEAR];
 const TIMEOUT: u64 = 30;
 /// The longest pause between two calls, in seconds.
 const PAUSE: u64 = 8;
+/// The age at which an action is given up, in seconds.
+const AGE: u64 = 120;
 /// By how many seconds a step may be late: the table is looked at twice a second, and time passes by seconds here.
 const LATE: u64 = 3;
 
@@ -90,6 +94,21 @@ impl Story {
             Self::RestartsAndJumps => {
                 world.restart();
                 world.attach(2, 1_000);
+                world.jump(jump);
+            }
+        }
+    }
+
+    /// The same, after which the participant is still gone.
+    fn meanwhile_detached(self, world: &mut World, jump: i64) {
+        match self {
+            Self::Jumps | Self::JumpsBack => self.meanwhile(world, jump),
+            Self::JumpsBackAtRestart => {
+                world.jump_unseen(-jump);
+                world.restart();
+            }
+            Self::RestartsAndJumps => {
+                world.restart();
                 world.jump(jump);
             }
         }
@@ -194,17 +213,57 @@ fn no_jump_holds_a_retry_up() {
             assert_eq!(call.operation, Operation::Confirm);
         }
         story.meanwhile(&mut world, jump);
-        let after = seconds_until(&mut world, |world| !world.calls.is_empty())?;
+        let given_up =
+            |world: &World| matches!(world.table.transaction(id).phase, Phase::Parked { .. });
+        let goes_on = |world: &World| !world.calls.is_empty() || given_up(world);
+        let after = seconds_until(&mut world, goes_on)?;
         if after > PAUSE + story.late(jump) {
             return Err(format!("called again after {after} s"));
         }
-        world.answer_call(unknown());
+        if !given_up(&world) {
+            world.answer_call(unknown());
+        }
         match &world.table.transaction(id).phase {
             Phase::Finishing { .. } => Ok(()),
             // Its age is what the clock shows.
             Phase::Parked { .. } if !story.is_seen(jump) => Ok(()),
             phase => Err(format!("{phase:?}")),
         }
+    });
+}
+
+/// An action whose participant is gone is given up at its age: no jump makes that earlier, or later than the clock tells.
+#[test]
+fn no_jump_gives_an_absent_action_up_early_or_never() {
+    each(|waiting, story, jump| {
+        let mut world = waiting.world();
+        story.before(&mut world, jump);
+        let id = world.id_of_now();
+        let mut action = failing_call();
+        action.retry.max_age = Some(Duration::from_secs(AGE));
+        world.execute_as(id, [action]);
+        let call = world.call();
+        world.slow_table = true;
+        world.answer(&call, ok());
+        world.deliver(Input::Detached(StreamId(1)));
+        world.slow_table = false;
+        world.written(WriteResult::Durable);
+        world.after(Duration::from_secs(10));
+        story.meanwhile_detached(&mut world, jump);
+        let parked =
+            |world: &World| matches!(world.table.transaction(id).phase, Phase::Parked { .. });
+        let after = 10 + seconds_until(&mut world, parked)?;
+        let again = if matches!(story, Story::JumpsBackAtRestart) {
+            10
+        } else {
+            0
+        };
+        let late = story.late(jump).max(LATE + again);
+        let early = after < AGE && story.is_seen(jump);
+        if early || after > AGE + late {
+            return Err(format!("given up after {after} s"));
+        }
+        Ok(())
     });
 }
 

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use common::{
     START, at, compensate, deliver, following, new_transaction, ok, owner, rejected, tcc,
-    transitions::{asked_in_vain, cx, decide, end, next, operator, phase, phases, rest},
+    transitions::{asked_in_vain, cx, decide, end, next, operator, phase, phases, rest, too_old},
     unknown, unsent,
 };
 use proptest::prelude::*;
@@ -38,6 +38,7 @@ fn events() -> Vec<(&'static str, Event)> {
         ("finish unknown", Event::FinishEnded(end(unknown()))),
         ("finish unsent", Event::FinishEnded(end(unsent()))),
         ("rest", rest()),
+        ("too old", too_old()),
         ("authorise", Event::Authorise { actions: vec![0] }),
         (
             "asked: SUCCESS",

@@ -273,6 +273,7 @@ fn decide(spec: &Arc<TxSpec>) -> Write {
     let phase = Phase::Finishing {
         decision: decision(),
         decided_at: spec.create_time + Duration::from_millis(2),
+        unparked_at: None,
     };
     let due = DueChange::default();
     write(spec, Fence::Version(1), head(phase, 2), Vec::new(), due)

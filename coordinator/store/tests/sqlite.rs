@@ -18,6 +18,8 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -34,8 +36,8 @@ use tercet_store::{Durability, SqliteOptions, SqliteStore, Store, Transactions a
 use conformance::{
     Database, DueCells,
     fixture::{
-        apply, assert_due, assert_stands, at, begin, begin_all, change, decided, finished, id,
-        parked, success, transaction,
+        apply, assert_due, assert_stands, at, at_once, at_rest, begin, begin_all, change, decided,
+        finished, id, parked, success, transaction,
     },
 };
 
@@ -487,6 +489,46 @@ async fn a_database_of_version_1_is_brought_up_to_date() {
     apply(store, &[change(&before, &stuck)]).await.unwrap();
     apply(store, &[change(&stuck, &ended)]).await.unwrap();
     assert_due(&database, &ended).await;
+}
+
+/// What was at rest with an action that has an age is looked at when that is over.
+#[tokio::test]
+async fn what_rests_with_an_age_stands_at_its_time_from_version_7_on() {
+    let mut database = Sqlite::empty().await;
+    let second = Duration::from_secs(1);
+    let with_age = |millis, ages: [Option<Duration>; 2]| {
+        let mut begun = transaction(millis);
+        for (action, age) in begun.actions.iter_mut().zip(ages) {
+            Arc::make_mut(&mut action.spec).retry.max_age = age;
+        }
+        let rests = [("points-service", 40), ("coupon-service", 50)];
+        at_once(at_rest(&decided(&begun, success()), &rests, None))
+    };
+    let rows = [
+        with_age(1, [None, None]),
+        with_age(2, [Some(3_600 * second), Some(60 * second)]),
+        with_age(3, [None, Some(second)]),
+    ];
+    let writes: Vec<_> = rows.iter().map(begin).collect();
+    apply(database.store(), &writes).await.unwrap();
+    database.store.take().unwrap().close().await.unwrap();
+    database
+        .tamper(
+            "ALTER TABLE tx_info DROP COLUMN unparked_at; \
+             DELETE FROM _sqlx_migrations WHERE version = 7",
+        )
+        .await;
+    database.restart().await;
+    for (row, age) in rows.iter().zip([None, Some(60 * second), Some(second)]) {
+        let mut expected = row.clone();
+        let decided_at = row.phase.decided_at().unwrap();
+        if let Some(rest) = &mut expected.rest {
+            rest.until = age.map(|age| decided_at + age);
+        }
+        assert_due(&database, &expected).await;
+        let found = database.store().load(&[row.id()]).await.unwrap().remove(0);
+        assert_eq!(found.unwrap().rest, expected.rest);
+    }
 }
 
 /// Ids of writes are random, so that no coordinator takes a row for its own.

@@ -16,8 +16,16 @@ const fn mutation(name: &'static str, what: &'static str) -> Mutation {
 /// Every mutation of the core and the barrier.
 pub const MUTATIONS: &[Mutation] = &[
     mutation(
+        "absent_never_too_old",
+        "an action at rest whose participant stays away waits for it beyond its age",
+    ),
+    mutation(
         "action_rows_without_transaction",
         "rows of action_info are written without the tx_info row that fences them",
+    ),
+    mutation(
+        "ages_from_the_decision_alone",
+        "an operator's retry does not let the ages of the actions count anew",
     ),
     mutation(
         "attempts_reset_on_load",

@@ -268,7 +268,9 @@ impl Plan {
                 first_delay: Some(dice.millis(20, 400)),
                 max_delay: Some(dice.millis(500, 4_000)),
                 max_attempts: u32::try_from(*dice.pick(&[1, 3, 5, 12, 12, 40])).ok(),
-                max_age: dice.chance(50).then(|| Duration::from_secs(20)),
+                max_age: dice
+                    .chance(150)
+                    .then(|| Duration::from_secs(*dice.pick(&[5, 20, 60]))),
                 call_timeout: Some(dice.millis(300, 2_000)),
             },
             ext: Ext::new(),

@@ -80,6 +80,7 @@ impl Row {
             version: self.head.version,
             owner: self.head.owner.clone(),
             rest: self.head.rest.clone(),
+            unparked_at: phase.unparked_at(),
             decided_at: phase.decided_at(),
             finished_at: phase.finished_at(),
         };

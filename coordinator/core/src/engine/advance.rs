@@ -58,7 +58,7 @@ impl Engine {
         let Some(tx) = self.entries.get(&id).and_then(|entry| entry.durable()) else {
             return;
         };
-        if self.rests(id, tx).is_some() {
+        if self.rests(id, tx).is_some() || !self.too_old(id, tx).is_empty() {
             self.write_down(id);
         }
     }

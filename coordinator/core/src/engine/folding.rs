@@ -150,12 +150,16 @@ impl Engine {
     }
 
     /// Returns whether a transaction that this incarnation has not in hand is to be written before anything is done for
-    /// it: one that rests if something can be done now or its place in the table is wrong, and one that another incarnation
-    /// had in hand.
+    /// it: one that rests if something can be done now, an action of it is given up or its place in the table is wrong, and
+    /// one that another incarnation had in hand.
     fn is_to_be_taken(&self, id: TxId, tx: &Transaction) -> bool {
         let is_orphan = tx.rest.is_none() && tx.owner != self.owner && tx.version > 0;
         !tx.phase.is_over()
-            && (is_orphan || tx.rest.is_some() && (self.can_go_on(id, tx) || self.is_misdated(tx)))
+            && (is_orphan
+                || tx.rest.is_some()
+                    && (self.can_go_on(id, tx)
+                        || self.is_misdated(tx)
+                        || !self.too_old(id, tx).is_empty()))
     }
 
     /// Takes a transaction in hand, with the calls that can be made now authorised; or puts it to rest where nothing can
@@ -170,6 +174,10 @@ impl Engine {
             }
             let actions = self.to_authorise(id, next);
             self.follow(next, &Event::Authorise { actions });
+        }
+        let actions = self.too_old(id, next);
+        if !actions.is_empty() {
+            self.follow(next, &Event::TooOld { actions });
         }
         if let Some(unreachable) = self.rests(id, next) {
             self.follow(next, &Event::Rest { unreachable });

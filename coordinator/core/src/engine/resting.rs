@@ -17,7 +17,7 @@ use super::{
 use crate::{
     gate::Prospect,
     id::TxId,
-    model::Transaction,
+    model::{Name, Need, Transaction},
     pursuit::pursue,
     time::Moment,
     transition::{Unreachable, is_misdated},
@@ -111,11 +111,7 @@ impl Engine {
             let (participant, claim) = claim_of(tx, Some(call.action), entry);
             match self.gate.prospect(&participant, &claim) {
                 Prospect::Unreachable => {
-                    let outage = self.gate.outage(&participant);
-                    unreachable.push(Unreachable {
-                        down: outage.map(|outage| outage.error.clone()),
-                        participant,
-                    });
+                    unreachable.push(self.no_way(participant, claim.need));
                 }
                 Prospect::Full if !entry.tickets.iter().any(is_queued) => {}
                 Prospect::Full | Prospect::Room => return None,
@@ -130,6 +126,29 @@ impl Engine {
             }
         }
         Some(unreachable)
+    }
+
+    /// Returns the actions that are too old and for whose calls, which are due, there is no way: they are given up.
+    pub(super) fn too_old(&self, id: TxId, tx: &Transaction) -> Vec<(usize, Unreachable)> {
+        let Some(entry) = self.entries.get(&id) else {
+            return Vec::new();
+        };
+        let calls = tx.too_old(self.now).filter_map(|place| {
+            let (participant, claim) = claim_of(tx, Some(place), entry);
+            let is_open = entry.open_call(Some(place)).is_some();
+            let is_away = self.gate.prospect(&participant, &claim) == Prospect::Unreachable;
+            (is_away && !is_open).then(|| (place, self.no_way(participant, claim.need)))
+        });
+        calls.collect()
+    }
+
+    fn no_way(&self, participant: Name, need: Need) -> Unreachable {
+        let outage = self.gate.outage(&participant);
+        Unreachable {
+            down: outage.map(|outage| outage.error.clone()),
+            participant,
+            need,
+        }
     }
 
     /// Returns until when a transaction waits in memory for its initiator's next request; `None`: no longer.

@@ -11,8 +11,8 @@ use crate::time::{Course, Moment, Now, Timestamp};
 pub struct Moments {
     /// When time alone takes it further: the end of phase one, then the next question to the initiator.
     pub due: Moment,
-    /// When it was decided.
-    pub decided: Moment,
+    /// From when the ages of its actions count: see [`Phase::ages_from`].
+    pub ages_from: Moment,
 }
 
 impl Transaction {
@@ -23,20 +23,46 @@ impl Transaction {
     /// once where their end cannot be right.
     pub fn resume(&mut self, course: &Course) {
         let now = course.now();
-        let decided_at = self.phase.decided_at();
-        let decided = decided_at.map(|at| course.moment_of(at, at).min(now.moment));
         self.moments = Moments {
             due: match self.phase {
                 Phase::Trying => self.end_of_phase_one(course),
                 Phase::AskingBack { next } => self.next_question(next, now),
                 _ => Moment::default(),
             },
-            decided: decided.unwrap_or_default(),
+            ages_from: self.start_of_ages(course).unwrap_or_default(),
         };
         let phase_two = self.phase.decision().is_some();
         for action in &mut self.actions {
             action.live.not_before = next_call(action, phase_two, course);
         }
+    }
+
+    /// Returns the moment from which on the action at this place is too old: it is given up when a call of it does not
+    /// succeed or cannot be made. `None`: it has no age.
+    pub(crate) fn too_old_from(&self, place: usize) -> Option<Moment> {
+        let max = self.actions[place].spec.retry.in_effect().max_age?;
+        Some(self.moments.ages_from + max)
+    }
+
+    /// Returns the places of the actions that are too old and whose calls are due.
+    pub(crate) fn too_old(&self, now: Moment) -> impl Iterator<Item = usize> + '_ {
+        let is_finishing = matches!(self.phase, Phase::Finishing { .. });
+        let is_too_old = move |place: &usize| {
+            is_finishing
+                && self.too_old_from(*place).is_some_and(|from| from <= now)
+                && self.required_finish(*place).is_some()
+                && self.actions[*place].live.not_before <= now
+        };
+        (0..self.actions.len()).filter(is_too_old)
+    }
+
+    fn start_of_ages(&self, course: &Course) -> Option<Moment> {
+        let of_phase = self.phase.ages_from().map(|at| (at, at));
+        let rest = self.rest.as_ref();
+        let of_rest = rest.and_then(|rest| rest.ages_from.zip(rest.until_set_at));
+        let (from, set_at) = of_rest.or(of_phase)?;
+        // A time that is still to come is that of a clock that was wrong.
+        Some(course.moment_of(from, set_at).min(course.now().moment))
     }
 
     fn end_of_phase_one(&self, course: &Course) -> Moment {

@@ -75,6 +75,8 @@ pub enum Phase {
         decision: Decision,
         /// When it was made.
         decided_at: Timestamp,
+        /// When an operator last took the transaction out of [`Phase::Parked`]; `None`: none did.
+        unparked_at: Option<Timestamp>,
     },
     /// Every action has a final status under the decision.
     Finished {
@@ -145,6 +147,20 @@ impl Phase {
             | Self::Finished { decided_at, .. }
             | Self::Parked { decided_at, .. } => Some(*decided_at),
         }
+    }
+
+    /// Returns the time at which an operator last brought the transaction back to work.
+    pub fn unparked_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Finishing { unparked_at, .. } => *unparked_at,
+            _ => None,
+        }
+    }
+
+    /// Returns the time from which the ages of the actions count: that of the decision, or of the operator's command that
+    /// last brought the transaction back to work.
+    pub fn ages_from(&self) -> Option<Timestamp> {
+        self.unparked_at().or(self.decided_at())
     }
 
     /// Returns the time at which the transaction was finished.

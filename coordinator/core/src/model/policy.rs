@@ -31,7 +31,7 @@ pub struct RetryPolicy {
     /// Calls of one operation in phase two before the action is FAILED; at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
-    /// Age after the decision at which the action is FAILED at its next failing call.
+    /// Age after the decision from which on the action is FAILED when a call of it fails or finds no way.
     #[serde(
         with = "crate::time::millis::optional",
         default,
@@ -56,7 +56,7 @@ pub struct RetryInEffect {
     pub max_delay: Duration,
     /// Calls of one operation in phase two before the action is FAILED.
     pub max_attempts: u32,
-    /// Age after the decision at which the action is FAILED at its next failing call; `None`: no age.
+    /// Age after the decision from which on the action is FAILED when a call of it fails or finds no way; `None`: no age.
     pub max_age: Option<Duration>,
     /// The longest time of one call.
     pub call_timeout: Duration,

@@ -11,20 +11,29 @@ pub struct Rest {
     /// The calls that it wants, one entry per participant and need.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants: Vec<Want>,
-    /// When time alone takes it further: the end of phase one.
+    /// When time alone takes it further: the end of phase one, or the age at which the first of its actions is given up whose
+    /// participants stay away.
     #[serde(
         with = "crate::time::micros::optional",
         default,
         skip_serializing_if = "Option::is_none"
     )]
     pub until: Option<Timestamp>,
-    /// When `until` was set, where it is not the deadline with which the transaction began: the database's clock has jumped.
+    /// When `until` and `ages_from` were set, where they do not follow from the begin or the decision: the database's clock has
+    /// jumped since.
     #[serde(
         with = "crate::time::micros::optional",
         default,
         skip_serializing_if = "Option::is_none"
     )]
     pub until_set_at: Option<Timestamp>,
+    /// From when the ages of its actions count, where that is not the time that its phase says.
+    #[serde(
+        with = "crate::time::micros::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub ages_from: Option<Timestamp>,
     /// The actions for which the first call of the present phase was certainly never made. It can be relied on only
     /// here: a transaction in hand may have called.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

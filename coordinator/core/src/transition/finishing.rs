@@ -135,10 +135,9 @@ fn note_unsent_call(
     );
 }
 
-/// Returns whether the decision is so old that the action is given up when a call of it does not succeed.
+/// Returns whether the action is so old that it is given up when a call of it does not succeed.
 fn is_too_old(tx: &Transaction, place: usize, cx: &Context) -> bool {
-    let max = tx.actions[place].spec.retry.in_effect().max_age;
-    max.is_some_and(|max| cx.moment.since(tx.moments.decided) >= max)
+    tx.too_old_from(place).is_some_and(|from| from <= cx.moment)
 }
 
 /// Sets the moment of the next call, or gives the action up.
@@ -212,6 +211,7 @@ pub(super) fn conclude(tx: &mut Transaction, now: Timestamp) {
     let Phase::Finishing {
         decision,
         decided_at,
+        ..
     } = &tx.phase
     else {
         return;

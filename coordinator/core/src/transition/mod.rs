@@ -1,5 +1,6 @@
 //! The effect of one event on one transaction. Pure: the same arguments give the same result.
 
+mod aging;
 mod finishing;
 mod operator;
 mod resting;
@@ -16,7 +17,7 @@ use crate::{
     limits,
     model::{
         Action, ActionSpec, ActionStatus, Attempt, AttemptOutcome, Cause, Decision, Mode, Name,
-        Outcome, Phase, Sent, Transaction,
+        Need, Outcome, Phase, Sent, Transaction,
     },
     port::{CallAnswer, CheckBackAnswer, Command},
     refusal::Refusal,
@@ -45,6 +46,11 @@ pub enum Event {
         /// The participants to which there is no way from here.
         unreachable: Vec<Unreachable>,
     },
+    /// Calls of phase two are due of actions that are too old, and there is no way for them.
+    TooOld {
+        /// The actions' places, each with the participant to which there is no way from here.
+        actions: Vec<(usize, Unreachable)>,
+    },
     /// The initiator adds an action.
     AddAction(Arc<ActionSpec>),
     /// The initiator decides.
@@ -58,13 +64,36 @@ pub enum Event {
     Operator(Command),
 }
 
-/// A participant to which there is no way from here.
+/// A participant to which there is no way from here for a call of this kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreachable {
     /// The participant.
     pub participant: Name,
+    /// The ability that the call needs.
+    pub need: Need,
     /// The last error, where it is called at an address that takes no call.
     pub down: Option<String>,
+}
+
+impl Unreachable {
+    /// Returns whether this is about the calls of an action.
+    fn is_of(&self, spec: &ActionSpec) -> bool {
+        self.participant == spec.participant && self.need == spec.need()
+    }
+
+    /// Says that there is no way for a call of an action.
+    fn error(&self, spec: &ActionSpec) -> String {
+        let participant = &self.participant;
+        match &self.down {
+            Some(error) => format!(
+                "there is no way to participant {participant}: its address takes no call: {error}"
+            ),
+            None => format!(
+                "there is no way to participant {participant}: it is not attached, or without handler {}",
+                spec.handler
+            ),
+        }
+    }
 }
 
 /// The end of one call, with an answer or without.
@@ -162,6 +191,7 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
             Phase::Trying | Phase::AskingBack { .. } | Phase::Finishing { .. },
             Event::Rest { unreachable },
         ) => Ok(resting::rest(tx, unreachable, cx.present())),
+        (Phase::Finishing { .. }, Event::TooOld { actions }) => Ok(aging::give_up(tx, actions, cx)),
         (_, Event::AddAction(action)) => trying::add_action(tx, action, cx),
         (_, Event::Decide { outcome, reason }) => {
             trying::decide_by_initiator(tx, *outcome, reason, cx)
@@ -182,7 +212,7 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
             | Phase::AskingBack { .. }
             | Phase::Finished { .. }
             | Phase::Parked { .. },
-            Event::FinishEnded(_) | Event::Authorise { .. },
+            Event::FinishEnded(_) | Event::Authorise { .. } | Event::TooOld { .. },
         )
         | (Phase::Finished { .. } | Phase::Parked { .. }, Event::Rest { .. }) => {
             Ok(Step::unchanged(tx))
@@ -194,11 +224,12 @@ pub fn transition(tx: &Transaction, event: &Event, cx: &Context) -> Result<Step,
 /// once without another write.
 pub(crate) fn decide(tx: &mut Transaction, outcome: Outcome, cause: Cause, now: Now) {
     let cause = cut_cause(cause);
-    tx.moments.decided = now.moment;
+    tx.moments.ages_from = now.moment;
     let now = now.time;
     tx.phase = Phase::Finishing {
         decision: Decision { outcome, cause },
         decided_at: now,
+        unparked_at: None,
     };
     for action in &mut tx.actions {
         match (outcome, action.spec.mode) {

@@ -1,5 +1,7 @@
 //! Operators' commands: decide for a silent initiator, retry and resolve parked transactions.
 
+use tercet_mutation::broken;
+
 use super::{Context, Step, decide, finishing::conclude, standing_decision};
 use crate::{
     limits,
@@ -18,8 +20,8 @@ pub(super) fn carry_out(
 ) -> Result<Step, Refusal> {
     let step = match &command.order {
         Order::Decide(outcome) => decide_by_operator(tx, *outcome, &command.reason, cx)?,
-        Order::Retry => Step::durable(retry(tx)?),
-        Order::Resolve { actions, status } => Step::durable(resolve(tx, actions, *status, cx.now)?),
+        Order::Retry => Step::durable(retry(tx, cx)?),
+        Order::Resolve { actions, status } => Step::durable(resolve(tx, actions, *status, cx)?),
     };
     Ok(Step {
         operator: step.write.then(|| entry(tx, command, cx.now)),
@@ -88,23 +90,27 @@ fn parked(tx: &Transaction) -> Result<(&Decision, Timestamp), Refusal> {
 
 /// Returns a parked transaction in phase two again. An action that was neither ended nor given up stood behind one that
 /// was, and has probably never been called: the operator's command allows a call of it, as the decision did. Otherwise one
-/// that may be called once only would be given up without any call.
-fn unparked(tx: &Transaction) -> Result<Transaction, Refusal> {
+/// that may be called once only would be given up without any call. The ages of all actions count from now on.
+fn unparked(tx: &Transaction, cx: &Context) -> Result<Transaction, Refusal> {
     let (decision, decided_at) = parked(tx)?;
     let mut next = tx.clone();
     next.phase = Phase::Finishing {
         decision: decision.clone(),
         decided_at,
+        unparked_at: Some(cx.now),
     };
+    if !broken("ages_from_the_decision_alone") {
+        next.moments.ages_from = cx.moment;
+    }
     for place in 0..next.actions.len() {
         next.actions[place].live.permit |= next.needs(place).is_some();
     }
     Ok(next)
 }
 
-fn retry(tx: &Transaction) -> Result<Transaction, Refusal> {
+fn retry(tx: &Transaction, cx: &Context) -> Result<Transaction, Refusal> {
     let (decision, _) = parked(tx)?;
-    let mut next = unparked(tx)?;
+    let mut next = unparked(tx, cx)?;
     for action in &mut next.actions {
         if action.state.status != ActionStatus::Failed {
             continue;
@@ -128,16 +134,18 @@ fn resolve(
     tx: &Transaction,
     names: &[Name],
     status: ActionStatus,
-    now: Timestamp,
+    cx: &Context,
 ) -> Result<Transaction, Refusal> {
-    let mut next = unparked(tx)?;
+    let mut next = unparked(tx, cx)?;
     for name in names {
         let action = next
             .actions
             .iter_mut()
             .find(|action| &action.spec.name == name);
         match action {
-            Some(action) if action.state.status == ActionStatus::Failed => action.end(status, now),
+            Some(action) if action.state.status == ActionStatus::Failed => {
+                action.end(status, cx.now);
+            }
             _ => {
                 return Err(Refusal::NotFailed {
                     id: tx.id(),
@@ -146,6 +154,6 @@ fn resolve(
             }
         }
     }
-    conclude(&mut next, now);
+    conclude(&mut next, cx.now);
     Ok(next)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tercet_mutation::broken;
 
-use super::{Step, Unreachable, note};
+use super::{Step, Unreachable, aging, note};
 use crate::{
     model::{
         Action, ActionStatus, Attempt, AttemptOutcome, Need, Operation, Phase, Rest, Sent,
@@ -25,10 +25,8 @@ pub(super) fn rest(tx: &Transaction, unreachable: &[Unreachable], now: Now) -> S
             continue;
         };
         let action = &mut tx.actions[place];
-        let participant = &action.spec.participant;
-        let no_way = unreachable
-            .iter()
-            .find(|no_way| no_way.participant == *participant);
+        let mut ways = unreachable.iter();
+        let no_way = ways.find(|no_way| no_way.is_of(&action.spec));
         if let Some(no_way) = no_way {
             note_unreachable(action, operation, no_way, now);
         }
@@ -47,11 +45,16 @@ pub(super) fn rest(tx: &Transaction, unreachable: &[Unreachable], now: Now) -> S
         give_back(action);
     }
     let until = until(tx, now);
-    let is_moved = until.is_some_and(|until| until != tx.spec.deadline);
+    let ages_from = ages_from(tx, now);
+    let is_moved = match tx.phase {
+        Phase::Trying => until.is_some_and(|until| until != tx.spec.deadline),
+        _ => ages_from.is_some(),
+    };
     tx.rest = Some(Box::new(Rest {
         wants,
         until,
         until_set_at: is_moved.then_some(now.time),
+        ages_from,
         unsent,
     }));
     Step::durable_in_company(next)
@@ -83,12 +86,23 @@ fn wants(tx: &Transaction, now: Now) -> Vec<Want> {
         .collect()
 }
 
-/// Returns the end of phase one by the database's clock: the stored deadline, unless that clock has jumped since.
+/// Returns when time alone takes a transaction further, by the database's clock: at the end of phase one, which is the stored
+/// deadline unless that clock has jumped since, or when an action may be given up for its age.
 fn until(tx: &Transaction, now: Now) -> Option<Timestamp> {
+    if tx.phase != Phase::Trying {
+        return aging::next_look(tx, now.moment).map(|look| now.time_of(look));
+    }
     let deadline = tx.spec.deadline;
     let at = now.time_of(tx.moments.due);
-    let until = if differ(at, deadline) { at } else { deadline };
-    (tx.phase == Phase::Trying).then_some(until)
+    Some(if differ(at, deadline) { at } else { deadline })
+}
+
+/// Returns from when the ages of its actions count by the database's clock, where that has jumped since. `None`: from the time
+/// that the phase says.
+fn ages_from(tx: &Transaction, now: Now) -> Option<Timestamp> {
+    let of_phase = tx.phase.ages_from()?;
+    let from = now.time_of(tx.moments.ages_from);
+    differ(from, of_phase).then_some(from)
 }
 
 /// Returns whether a transaction at rest stands in the table at other times than it would be put there now: the database's
@@ -99,11 +113,17 @@ pub(crate) fn is_misdated(tx: &Transaction, now: Now) -> bool {
     };
     let wrong =
         |stored: Timestamp, right: Timestamp| differ(stored.max(now.time), right.max(now.time));
-    let time = rest.until.zip(until(tx, now));
+    let is_wrong_time = match (rest.until, until(tx, now)) {
+        // The pause before the next look began when it was put to rest.
+        (Some(stored), Some(latest)) if aging::is_looked_at_again(tx, now.moment) => {
+            stored <= now.time || stored > latest && differ(stored, latest)
+        }
+        (Some(stored), Some(right)) => wrong(stored, right),
+        (stored, right) => stored != right,
+    };
     let calls = wants(tx, now).into_iter();
     let mut calls = calls.filter_map(|want| Some((rest.wanted_at(&want)?, want.at)));
-    time.is_some_and(|(stored, right)| wrong(stored, right))
-        || calls.any(|(stored, right)| wrong(stored, right))
+    is_wrong_time || calls.any(|(stored, right)| wrong(stored, right))
 }
 
 /// Returns whether the action's first call in the present phase was certainly never made.
@@ -135,17 +155,7 @@ fn note_unreachable(action: &mut Action, operation: Operation, no_way: &Unreacha
     if noted {
         return;
     }
-    let spec = &action.spec;
-    let error = match &no_way.down {
-        Some(error) => format!(
-            "there is no way to participant {}: its address takes no call: {error}",
-            spec.participant
-        ),
-        None => format!(
-            "there is no way to participant {}: it is not attached, or without handler {}",
-            spec.participant, spec.handler
-        ),
-    };
+    let error = no_way.error(&action.spec);
     let waits_until = action.live.not_before;
     let attempt = Attempt {
         operation,

@@ -103,6 +103,7 @@ impl Rows {
             version: head.version,
             owner: head.owner.clone(),
             rest: head.rest.clone(),
+            unparked_at: phase.unparked_at(),
             decided_at: phase.decided_at(),
             finished_at: phase.finished_at(),
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{START, at, command, new_transaction, ok, owner, rejected, tcc};
 use tercet_core::{
     context::Context,
-    model::{CheckBack, Decider, Outcome, Sent, Transaction},
+    model::{CheckBack, Decider, Mode, Need, Outcome, Sent, Transaction},
     port::{CallAnswer, CheckBackAnswer, Order},
     transition::{CallEnd, Event, Step, Unreachable, transition},
 };
@@ -81,8 +81,19 @@ pub fn rest() -> Event {
     Event::Rest {
         unreachable: vec![Unreachable {
             participant: "p".into(),
+            need: Need::Handler("a".into(), Mode::Tcc),
             down: None,
         }],
+    }
+}
+
+/// The event that there is no way to the participant of an action that is too old.
+pub fn too_old() -> Event {
+    match rest() {
+        Event::Rest { unreachable } => Event::TooOld {
+            actions: (0..).zip(unreachable).collect(),
+        },
+        other => other,
     }
 }
 

@@ -80,6 +80,7 @@ impl<'a> TxHeadColumns<'a> {
             write_id: head.write_id,
             owner: head.owner.to_string().into(),
             rest: head.rest.as_ref().map(json).transpose()?,
+            unparked_at: head.phase.unparked_at(),
             decided_at: head.phase.decided_at(),
             finished_at: head.phase.finished_at(),
         })
@@ -98,6 +99,7 @@ pub(crate) fn tx_row((spec, head): TxColumns<'_>) -> Result<TxRow, String> {
         version: head.version,
         owner: parse_owner(&head.owner)?,
         rest: from_json("rest", head.rest)?,
+        unparked_at: head.unparked_at,
         decided_at: head.decided_at,
         finished_at: head.finished_at,
     })

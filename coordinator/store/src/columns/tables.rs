@@ -40,6 +40,7 @@ columns! {
         write_id: i64,
         owner: Cow<'a, str>,
         rest: Option<Cow<'a, str>>,
+        unparked_at: Option<Timestamp>,
         decided_at: Option<Timestamp>,
         finished_at: Option<Timestamp>,
     }

@@ -52,6 +52,11 @@ const MIGRATIONS: &[MigrationFile] = &[
         "due need",
         include_str!("../../../../migrations/sqlite/0006_due_need.sql"),
     ),
+    (
+        7,
+        "ages",
+        include_str!("../../../../migrations/sqlite/0007_ages.sql"),
+    ),
 ];
 
 /// Transactions in one SQLite file.

@@ -140,6 +140,7 @@ pub fn decided(before: &Transaction, decision: Decision) -> Transaction {
         phase: Phase::Finishing {
             decision,
             decided_at,
+            unparked_at: None,
         },
         version: before.version + 1,
         rest: None,
@@ -207,6 +208,7 @@ pub fn at_rest(before: &Transaction, wants: &[(&str, i64)], until: Option<i64>) 
             wants: wants.iter().map(want).collect(),
             until: until.map(at),
             until_set_at: None,
+            ages_from: None,
             unsent: Vec::new(),
         })),
         ..before.clone()
@@ -325,6 +327,7 @@ pub fn tx_row(tx: &Transaction) -> TxRow {
         version: tx.version,
         owner: tx.owner.clone(),
         rest: tx.rest.clone(),
+        unparked_at: tx.phase.unparked_at(),
         decided_at: tx.phase.decided_at(),
         finished_at: tx.phase.finished_at(),
     }

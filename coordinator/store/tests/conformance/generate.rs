@@ -194,9 +194,12 @@ fn phase() -> impl Strategy<Value = Phase> {
     prop_oneof![
         Just(Phase::Trying),
         time().prop_map(|next| Phase::AskingBack { next }),
-        (decision(), time()).prop_map(|(decision, decided_at)| Phase::Finishing {
-            decision,
-            decided_at
+        (decision(), time(), option::of(time())).prop_map(|(decision, decided_at, unparked_at)| {
+            Phase::Finishing {
+                decision,
+                decided_at,
+                unparked_at,
+            }
         }),
         (decision(), time(), time()).prop_map(|(decision, decided_at, finished_at)| {
             Phase::Finished {
@@ -221,10 +224,10 @@ fn rest() -> impl Strategy<Value = Rest> {
         wants,
         option::of(time()),
         time(),
-        option::of(time()),
+        (option::of(time()), option::of(time())),
         unsent,
     );
-    parts.prop_map(|(wants, until, otherwise, until_set_at, unsent)| {
+    parts.prop_map(|(wants, until, otherwise, moved, unsent)| {
         let until = until.or_else(|| wants.is_empty().then_some(otherwise));
         let want = |((participant, need), at): ((Name, Option<(Name, Mode)>), _)| Want {
             participant,
@@ -234,7 +237,8 @@ fn rest() -> impl Strategy<Value = Rest> {
         Rest {
             wants: wants.into_iter().map(want).collect(),
             until,
-            until_set_at,
+            until_set_at: moved.0,
+            ages_from: moved.1,
             unsent,
         }
     })

@@ -35,8 +35,11 @@ pub const INVARIANTS: &[(&str, Check)] = &[
 ];
 
 /// Returns whether a row is where it stays for as long as these participants are gone: over, or unfinished for the sake of
-/// a call of them and nothing else. One that is called at an address is called again and again.
+/// a call of them and nothing else, of actions without an age. One that is called at an address is called again and again.
 pub fn is_settled(row: &Row, gone: &BTreeSet<Name>) -> bool {
+    if rows::wants_an_aging(row, false) {
+        return false;
+    }
     let Some(rest) = &row.head.rest else {
         let mut wanted = rows::wanted(row, false).into_iter().peekable();
         let wants_the_gone = wanted.peek().is_some() && wanted.all(|(name, _)| gone.contains(name));

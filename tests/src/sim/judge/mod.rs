@@ -136,9 +136,19 @@ pub struct Seen {
     pub has_left: bool,
     /// When its phase one ends.
     pub phase_one: Option<PhaseOne>,
+    /// When the ages of its actions began, in the world's time, at the earliest that the coordinator may take for it: for each
+    /// time that a write kept for that, by the database's clock.
+    pub ages: BTreeMap<Timestamp, Timestamp>,
     /// The number of times that its owner lost what it knew of it beyond the row, or may have: calls that it was allowed to
     /// make count as made then.
     pub losses: u32,
+}
+
+impl Seen {
+    /// Returns from when the ages of the actions count in this phase, in the world's time.
+    pub fn ages_from(&self, phase: &Phase) -> Option<Timestamp> {
+        self.ages.get(&phase.ages_from()?).copied()
+    }
 }
 
 /// The judge's knowledge of the length of a phase one, in the world's time.
@@ -215,9 +225,20 @@ impl Judge {
         });
     }
 
+    /// Notes that the coordinator writes a transaction in this phase.
+    pub fn writes(&mut self, id: TxId, phase: &Phase, now: Timestamp) {
+        if let (Phase::Finishing { .. }, Some(from)) = (phase, phase.ages_from()) {
+            let seen = self.seen.entry(id).or_default();
+            seen.ages.entry(from).or_insert(now);
+        }
+    }
+
     /// Notes that the coordinator starts: of what the database's clock did before, it knows what that shows now.
     pub fn started(&mut self, now: Timestamp, clock: Timestamp, tables: &Tables) {
         for (id, seen) in &mut self.seen {
+            for (stored, from) in &mut seen.ages {
+                *from = (*from).min(now - clock.since(*stored));
+            }
             let Some(phase_one) = &mut seen.phase_one else {
                 continue;
             };
@@ -273,6 +294,10 @@ impl Judge {
             before: change.before.as_ref(),
             after,
             by_operator: change.operator.is_some(),
+            is_retry: change
+                .operator
+                .as_ref()
+                .is_some_and(|entry| entry.command == "RETRY"),
             seen,
             scene: *scene,
         };

@@ -1,6 +1,6 @@
 //! The invariants of every change of a row of `tx_info`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use tercet_barrier::{RowState, initiator::Truth};
 use tercet_core::{
@@ -23,6 +23,8 @@ pub struct Case<'a> {
     pub after: &'a Row,
     /// Whether an operator's command came with it.
     pub by_operator: bool,
+    /// Whether that was to retry.
+    pub is_retry: bool,
     /// The judge's knowledge of the transaction before this change.
     pub seen: &'a Seen,
     /// The databases.
@@ -43,6 +45,7 @@ pub const INVARIANTS: &[(&str, Check)] = &[
         "an action is given up after its last call, not before",
         given_up,
     ),
+    ("a retry brings a transaction back to work", retried),
     (
         "a transaction without any call ends at its deadline",
         never_sent,
@@ -194,14 +197,22 @@ fn wants(case: &Case<'_>) -> Finding {
     let named = named.unwrap_or_default();
     let certain = wanted(row, false);
     let possible = wanted(row, true);
-    let until = (row.head.phase == Phase::Trying).then_some(row.spec.deadline);
     let is_moved = rest.until_set_at.is_some();
-    let has_end = rest.until.is_some() == until.is_some() && (is_moved || rest.until == until);
+    let has_end = match row.head.phase {
+        Phase::Trying => {
+            rest.until.is_some() && (is_moved || rest.until == Some(row.spec.deadline))
+        }
+        _ => {
+            let has_age = rest.until.is_some();
+            (has_age || !wants_an_aging(row, false)) && (!has_age || wants_an_aging(row, true))
+        }
+    };
     if named.is_superset(&certain) && named.is_subset(&possible) && has_end {
         Ok(())
     } else {
         Err(format!(
-            "{rest:?} while calls of {certain:?} are wanted, at most of {possible:?}, and time until {until:?}"
+            "{rest:?} while calls of {certain:?} are wanted, at most of {possible:?}; phase one ends at {:?}",
+            row.spec.deadline
         ))
     }
 }
@@ -209,6 +220,24 @@ fn wants(case: &Case<'_>) -> Finding {
 /// Returns the participants of which a call is wanted in the state of a row, each with what it needs there. An action that was rejected wants a Cancel
 /// only if its Try may have been sent more than once, which a row does not say: `with_rejected`.
 pub fn wanted(row: &Row, with_rejected: bool) -> BTreeSet<(&Name, Need)> {
+    let called = wanted_lines(row, with_rejected).into_iter();
+    let asked = row.spec.check_back.as_ref();
+    let asked = asked.filter(|_| matches!(row.head.phase, Phase::AskingBack { .. }));
+    called
+        .map(|line| (&line.spec.participant, line.spec.need()))
+        .chain(asked.map(|check_back| (&check_back.participant, Need::CheckBack)))
+        .collect()
+}
+
+/// Returns whether a call of phase two is wanted of an action that is given up at an age.
+pub fn wants_an_aging(row: &Row, with_rejected: bool) -> bool {
+    let is_finishing = matches!(row.head.phase, Phase::Finishing { .. });
+    let mut lines = wanted_lines(row, with_rejected).into_iter();
+    is_finishing && lines.any(|line| line.spec.retry.max_age.is_some())
+}
+
+/// Returns the actions of which a call is wanted in the state of a row.
+pub fn wanted_lines(row: &Row, with_rejected: bool) -> Vec<&ActionLine> {
     let by_status = |name: &Name| {
         let line = row.actions.iter().find(|line| line.spec.name == *name);
         line.map(|line| (line.spec.mode, line.state.status))
@@ -245,13 +274,7 @@ pub fn wanted(row: &Row, with_rejected: bool) -> BTreeSet<(&Name, Need)> {
             _ => false,
         }
     };
-    let called = row.actions.iter().filter(is_wanted);
-    let asked = row.spec.check_back.as_ref();
-    let asked = asked.filter(|_| matches!(row.head.phase, Phase::AskingBack { .. }));
-    called
-        .map(|line| (&line.spec.participant, line.spec.need()))
-        .chain(asked.map(|check_back| (&check_back.participant, Need::CheckBack)))
-        .collect()
+    row.actions.iter().filter(is_wanted).collect()
 }
 
 /// Returns whether an action of this status is to be confirmed or cancelled.
@@ -280,12 +303,27 @@ fn given_up(case: &Case<'_>) -> Finding {
         }
         let name = &line.spec.name;
         let calls = case.seen.actions.get(name).map_or(0, |seen| seen.left);
-        if policy.max_age.is_none() && calls + case.seen.losses < policy.max_attempts {
+        let before = case.before.map(|row| &row.head.phase);
+        let from = before.and_then(|phase| case.seen.ages_from(phase));
+        let age = from.map_or(Duration::MAX, |from| case.scene.now.since(from));
+        let is_old = policy.max_age.is_some_and(|max| age >= max);
+        if !is_old && calls + case.seen.losses < policy.max_attempts {
             return Err(format!(
-                "{name} is given up after {calls} calls of {} and {} losses of memory",
-                policy.max_attempts, case.seen.losses
+                "{name} is given up after {calls} calls of {} and {} losses of memory, {:?} old of {:?}",
+                policy.max_attempts,
+                case.seen.losses,
+                from.map(|_| age),
+                policy.max_age
             ));
         }
+    }
+    Ok(())
+}
+
+/// Checks that a transaction that an operator retries goes on.
+fn retried(case: &Case<'_>) -> Finding {
+    if case.is_retry && case.after.head.phase.status() == TxStatus::Failure {
+        return Err("it was retried, and is parked at once".into());
     }
     Ok(())
 }

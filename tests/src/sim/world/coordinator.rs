@@ -190,6 +190,7 @@ impl World {
             Output::Write(write) => {
                 let id = write.id;
                 self.given_up.remove(&(id, write.head.version, epoch));
+                self.judge.writes(id, &write.head.phase, self.now);
                 if let Fence::Absent(spec) = &write.fence {
                     self.judge.begins(id, spec, self.now);
                 }

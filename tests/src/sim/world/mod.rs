@@ -22,6 +22,7 @@ use tercet_core::{
     config::EngineConfig,
     id::{CallId, StreamId, TxId},
     lane::LaneResult,
+    limits,
     model::{DueRow, Name, Phase},
     port::{Loaded, Read},
     time::{Moment, Timestamp},
@@ -36,7 +37,7 @@ use super::{
     dice::Dice,
     faults::{Fault, Faults},
     history::{DAWN, History},
-    judge::{Judge, Scene, end},
+    judge::{Judge, Scene, end, rows},
     plan::{FAULTS_END, Plan},
     process::Process,
     sessions::{Database, SessionId},
@@ -391,6 +392,29 @@ impl World {
         }
     }
 
+    /// Checks that no action of a participant that is gone for good stays unfinished for much longer than its age.
+    fn check_ages(&mut self, gone: &BTreeSet<Name>) {
+        let latest = |id: &TxId, row: &Row| {
+            let from = self.judge.seen(*id)?.ages_from(&row.head.phase)?;
+            let lines = rows::wanted_lines(row, false).into_iter();
+            let ages = lines.filter(|line| gone.contains(&line.spec.participant));
+            let ages = ages.filter_map(|line| {
+                let policy = line.spec.retry.in_effect();
+                Some(policy.max_age? + policy.max_delay)
+            });
+            Some(from.max(self.troubled_at) + ages.min()? + limits::AGE_PAUSE + LATE)
+        };
+        let is_late = |(id, row): &(&TxId, &Row)| {
+            matches!(row.head.phase, Phase::Finishing { .. })
+                && latest(id, row).is_some_and(|latest| self.now > latest)
+        };
+        if let Some((id, row)) = self.database.tables.rows().find(is_late) {
+            let (id, what) = (Some(*id), row.summary());
+            let invariant = "an action that cannot be called is given up at its age";
+            self.judge.record(invariant, id, what);
+        }
+    }
+
     /// Returns the participants that never come back.
     fn gone_for_good(&self) -> BTreeSet<Name> {
         let services = self.plan.services.iter();
@@ -421,6 +445,7 @@ impl World {
     fn census(&mut self) {
         self.check_phases_one();
         let gone = self.gone_for_good();
+        self.check_ages(&gone);
         let tables = &self.database.tables;
         let finished = tables.rows().all(|(_, row)| end::is_settled(row, &gone));
         let waits = |client: &&Client| !client.is_done() && !client.involves(&gone);
