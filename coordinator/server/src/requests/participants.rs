@@ -9,10 +9,10 @@ use tercet_core::{
     violation::{At, Invalid, Violation, Violations},
 };
 use tercet_store::{ParticipantRow, UnreadableParticipant};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use super::{Requests, answered};
+use super::Requests;
 use crate::{
     address, bounds,
     directory::{Directory, Methods, Participant, Protocol, Said},
@@ -259,8 +259,10 @@ impl Requests {
         if self.is_welcome(name, said)? {
             return Ok(());
         }
-        let one_at_a_time = timeout(bounds::ANSWER_TIMEOUT, self.registering.lock()).await;
-        let one_at_a_time = one_at_a_time.map_err(|_| {
+        let one_at_a_time = self
+            .pulse
+            .timeout(bounds::ANSWER_TIMEOUT, self.registering.lock());
+        let one_at_a_time = one_at_a_time.await.map_err(|_| {
             let what = "other registrations wait for it too";
             RequestError::StoreUnavailable(what.to_owned())
         })?;
@@ -341,7 +343,9 @@ impl Requests {
             );
             return Err(Violation::new("participant", description).into());
         }
-        let version = answered(self.store.put_participant(&participant.to_row())).await?;
+        let version = self
+            .answered(self.store.put_participant(&participant.to_row()))
+            .await?;
         info!(
             participant = %participant.name,
             protocol = participant.protocol.word(),
@@ -365,7 +369,7 @@ impl Requests {
             }
             // No registration runs meanwhile, whose row would be older than the one here.
             let one_at_a_time = self.registering.lock().await;
-            match answered(self.store.participants()).await {
+            match self.answered(self.store.participants()).await {
                 Ok(rows) => {
                     let inputs = take_up(&self.directory, rows);
                     if !inputs.is_empty() {
