@@ -17,6 +17,7 @@ use crate::{
     address, bounds,
     directory::{Directory, Methods, Participant, Protocol, Said},
     error::RequestError,
+    wire::words,
 };
 
 /// The first message of a participant that attaches.
@@ -69,10 +70,7 @@ impl Hello {
                     );
                 }
                 if let Err(number) = mode {
-                    v.add(
-                        &at.of("mode"),
-                        format!("is {number}, which is no mode; leave it out for any mode"),
-                    );
+                    v.no_word(&at.of("mode"), *number, words::MODES);
                 }
             }
         }
@@ -116,8 +114,8 @@ impl ParticipantsPage {
 #[derive(Clone, Debug)]
 pub(crate) struct Registration {
     pub(crate) participant: Name,
-    /// `None`: no protocol that is known.
-    pub(crate) protocol: Option<Protocol>,
+    /// A number that is no protocol is kept.
+    pub(crate) protocol: Result<Protocol, i32>,
     pub(crate) address: String,
     /// Each handler with its methods.
     pub(crate) methods: Vec<(String, Methods)>,
@@ -130,13 +128,14 @@ impl Registration {
     pub(crate) fn checked(self) -> Result<Participant, Invalid> {
         let mut v = Violations::default();
         v.name(&At::field("participant"), &self.participant);
-        let protocol = v.require(
+        let protocol = v.word(
             "protocol",
-            self.protocol,
+            self.protocol.err().unwrap_or_default(),
+            self.protocol.ok(),
             Protocol::Attach,
-            "is not given; give PROTOCOL_INVOKE, PROTOCOL_GRPC, PROTOCOL_HTTP or PROTOCOL_ATTACH",
+            words::PROTOCOLS,
         );
-        if self.protocol == Some(Protocol::Attach) {
+        if self.protocol == Ok(Protocol::Attach) {
             self.check_attach(&mut v);
         } else if let Err(problem) = address::check(&self.address) {
             v.add("address", format!("{problem}; give {}", address::FORM));
