@@ -39,7 +39,7 @@ fn head(tx: &v1::Transaction) -> String {
         if tx.unique_business { " (unique)" } else { "" },
         words::standing(tx),
     );
-    let cause = words::cause(tx.cause.as_ref());
+    let cause = words::cause(tx);
     let outcome = short(tx.biz_status().as_str_name(), "BIZ_STATUS_");
     let failed: Vec<_> = tx
         .actions

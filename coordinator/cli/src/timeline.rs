@@ -16,20 +16,41 @@ use crate::{
 struct Step {
     /// When it happened; `None`: now.
     at: Option<i64>,
+    part: Part,
     what: String,
+}
+
+/// The part of a transaction's life in which a step is, which orders steps of one moment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Before,
+    Decision,
+    After,
 }
 
 impl Step {
     fn at(at: i64, what: String) -> Self {
-        Self { at: Some(at), what }
+        Self {
+            at: Some(at),
+            part: Part::Before,
+            what,
+        }
+    }
+
+    /// Puts the step after the decision, where both have one time.
+    fn after(self) -> Self {
+        Self {
+            part: Part::After,
+            ..self
+        }
     }
 }
 
 /// Returns the timeline as a table.
 pub(crate) fn table(tx: &v1::Transaction) -> String {
     let mut steps = steps(tx);
-    // Steps of one moment stay in the order in which they were found, and those of now come last.
-    steps.sort_by_key(|step| step.at.unwrap_or(i64::MAX));
+    // Steps of one moment and part stay in the order in which they were found, and those of now come last.
+    steps.sort_by_key(|step| (step.at.unwrap_or(i64::MAX), step.part));
     let rows: Vec<_> = steps
         .into_iter()
         .map(|step| match step.at {
@@ -85,12 +106,16 @@ fn steps(tx: &v1::Transaction) -> Vec<Step> {
     }
     if decided != 0 {
         let outcome = short(tx.biz_status().as_str_name(), "BIZ_STATUS_");
-        let cause = words::cause(tx.cause.as_ref());
-        steps.push(Step::at(decided, format!("decided {outcome}: {cause}")));
+        let cause = words::cause(tx);
+        let what = format!("decided {outcome}: {cause}");
+        steps.push(Step {
+            part: Part::Decision,
+            ..Step::at(decided, what)
+        });
     }
     if tx.finished_at_micros != 0 {
         let standing = words::standing(tx).to_owned();
-        steps.push(Step::at(tx.finished_at_micros, standing));
+        steps.push(Step::at(tx.finished_at_micros, standing).after());
     }
     steps
 }
@@ -108,17 +133,22 @@ fn of_action(tx: &v1::Transaction, view: &v1::ActionView, steps: &mut Vec<Step>)
         steps.push(Step::at(view.create_time_micros, format!("{name} added")));
     }
     for attempt in &view.attempts {
-        steps.push(Step::at(attempt.at_micros, attempted(&name, attempt)));
+        let step = Step::at(attempt.at_micros, attempted(&name, attempt));
+        steps.push(match attempt.operation() {
+            Operation::Confirm | Operation::Cancel => step.after(),
+            Operation::Try | Operation::Unspecified => step,
+        });
     }
     if tx.executed {
         steps.extend(of_try(tx, view));
     }
     if view.finished_at_micros != 0 {
         let status = short(view.status().as_str_name(), "ACTION_STATUS_");
-        steps.push(Step::at(
-            view.finished_at_micros,
-            format!("{name} {status}"),
-        ));
+        let step = Step::at(view.finished_at_micros, format!("{name} {status}"));
+        steps.push(match view.status() {
+            ActionStatus::Rejected => step,
+            _ => step.after(),
+        });
     }
 }
 
@@ -149,6 +179,7 @@ fn of_try(tx: &v1::Transaction, view: &v1::ActionView) -> Option<Step> {
     }
     let name = plain(&action.name);
     let step = |what: String| Step {
+        part: Part::Before,
         // The time of an answer is not kept: it came before the decision.
         at: (tx.decided_at_micros != 0).then_some(tx.decided_at_micros),
         what,

@@ -78,8 +78,8 @@ pub(crate) fn questions(tx: &v1::Transaction) -> String {
 }
 
 /// The cause of the decision.
-pub(crate) fn cause(cause: Option<&v1::Cause>) -> String {
-    let Some(cause) = cause else {
+pub(crate) fn cause(tx: &v1::Transaction) -> String {
+    let Some(cause) = &tx.cause else {
         return String::new();
     };
     let reason = plain(&cause.reason);
@@ -88,7 +88,12 @@ pub(crate) fn cause(cause: Option<&v1::Cause>) -> String {
         reason => format!("{text}: {reason}"),
     };
     match cause.kind() {
-        v1::CauseKind::AllTried => "every Try answered OK".to_owned(),
+        v1::CauseKind::AllTried if tx.actions.iter().any(is_tried) => {
+            "every Try answered OK".to_owned()
+        }
+        // A list has no actions.
+        v1::CauseKind::AllTried if tx.actions.is_empty() => "no Try failed".to_owned(),
+        v1::CauseKind::AllTried => "there was nothing to try".to_owned(),
         v1::CauseKind::Rejected => because(&format!("{} was rejected", plain(&cause.action))),
         v1::CauseKind::Deadline if cause.action.is_empty() => {
             because("phase one did not end in time")
@@ -103,6 +108,12 @@ pub(crate) fn cause(cause: Option<&v1::Cause>) -> String {
     }
 }
 
+/// Returns whether an action has a phase one.
+fn is_tried(view: &v1::ActionView) -> bool {
+    let action = view.action.as_ref();
+    action.is_some_and(|action| action.mode() != v1::Mode::Deliver)
+}
+
 /// Why a transaction is where it is: the first obstacle in its way, or else the cause of its decision.
 pub(crate) fn because(tx: &v1::Transaction) -> String {
     match tx.obstacles.first() {
@@ -110,7 +121,7 @@ pub(crate) fn because(tx: &v1::Transaction) -> String {
         None if Standing::of(tx).is_some_and(Standing::is_parked) => {
             "an action failed; see tercet tx show".to_owned()
         }
-        None => cause(tx.cause.as_ref()),
+        None => cause(tx),
     }
 }
 

@@ -109,6 +109,31 @@ impl Violations {
         })
     }
 
+    /// Returns the word that a number stands for; where it stands for none, notes that and returns `stand_in`. `known` names
+    /// every word.
+    pub fn word<T>(
+        &mut self,
+        field: impl Into<String>,
+        number: i32,
+        word: Option<T>,
+        stand_in: T,
+        known: &str,
+    ) -> T {
+        word.unwrap_or_else(|| {
+            self.no_word(field, number, known);
+            stand_in
+        })
+    }
+
+    /// Notes a number that stands for no word; 0 is one that is not given.
+    pub fn no_word(&mut self, field: impl Into<String>, number: i32, known: &str) {
+        let description = match number {
+            0 => format!("is not given; give one of {known}"),
+            _ => format!("has the unknown value {number}; known: {known}"),
+        };
+        self.add(field, description);
+    }
+
     /// Returns all violations, and this one last: the request goes no further.
     pub fn and(self, violation: Violation) -> Invalid {
         let mut all = self.all();

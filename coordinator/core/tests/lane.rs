@@ -12,6 +12,7 @@
 //! | `read S… => D…` | its next command reads the rows in the way, and finds `S`; these writes are done |
 //! | `pause MS` | so many milliseconds passed before the last command was due |
 //! | `later S` | `S` seconds pass |
+//! | `still S` | the process stands still for `S` seconds |
 //! | `stalled`, `hopeless`, `flows` | the database takes no writes; and never will; it takes them |
 //! | `trial`, `well` | commits are tried again after a trouble; there is none |
 //! | `gives up => D…` | callers no longer wait for these writes |
@@ -169,6 +170,11 @@ impl Case {
             }
             "pause" => assert_eq!(self.pause.as_millis().to_string(), rest, "{step}"),
             "later" => self.now = self.now + Duration::from_secs(rest.parse().unwrap()),
+            "still" => {
+                let by = Duration::from_secs(rest.parse().unwrap());
+                self.now = self.now + by;
+                self.lane.stood_still(by);
+            }
             "empty" => assert!(self.lane.is_empty(), "{step}"),
             "stalled" => assert!(self.lane.is_stalled(self.now), "{step}"),
             "hopeless" => assert!(self.lane.is_hopeless(self.now), "{step}"),
@@ -633,5 +639,67 @@ fn a_database_that_refuses_for_good_stalls_at_once_and_is_hopeless_in_the_end() 
          apply 2
          ok => 2=Durable
          flows",
+    );
+}
+
+/// A process that was stopped, or got no processor, is not a database that is silent.
+#[test]
+fn a_standstill_of_the_process_is_not_the_databases_silence() {
+    // The commit is under way.
+    Case::run(
+        "push 1
+         apply 1
+         later 1
+         still 7
+         flows
+         gives up =>
+         later 3
+         gives up =>
+         later 1
+         stalled
+         gives up => 1=Unanswered",
+    );
+    // It failed, and is to be tried again.
+    Case::run(
+        "push 1
+         apply 1
+         later 4
+         NotApplied =>
+         still 60
+         flows
+         gives up =>
+         later 1
+         gives up => 1=NotApplied",
+    );
+    // Every commit fails for good: the process has stood still for most of that time.
+    Case::run(
+        "push 1~
+         apply 1
+         Fatal =>
+         still 40
+         apply 1
+         Fatal =>
+         stalled
+         later 29
+         apply 1
+         Fatal =>
+         later 1
+         hopeless",
+    );
+    // Commits are on trial, and none is tried meanwhile.
+    Case::run(
+        "push 1
+         apply 1
+         NotApplied =>
+         later 5
+         gives up => 1=NotApplied
+         writes
+         trial
+         still 7
+         writes
+         trial
+         later 5
+         writes
+         well",
     );
 }

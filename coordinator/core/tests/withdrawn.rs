@@ -176,3 +176,19 @@ fn ask(world: &mut World) {
     world.after(Duration::from_secs(2));
     assert_eq!(world.asked.len(), 1);
 }
+
+/// What came while the process stood still is read before it is judged.
+#[test]
+fn the_answer_to_an_open_call_may_come_by_as_much_later_as_the_process_stood_still() {
+    let mut world = World::new();
+    world.execute(Wait::Completed, [tcc("a")]);
+    let call = world.left[0].0;
+    let second = Duration::from_secs(1);
+    world.now = world.now + 12 * second;
+    world.deliver(Input::StoodStill(8 * second));
+    assert!(world.engine.is_open(call), "4 of its 10 s are over");
+    world.after(5 * second);
+    assert!(world.engine.is_open(call));
+    world.after(second);
+    assert!(!world.engine.is_open(call));
+}

@@ -154,6 +154,10 @@ limits! {
     CLOCK_INTERVAL: Duration = Duration::from_secs(5);
     /// The interval at which a database that takes no writes is tried with a renewal of the lease.
     WRITE_PROBE: Duration = Duration::from_secs(1);
+    /// The longest interval at which the engine's thread shows that the process runs.
+    PULSE: Duration = Duration::from_millis(250);
+    /// The time by which it is late from which on the process has stood still: that time counts as no one's silence.
+    STANDSTILL: Duration = Duration::from_millis(500);
     /// The interval at which a draining server checks whether everything in hand is done.
     DRAIN_POLL: Duration = Duration::from_millis(20);
 }

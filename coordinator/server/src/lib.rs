@@ -30,6 +30,7 @@ pub mod error;
 pub mod grpc;
 mod listen;
 mod observe;
+mod pulse;
 mod requests;
 mod serve;
 mod turns;

@@ -18,6 +18,7 @@ use crate::{
     backlog::{Peer, Peers},
     bounds,
     grpc::Front,
+    pulse::late,
     turns::InTurns,
 };
 
@@ -156,8 +157,12 @@ async fn serve(
 /// Returns once the connection is idle. Meanwhile it cuts a peer off that takes nothing.
 async fn idle(peer: &Peer) {
     loop {
+        let before = Instant::now();
         sleep(bounds::UNREAD_LOOK).await;
         let now = Instant::now();
+        if let Some(by) = late(now - before, bounds::UNREAD_LOOK) {
+            peer.stood_still(by);
+        }
         peer.look(now);
         if peer.is_idle(now) {
             debug!(%peer, "a connection without requests is closed");

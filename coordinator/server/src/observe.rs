@@ -1,6 +1,6 @@
 //! Observation of the engine's work, apart from the work itself.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tercet_core::{
     id::TxId,
@@ -30,6 +30,9 @@ pub(crate) trait Observer: Send {
 
     /// Observes that the database takes writes again.
     fn writes_again(&mut self);
+
+    /// Observes that the process stood still until now, for about this time.
+    fn stood_still(&mut self, by: Duration);
 }
 
 /// Writes the log.
@@ -116,6 +119,14 @@ impl Observer for Log {
 
     fn writes_again(&mut self) {
         info!("the database takes writes again");
+    }
+
+    fn stood_still(&mut self, by: Duration) {
+        warn!(
+            seconds = by.as_secs_f64(),
+            "the process stood still: it was stopped, or got no processor; that time is not taken for the silence of \
+             the database or a participant"
+        );
     }
 }
 

@@ -44,6 +44,7 @@ use crate::{
     grpc::{Api, Node, OperatorApi},
     listen,
     observe::Log,
+    pulse::Pulse,
     requests::{Requests, take_up},
 };
 
@@ -98,6 +99,7 @@ pub async fn serve(
         .await?;
     let owner = incarnation.owner;
     let clock = Arc::new(Clock::new(incarnation.now));
+    let pulse = Arc::new(Pulse::new());
     let directory = Arc::new(Directory::default());
     let reaches = take_up(&directory, store.participants().await?);
     info!(node = %owner.node, epoch = owner.epoch, address = advertised, "started");
@@ -109,6 +111,7 @@ pub async fn serve(
         owner: owner.clone(),
         seed: rand::random(),
         clock: Arc::clone(&clock),
+        pulse: Arc::clone(&pulse),
         store: Arc::clone(&store),
         directory: Arc::clone(&directory),
         direct,
@@ -124,6 +127,7 @@ pub async fn serve(
             Arc::clone(&store),
             directory,
             Arc::clone(&clock),
+            Arc::clone(&pulse),
         ),
         node: Node {
             name: Arc::clone(&owner.node),
@@ -200,8 +204,10 @@ async fn start_driver(
     let (driver, queue) = Driver::queue();
     // Bounded by the gate: it holds calls that have a place at an address, and their receiver takes each at once.
     let (direct, batches) = mpsc::unbounded_channel();
-    let calls = DirectCalls::new(Arc::clone(directory), driver.clone(), epoch);
-    let ended = driver.start(queue, setup(direct))?;
+    let setup = setup(direct);
+    let pulse = Arc::clone(&setup.pulse);
+    let calls = DirectCalls::new(Arc::clone(directory), driver.clone(), pulse, epoch);
+    let ended = driver.start(queue, setup)?;
     driver.inform(reaches).await;
     // Ends with the engine's thread, which holds the other end.
     tokio::spawn(calls.run(batches));

@@ -137,6 +137,10 @@ pub const MUTATIONS: &[Mutation] = &[
         "what is waited for takes its time by the database's clock",
     ),
     mutation(
+        "standstill_counts_as_silence",
+        "a time in which the process stood still counts as one in which the database did not answer",
+    ),
+    mutation(
         "unknown_commit_taken_as_failed",
         "a commit of unknown outcome counts as not applied",
     ),

@@ -1,16 +1,20 @@
 //! The coordinator's process: engine and lane, driven as the server drives them, with the state that
 //! only the process has (streams, callers, calls under way).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tercet_core::{
     config::EngineConfig,
     engine::Engine,
     id::{CallId, CallerId, StreamId, TxId},
-    lane::{Lane, LaneCommand, LaneConfig},
+    lane::{Lane, LaneCommand, LaneConfig, LaneResult},
     model::{Name, Owner},
     port::{Call, Input, Output, Route},
     time::{Estimate, Moment, Now, Timestamp},
+    write::WriteResult,
 };
 
 use super::{judge::RequestKind, world::Letter};
@@ -78,6 +82,14 @@ pub struct Process {
     pub in_a_row: BTreeMap<Name, (u32, usize)>,
     /// The end of its pause, by the world's time.
     pub paused_until: Timestamp,
+    /// The time for which it stood still and has not noticed yet.
+    pub unnoticed: Duration,
+    /// The time for which it stood still in all, as far as it has noticed.
+    pub stood_still: Duration,
+    /// When it gave the lane's command under way, on the clock that stops while it stands still.
+    pub commanded_at: Option<Moment>,
+    /// The same of the first command that failed since one succeeded.
+    pub failing_since: Option<Moment>,
     next_stream: u64,
     next_caller: u64,
 }
@@ -106,9 +118,48 @@ impl Process {
             is_page: false,
             in_a_row: BTreeMap::new(),
             paused_until: Timestamp::default(),
+            unnoticed: Duration::ZERO,
+            stood_still: Duration::ZERO,
+            commanded_at: None,
+            failing_since: None,
             next_stream: 0,
             next_caller: 0,
         }
+    }
+
+    /// Lets time come to the process: first it notices that it stood still.
+    pub fn comes_to(&mut self, moment: Moment) {
+        self.now = self.estimate.now(moment);
+        let by = std::mem::take(&mut self.unnoticed);
+        if by > Duration::ZERO {
+            self.stood_still += by;
+            self.lane.stood_still(by);
+            self.engine.handle(self.now, Input::StoodStill(by));
+        }
+    }
+
+    /// Returns the present on the clock that stops while the process stands still.
+    fn running(&self) -> Moment {
+        self.now.moment - self.stood_still
+    }
+
+    /// Returns for how long the database has been silent or refused every commit, while the process ran.
+    pub fn silence(&self) -> Duration {
+        let since = self.failing_since.or(self.commanded_at);
+        since.map_or(Duration::ZERO, |since| self.running().since(since))
+    }
+
+    /// Takes in the result of the lane's command.
+    pub fn commanded(&mut self, result: LaneResult) -> Vec<(TxId, WriteResult)> {
+        let commanded_at = self.commanded_at.take();
+        match result {
+            LaneResult::Applied(Ok(())) => self.failing_since = None,
+            LaneResult::Applied(Err(_)) | LaneResult::Standing(Err(_)) => {
+                self.failing_since = self.failing_since.or(commanded_at);
+            }
+            LaneResult::Standing(Ok(_)) => {}
+        }
+        self.lane.done(self.now.moment, result)
     }
 
     /// Hands an input to the engine.
@@ -123,7 +174,9 @@ impl Process {
 
     /// Returns the lane's next command.
     pub fn command(&mut self) -> Option<LaneCommand> {
-        self.lane.next(self.now.moment)
+        let command = self.lane.next(self.now.moment)?;
+        self.commanded_at = Some(self.running());
+        Some(command)
     }
 
     /// Returns when the engine or the lane is to wake up.

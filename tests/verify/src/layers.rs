@@ -64,7 +64,7 @@ const LAYERED: &[Layered] = &[
         source: "coordinator/server/src",
         layers: &[
             &["bounds", "clock", "observe"],
-            &["address", "descriptors", "turns"],
+            &["address", "descriptors", "pulse", "turns"],
             &["config", "directory", "error", "backlog"],
             &["wire", "driver"],
             &["calls", "requests"],
@@ -84,6 +84,7 @@ const LAYERED: &[Layered] = &[
                 "driver",
                 "error",
                 "observe",
+                "pulse",
                 "requests",
                 "turns",
             ],

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tercet_harness::wait_until;
 use tercet_sdk::{
     CallAnswer, Json,
     initiator::{Action, CauseKind, Outcome, Wait},
@@ -10,7 +11,7 @@ use tercet_sdk::{
 };
 use tercet_testkit::TestCoordinator;
 
-use crate::harness::{execute, json, participant, points, tercet, text};
+use crate::harness::{PATIENCE, execute, json, participant, points, tercet, text};
 
 #[tokio::test]
 async fn show_prints_a_committed_and_a_rolled_back_transaction() {
@@ -186,4 +187,39 @@ async fn one_transaction_is_named_by_its_id_or_by_its_whole_business() {
     let watch = [&["tx", "watch"][..], &business].concat();
     let watched = text(&coordinator, &watch).await;
     assert!(watched.contains("committed; spend CONFIRMED"), "{watched}");
+}
+
+/// A message to a participant that is not there: nothing is tried, and its Confirm comes after the decision.
+#[tokio::test]
+async fn what_is_only_delivered_was_not_tried() {
+    let coordinator = TestCoordinator::start().await;
+    let register = ["participants", "register", "mail", "--protocol", "attach"];
+    text(&coordinator, &register).await;
+    let client = coordinator.client().await;
+    let outcome = client
+        .execute("points_for_coupon", "order-1")
+        .action(Action::deliver("send", "mail"))
+        .wait(Wait::Decided)
+        .send()
+        .await
+        .unwrap();
+    let tx_id = outcome.tx_id().to_string();
+    let shown = wait_until("the call that was not sent", PATIENCE, || async {
+        let shown = text(&coordinator, &["tx", "show", &tx_id]).await;
+        shown.contains("CONFIRM send: not sent").then_some(shown)
+    })
+    .await;
+    assert!(
+        shown.contains("because there was nothing to try"),
+        "{shown}"
+    );
+    let place = |part: &str| {
+        let line = shown.lines().position(|line| line.contains(part));
+        line.unwrap_or_else(|| panic!("{part} is not in\n{shown}"))
+    };
+    let (decided, unsent) = (place("decided SUCCESS"), place("CONFIRM send: not sent"));
+    assert!(
+        place("begun with send") < decided && decided < unsent,
+        "{shown}"
+    );
 }

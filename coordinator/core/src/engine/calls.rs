@@ -313,6 +313,15 @@ impl Engine {
         self.happened(open.tx, event);
     }
 
+    /// Lets every open call wait for its answer by this time longer.
+    pub(super) fn wait_longer(&mut self, by: Duration) {
+        for (call, open) in &mut self.open {
+            self.timers.remove(&(open.until, Timer::Call(*call)));
+            open.until = open.until + by;
+            self.timers.insert((open.until, Timer::Call(*call)));
+        }
+    }
+
     /// Ends a call whose answer did not come in time.
     pub(super) fn time_out_call(&mut self, call: CallId) {
         let Some(open) = self.open.get(&call) else {

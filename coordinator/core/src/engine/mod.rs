@@ -165,6 +165,7 @@ impl Engine {
             Input::CallResult(result) => self.call_result(result),
             Input::CheckBackResult(result) => self.check_back_result(result),
             Input::DatabaseClock { difference } => self.clock_difference = difference,
+            Input::StoodStill(by) => self.wait_longer(by),
             Input::Tick => {}
         }
         self.fire_timers();

@@ -1,7 +1,7 @@
 //! A database that takes no writes: from when on, what becomes of the writes that callers wait for, and when there is no
 //! hope left.
 
-use std::mem;
+use std::{mem, time::Duration};
 
 use tercet_mutation::broken;
 
@@ -75,6 +75,22 @@ impl Lane {
             .as_ref()
             .is_some_and(|command| now >= command.since + self.config.patience);
         failing || hanging
+    }
+
+    /// Notes that the process stood still for this time, which is over: it counts neither as the database's silence nor
+    /// as a time in which commits failed. A deadline that a caller was promised is not moved.
+    pub fn stood_still(&mut self, by: Duration) {
+        if broken("standstill_counts_as_silence") {
+            return;
+        }
+        if let Some(command) = &mut self.under_way {
+            command.since = command.since + by;
+        }
+        if let Some(trouble) = &mut self.trouble {
+            trouble.since = trouble.since + by;
+            trouble.fatal_since = trouble.fatal_since.map(|since| since + by);
+            trouble.proved_at = trouble.proved_at.map(|at| at + by);
+        }
     }
 
     /// Returns whether commits are tried again after a trouble, and none was applied yet.

@@ -5,6 +5,8 @@
 mod call;
 mod request;
 
+use std::time::Duration;
+
 pub use self::{
     call::{
         Abilities, AskBack, Call, CallAnswer, CallResult, CheckBackAnswer, CheckBackResult, Reach,
@@ -46,6 +48,9 @@ pub enum Input {
         /// Microseconds.
         difference: i64,
     },
+    /// The process stood still for this time until now: stopped, or without a processor. Answers to open calls may have
+    /// come and not been read.
+    StoodStill(Duration),
     /// The answer to [`Read::Transactions`]; every id of it is present.
     Loaded(Vec<(TxId, Loaded)>),
     /// The answer to [`Read::Due`].

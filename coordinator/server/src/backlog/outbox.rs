@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::bounds;
+use crate::{bounds, pulse::late};
 
 /// Holds items for one stream, in the order of their keys, which differ. The producer puts in without waiting; the stream
 /// takes when its connection asks for more.
@@ -182,11 +182,25 @@ impl<T> Outbox<T> {
         (time >= limit).then_some(unread)
     }
 
+    /// Notes that the process stood still for this time until now: the peer may have read all that it was given.
+    fn stood_still(&self, by: Duration) {
+        let mut state = self.state();
+        state.unread_since = state.unread_since.map(|since| since + by);
+        for waiting in state.waiting.values_mut() {
+            waiting.until = waiting.until.map(|until| until + by);
+        }
+    }
+
     /// Returns once the peer has to be cut off, as [`look`](Self::look) finds.
     pub(crate) async fn unread(&self, number: usize) -> Unread {
         loop {
+            let before = Instant::now();
             sleep(bounds::UNREAD_LOOK).await;
-            if let Some(unread) = self.look(Instant::now(), number) {
+            let now = Instant::now();
+            if let Some(by) = late(now - before, bounds::UNREAD_LOOK) {
+                self.stood_still(by);
+            }
+            if let Some(unread) = self.look(now, number) {
                 return unread;
             }
         }
@@ -301,6 +315,15 @@ mod tests {
             let goes_on = outbox.state().unread_since.is_some();
             assert_eq!(goes_on, !asks, "it asks: {asks}");
         }
+    }
+
+    #[test]
+    fn a_standstill_of_the_process_is_not_the_peers() {
+        let outbox = holding(&[(1, 7, Some(40 * SECOND)), (2, 7, None)]);
+        outbox.stood_still(20 * SECOND);
+        assert_eq!(later(&outbox, 49), None);
+        assert_eq!(outbox.state().bytes, 14);
+        assert_eq!(later(&outbox, 51), Some((2, 14)));
     }
 
     #[test]

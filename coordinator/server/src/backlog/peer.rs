@@ -262,6 +262,13 @@ impl Peer {
         }
     }
 
+    /// Notes that the process stood still for this time until now: the peer may have read all that it was given.
+    pub(crate) fn stood_still(&self, by: Duration) {
+        let mut activity = self.activity();
+        activity.written_at += by;
+        activity.idle_since += by;
+    }
+
     /// Returns whether the connection has had no request for so long that it is closed.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         let activity = self.activity();
@@ -455,6 +462,19 @@ mod tests {
         assert_eq!(peer.activity().written_at, written_at);
         peer.look(later(31));
         assert!(is_cut(&peer));
+    }
+
+    #[test]
+    fn a_standstill_of_the_process_is_not_the_peers() {
+        let (peer, silent) = two();
+        let _held = peer.hold(1);
+        peer.stood_still(Duration::from_secs(20));
+        peer.look(later(49));
+        assert!(!is_cut(&peer));
+        peer.look(later(51));
+        assert!(is_cut(&peer));
+        silent.stood_still(Duration::from_secs(20));
+        assert!(!silent.is_idle(later(49)) && silent.is_idle(later(51)));
     }
 
     #[test]

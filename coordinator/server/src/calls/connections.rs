@@ -28,13 +28,14 @@ use tower::ServiceExt;
 use tracing::debug;
 
 use super::chain;
-use crate::{bounds, turns::InTurns};
+use crate::{bounds, pulse::Pulse, turns::InTurns};
 
 /// A connection that several calls wait for, or have.
 type Connecting = Shared<BoxFuture<'static, Result<Arc<Connection>, String>>>;
 
 /// Connections by address; the one that was made first goes when there are too many.
 pub(super) struct Connections {
+    pulse: Arc<Pulse>,
     connector: HttpConnector,
     kept: Mutex<Kept>,
 }
@@ -58,7 +59,7 @@ pub(super) struct Connection {
 }
 
 impl Connections {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(pulse: Arc<Pulse>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_keepalive(Some(bounds::KEEPALIVE_INTERVAL));
@@ -67,9 +68,15 @@ impl Connections {
         #[cfg(target_os = "linux")]
         connector.set_tcp_user_timeout(Some(bounds::KEEPALIVE_INTERVAL));
         Self {
+            pulse,
             connector,
             kept: Mutex::default(),
         }
+    }
+
+    /// Returns the time in which the process stood still.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Returns the connection to an address, made if there is none yet or that one is over.
@@ -85,8 +92,10 @@ impl Connections {
     /// Connects in a task of its own, so that a call that stops waiting takes nothing from others.
     fn connect(&self, address: &str) -> Connecting {
         let (connector, address) = (self.connector.clone(), address.to_owned());
+        let pulse = Arc::clone(&self.pulse);
         let connecting = tokio::spawn(async move {
-            match timeout(bounds::CONNECT_TIMEOUT, open(connector, &address)).await {
+            let opened = pulse.timeout(bounds::CONNECT_TIMEOUT, open(connector, &address));
+            match opened.await {
                 Ok(opened) => opened.map_err(|error| format!("{address}: {error}")),
                 Err(_) => Err(format!(
                     "{address}: no connection within {} ms",

@@ -91,10 +91,13 @@ mod tests {
     };
 
     use super::*;
-    use crate::calls::{
-        connections::Connections,
-        http_post,
-        unary::{self, Lost, Outgoing},
+    use crate::{
+        calls::{
+            connections::Connections,
+            http_post,
+            unary::{self, Lost, Outgoing},
+        },
+        pulse::Pulse,
     };
 
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -105,6 +108,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         (listener, address)
+    }
+
+    fn pulse() -> Arc<Pulse> {
+        let pulse = Pulse::new();
+        pulse.end();
+        Arc::new(pulse)
     }
 
     /// The server never says how many calls it takes at once.
@@ -125,7 +134,7 @@ mod tests {
                 limit: LONG,
                 departure: &departure,
             };
-            let answer = unary::exchange(&Connections::new(), outgoing).await;
+            let answer = unary::exchange(&Connections::new(pulse()), outgoing).await;
             answer.map(|answer| answer.code)
         });
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -154,7 +163,7 @@ mod tests {
         for (body, end) in [("payload", "\r\n\r\npayload"), ("", "\r\n\r\n")] {
             let (listener, address) = listen().await;
             let departures = Departures::default();
-            let client = http_post::client();
+            let client = http_post::client(pulse());
             let post = |departure: Departure| {
                 let (client, address) = (client.clone(), address.clone());
                 tokio::spawn(async move {

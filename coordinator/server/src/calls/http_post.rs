@@ -41,6 +41,7 @@ use super::{
 };
 use crate::{
     bounds,
+    pulse::Pulse,
     turns::InTurns,
     wire::{calls::too_large, context, cut},
 };
@@ -53,7 +54,11 @@ type Response = http::Response<Incoming>;
 
 /// The client of all calls, which keeps its connections by address. It follows no redirect and uses no proxy of the
 /// environment.
-pub(super) type Client = legacy::Client<Connector, Taken>;
+#[derive(Clone)]
+pub(super) struct Client {
+    http: legacy::Client<Connector, Taken>,
+    pulse: Arc<Pulse>,
+}
 
 /// The reason why a call got no answer.
 #[derive(Debug, Error)]
@@ -77,23 +82,28 @@ impl NoAnswer {
 }
 
 /// Makes the client of all calls.
-pub(super) fn client() -> Client {
+pub(super) fn client(pulse: Arc<Pulse>) -> Client {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let connector = service_fn(move |address| connect(connector.clone(), address).boxed());
-    legacy::Client::builder(TokioExecutor::new())
+    let connecting = Arc::clone(&pulse);
+    let connector = service_fn(move |address| {
+        connect(connector.clone(), Arc::clone(&connecting), address).boxed()
+    });
+    let http = legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(bounds::HTTP_IDLE_TIMEOUT)
         .http1_max_buf_size(bounds::HTTP_HEAD_BYTES)
-        .build(BoxCloneSyncService::new(connector))
+        .build(BoxCloneSyncService::new(connector));
+    Client { http, pulse }
 }
 
 async fn connect(
     connector: HttpConnector,
+    pulse: Arc<Pulse>,
     address: http::Uri,
 ) -> Result<TokioIo<InTurns<TcpStream>>, BoxError> {
-    let connected = timeout(bounds::CONNECT_TIMEOUT, connector.oneshot(address)).await;
-    let stream = connected.map_err(|_| {
+    let connected = pulse.timeout(bounds::CONNECT_TIMEOUT, connector.oneshot(address));
+    let stream = connected.await.map_err(|_| {
         let limit = bounds::CONNECT_TIMEOUT.as_millis();
         format!("no connection within {limit} ms")
     })??;
@@ -113,7 +123,7 @@ pub(super) async fn call(
         Err(error) => return CallAnswer::Unknown(error),
     };
     let payload = call.action.payload.clone();
-    let posted = timeout(call.timeout, async {
+    let posted = client.pulse.timeout(call.timeout, async {
         match post(client, to, pairs, payload, departure).await {
             Err(withdrawn) => CallAnswer::Unsent(withdrawn.to_string()),
             // Nothing leaves before there is a connection.
@@ -194,7 +204,7 @@ pub(super) async fn ask_back(
     epoch: u64,
 ) -> CheckBackAnswer {
     let pairs = context::of_ask(ask, epoch);
-    let posted = timeout(
+    let posted = client.pulse.timeout(
         ask.timeout,
         post(client, to, pairs, Bytes::new(), departure),
     );
@@ -278,7 +288,7 @@ async fn send(client: &Client, mut request: Request<Taken>) -> Result<Response, 
         }
     });
     tokio::select! {
-        answered = client.request(request) => Ok(answered?),
+        answered = client.http.request(request) => Ok(answered?),
         () = too_many.notified() => Err(NoAnswer::Informational),
     }
 }

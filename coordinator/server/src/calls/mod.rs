@@ -32,6 +32,7 @@ use self::{
 use crate::{
     directory::{Directory, Participant, Protocol},
     driver::{CallBatch, Driver},
+    pulse::Pulse,
     wire::cut,
 };
 
@@ -47,12 +48,17 @@ pub(crate) struct DirectCalls {
 }
 
 impl DirectCalls {
-    pub(crate) fn new(directory: Arc<Directory>, driver: Driver, epoch: u64) -> Self {
+    pub(crate) fn new(
+        directory: Arc<Directory>,
+        driver: Driver,
+        pulse: Arc<Pulse>,
+        epoch: u64,
+    ) -> Self {
         Self {
             directory,
             driver,
-            connections: Arc::new(Connections::new()),
-            http: http_post::client(),
+            http: http_post::client(Arc::clone(&pulse)),
+            connections: Arc::new(Connections::new(pulse)),
             departures: Departures::default(),
             epoch,
         }

@@ -15,7 +15,7 @@ use tercet_core::{
     limits,
     port::{CallAnswer, CheckBackAnswer},
 };
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::{Duration, Instant};
 use tonic::{Code, Status};
 
 use super::{
@@ -23,7 +23,11 @@ use super::{
     connections::{Connection, Connections},
     departure::{Departure, Withdrawn},
 };
-use crate::{bounds, wire::cut};
+use crate::{
+    bounds,
+    pulse::{Limit, Pulse},
+    wire::cut,
+};
 
 /// Bytes before each message of gRPC: a flag and a length.
 const PREFIX_BYTES: usize = 5;
@@ -132,19 +136,19 @@ pub(super) async fn exchange(
     connections: &Connections,
     outgoing: Outgoing<'_>,
 ) -> Result<Answer, Lost> {
-    let started = Instant::now();
-    let leave_by = started + outgoing.limit / 2;
+    let pulse = connections.pulse();
+    let times = Times {
+        pulse,
+        leave_by: pulse.limit(outgoing.limit / 2),
+        until: pulse.limit(outgoing.limit),
+    };
     let (request, message) = head(&outgoing).map_err(Lost::Unknown)?;
     let mut error = String::new();
     for _ in 0..bounds::CONNECTIONS_TRIED {
-        let connecting = timeout_at(leave_by, connections.get(outgoing.address));
+        let connecting = pulse.until(times.leave_by, connections.get(outgoing.address));
         let connection = match outgoing.departure.before(connecting).await? {
             Ok(connection) => connection.map_err(Lost::Unsent)?,
             Err(_) => return Err(Lost::Unsent(no_way(&outgoing, "no connection"))),
-        };
-        let times = Times {
-            leave_by,
-            until: started + outgoing.limit,
         };
         let ended = on_connection(&connection, &request, message.clone(), &outgoing, times).await;
         if connection.is_over() {
@@ -164,9 +168,10 @@ fn no_way(outgoing: &Outgoing<'_>, what: &str) -> String {
 }
 
 #[derive(Clone, Copy)]
-struct Times {
-    leave_by: Instant,
-    until: Instant,
+struct Times<'a> {
+    pulse: &'a Pulse,
+    leave_by: Limit,
+    until: Limit,
 }
 
 /// Makes the head of the request, and the framed message.
@@ -203,7 +208,7 @@ async fn on_connection(
     request: &Request<()>,
     message: Bytes,
     outgoing: &Outgoing<'_>,
-    times: Times,
+    times: Times<'_>,
 ) -> Result<Answer, Lost> {
     let mut requests = connection.requests();
     let asked_at = Instant::now();
@@ -213,7 +218,7 @@ async fn on_connection(
         ready(&mut requests).await?;
         Ok(opened)
     };
-    let leaving = timeout_at(times.leave_by, left);
+    let leaving = times.pulse.until(times.leave_by, left);
     let (response, mut stream) = match outgoing.departure.before(leaving).await? {
         Err(_) => {
             connection.suspect(asked_at);
@@ -230,7 +235,7 @@ async fn on_connection(
     let sent = stream.send_data(message, true).is_ok();
     let mut begun = false;
     let answered = answer(connection, response, outgoing.keep, &mut begun);
-    match timeout_at(times.until, answered).await {
+    match times.pulse.until(times.until, answered).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) if !sent => Err(not_left(connection, &error)),
         Ok(Err(error)) => Err(broken(connection, &error)),

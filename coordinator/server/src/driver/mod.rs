@@ -9,7 +9,7 @@
 //! | `handle` | the queue, and the handle by which the other parts use the thread |
 //! | `run` | the loop: take messages in, carry outputs out |
 //! | `outgoing` | replies and calls on their way out, gathered per session and stream |
-//! | `health` | whether the database takes writes, made known once |
+//! | `health` | whether the database takes writes and the process runs, made known once |
 //! | `storing` | commands and reads of the store |
 
 mod handle;
@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::handle::Message;
 pub(crate) use self::handle::{Driver, Gauges, SessionId};
-use crate::{backlog::Outbox, clock::Clock, directory::Directory, observe::Observer};
+use crate::{backlog::Outbox, clock::Clock, directory::Directory, observe::Observer, pulse::Pulse};
 
 /// The reason why the thread ended before it was stopped.
 #[derive(Debug, Error)]
@@ -98,6 +98,7 @@ pub(crate) struct Setup {
     /// The seed of the engine's jitter.
     pub(crate) seed: u64,
     pub(crate) clock: Arc<Clock>,
+    pub(crate) pulse: Arc<Pulse>,
     pub(crate) store: Arc<dyn Store>,
     /// Keeps which addresses are down.
     pub(crate) directory: Arc<Directory>,
@@ -127,10 +128,12 @@ impl Driver {
             driver: self.clone(),
             runtime: setup.runtime,
             patience: setup.lane.patience,
+            pulse: Arc::clone(&setup.pulse),
         };
+        let pulse = Arc::clone(&setup.pulse);
         let lane = Lane::new(setup.lane);
         let outgoing = outgoing::Outgoing::new(setup.direct);
-        let health = health::Health::new(setup.ready, setup.observer);
+        let health = health::Health::new(setup.ready, setup.observer, setup.pulse);
         let state = run::State::new(
             engine,
             lane,
@@ -146,6 +149,7 @@ impl Driver {
             .spawn(move || {
                 // The receiver is gone only when the whole server is.
                 let _ = end.send(run::run(state, queue.0));
+                pulse.end();
             })
             .map_err(DriverError::Thread)?;
         Ok(ended)

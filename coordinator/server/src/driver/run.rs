@@ -76,6 +76,7 @@ impl State {
         loop {
             let committed = self.receive(&mut messages, &mut batch).await;
             let now = self.clock.now();
+            self.notice_standstill(now);
             if let Some((result, error)) = committed {
                 self.committed(now, result, error);
             }
@@ -96,6 +97,14 @@ impl State {
         }
     }
 
+    /// Notices that the process stood still, before anything is judged by the time that has passed.
+    fn notice_standstill(&mut self, now: Now) {
+        if let Some(by) = self.health.beat() {
+            self.lane.stood_still(by);
+            self.engine.handle(now, Input::StoodStill(by));
+        }
+    }
+
     /// Answers the callers of writes while the database takes none.
     fn give_up(&mut self, now: Now) {
         let given_up = self.lane.give_up(now.moment);
@@ -105,7 +114,7 @@ impl State {
         }
     }
 
-    /// Waits for messages or for the lane's command under way, at most until something is due.
+    /// Waits for messages or for the lane's command under way, at most until something is due or the pulse beats.
     async fn receive(
         &mut self,
         messages: &mut mpsc::Receiver<Message>,
@@ -114,12 +123,13 @@ impl State {
         let due = [self.engine.next_wakeup(), self.lane.next_wakeup()];
         let due = due.into_iter().flatten().min();
         let wait: Option<Duration> = due.map(|at| at.since(self.clock.now().moment));
+        let wait = wait.map_or(bounds::PULSE, |wait| wait.min(bounds::PULSE));
         tokio::select! {
             biased;
             committed = committed(&mut self.committing) => Some(committed),
             // The state holds a sender, so that the queue is never closed.
             _ = messages.recv_many(batch, bounds::DRAIN_MESSAGES) => None,
-            () = sleep(wait.unwrap_or_default()), if wait.is_some() => None,
+            () = sleep(wait) => None,
         }
     }
 

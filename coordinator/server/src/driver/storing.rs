@@ -20,9 +20,9 @@ use tercet_core::{
 };
 use tercet_failpoint::reach;
 use tercet_store::{Store, StoreError};
-use tokio::time::timeout;
 
 use super::Driver;
+use crate::pulse::Pulse;
 
 /// A command of the lane under way.
 pub(super) type Committing = Pin<Box<dyn Future<Output = Committed> + Send>>;
@@ -80,15 +80,17 @@ pub(super) struct Reads {
     pub(super) runtime: tokio::runtime::Handle,
     /// The longest wait for an answer.
     pub(super) patience: Duration,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 /// Waits for an answer of the database, which may hang.
 async fn answered<T>(
+    pulse: &Pulse,
     patience: Duration,
     doing: &str,
     answer: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    timeout(patience, answer).await.unwrap_or_else(|_| {
+    pulse.timeout(patience, answer).await.unwrap_or_else(|_| {
         let what = "the database does not answer";
         Err(StoreError::new(ApplyFailure::NotApplied, doing, what))
     })
@@ -99,14 +101,14 @@ impl Reads {
     pub(super) fn start(&self, read: Read) {
         let (store, driver) = (Arc::clone(&self.store), self.driver.clone());
         let failed = Input::ReadFailed(read.clone());
-        let patience = self.patience;
+        let (patience, pulse) = (self.patience, Arc::clone(&self.pulse));
         self.runtime.spawn(async move {
             let doing = match &read {
                 Read::Transactions(_) => "loading transactions",
                 Read::Due(_) => "reading which transactions are due",
                 Read::Queues(_) => "reading which queues have due transactions",
             };
-            let reading = answered(patience, doing, carry_out(store, read));
+            let reading = answered(&pulse, patience, doing, carry_out(store, read));
             finish(driver, failed, reading).await;
         });
     }

@@ -102,12 +102,18 @@ pub(super) fn retry(request: v1::RetryRequest, known: &Known) -> Result<Request,
 
 /// Translates a Resolve of an operator.
 pub(super) fn resolve(request: v1::ResolveRequest, known: &Known) -> Result<Request, RequestError> {
+    let mut v = Violations::default();
     let order = Order::Resolve {
         actions: request.actions.into_iter().map(Name::from).collect(),
-        // A number that is no status is refused like the statuses in which no action ends.
-        status: words::action_status_from(request.r#as).unwrap_or(ActionStatus::Init),
+        // The statuses in which no action ends are refused with the other rules.
+        status: v.word(
+            "as",
+            request.r#as,
+            words::action_status_from(request.r#as),
+            ActionStatus::Confirmed,
+            words::RESOLVED,
+        ),
     };
-    let v = Violations::default();
     operator(&request.tx_id, request.reason, order, known, v)
 }
 
@@ -173,11 +179,12 @@ fn new_transaction(
 }
 
 fn action(message: v1::Action, at: &At<'_>, known: &Known, v: &mut Violations) -> ActionSpec {
-    let mode = v.require(
+    let mode = v.word(
         &at.of("mode"),
+        message.mode,
         words::mode_from(message.mode),
         Mode::Tcc,
-        "is not given; give MODE_TCC, MODE_COMPENSATE or MODE_DELIVER",
+        words::MODES,
     );
     let retry = message.retry.unwrap_or_default();
     let name = Name::from(message.name);
@@ -238,11 +245,12 @@ fn given(number: u32) -> Option<u32> {
 }
 
 fn outcome(number: i32, v: &mut Violations) -> Outcome {
-    v.require(
+    v.word(
         "outcome",
+        number,
         words::outcome_from(number),
         Outcome::Failure,
-        "is not given; give OUTCOME_SUCCESS or OUTCOME_FAILURE",
+        words::OUTCOMES,
     )
 }
 
@@ -253,8 +261,7 @@ fn wait(number: i32, v: &mut Violations) -> Wait {
         Ok(v1::Wait::Accepted) => Some(Wait::Accepted),
         Err(_) => None,
     };
-    let description = "is unknown; give DECIDED, COMPLETED or ACCEPTED";
-    v.require("wait", wait, Wait::Decided, description)
+    v.word("wait", number, wait, Wait::Decided, words::WAITS)
 }
 
 /// Translates a Get.
@@ -283,10 +290,15 @@ pub(super) fn list(request: v1::ListRequest, now: Timestamp) -> Result<ListQuery
     let query = ListQuery {
         business_type: given(request.business_type),
         business_id: given(request.business_id),
-        statuses: statuses(&request.statuses, "statuses", words::status_from, &mut v),
+        statuses: statuses(
+            &request.statuses,
+            ("statuses", words::STATUSES),
+            words::status_from,
+            &mut v,
+        ),
         biz_statuses: statuses(
             &request.biz_statuses,
-            "biz_statuses",
+            ("biz_statuses", words::BIZ_STATUSES),
             words::biz_status_from,
             &mut v,
         ),
@@ -323,7 +335,7 @@ fn ago(now: Timestamp, field: &str, millis: i64, v: &mut Violations) -> Option<T
 
 fn statuses<T>(
     numbers: &[i32],
-    field: &str,
+    (field, known): (&str, &str),
     from: impl Fn(i32) -> Option<T>,
     v: &mut Violations,
 ) -> Vec<T> {
@@ -339,10 +351,7 @@ fn statuses<T>(
         .filter_map(|(place, number)| {
             let word = from(*number);
             if word.is_none() {
-                v.add(
-                    &root.index(field, place),
-                    format!("is {number}, which is no status; leave it out"),
-                );
+                v.no_word(&root.index(field, place), *number, known);
             }
             word
         })
@@ -381,11 +390,11 @@ pub(super) fn registration(request: v1::RegisterRequest) -> Result<Participant, 
     let registration = Registration {
         participant: request.participant.into(),
         protocol: match v1::Protocol::try_from(request.protocol) {
-            Ok(v1::Protocol::Attach) => Some(Protocol::Attach),
-            Ok(v1::Protocol::Invoke) => Some(Protocol::Invoke),
-            Ok(v1::Protocol::Grpc) => Some(Protocol::Grpc),
-            Ok(v1::Protocol::Http) => Some(Protocol::Http),
-            Ok(v1::Protocol::Unspecified) | Err(_) => None,
+            Ok(v1::Protocol::Attach) => Ok(Protocol::Attach),
+            Ok(v1::Protocol::Invoke) => Ok(Protocol::Invoke),
+            Ok(v1::Protocol::Grpc) => Ok(Protocol::Grpc),
+            Ok(v1::Protocol::Http) => Ok(Protocol::Http),
+            Ok(v1::Protocol::Unspecified) | Err(_) => Err(request.protocol),
         },
         address: request.address,
         methods: methods.collect(),

@@ -21,10 +21,7 @@ use tercet_core::{
     port::{Reply, Request},
 };
 use tercet_store::{Store, StoreError};
-use tokio::{
-    sync::{Mutex, Semaphore},
-    time::timeout,
-};
+use tokio::sync::{Mutex, Semaphore};
 use uuid::Builder;
 
 pub(crate) use self::{
@@ -38,6 +35,7 @@ use crate::{
     directory::{Directory, Known},
     driver::Driver,
     error::RequestError,
+    pulse::Pulse,
 };
 
 /// The author of every request as long as callers are not authenticated: the column `operator_log.who`.
@@ -49,6 +47,7 @@ pub(crate) struct Requests {
     pub(crate) driver: Driver,
     pub(crate) directory: Arc<Directory>,
     pub(crate) clock: Arc<Clock>,
+    pulse: Arc<Pulse>,
     store: Arc<dyn Store>,
     /// Reads of one transaction that may be under way.
     reads: Arc<Semaphore>,
@@ -65,11 +64,13 @@ impl Requests {
         store: Arc<dyn Store>,
         directory: Arc<Directory>,
         clock: Arc<Clock>,
+        pulse: Arc<Pulse>,
     ) -> Self {
         Self {
             driver,
             directory,
             clock,
+            pulse,
             store,
             reads: Arc::new(Semaphore::new(bounds::READS_AT_ONCE)),
             watches: watching::Watches::default(),
@@ -93,6 +94,19 @@ impl Requests {
     pub(crate) async fn carry_out(&self, request: Request) -> Result<Reply, RequestError> {
         Ok(self.driver.request(request).await?)
     }
+
+    /// Waits for an answer of the database, which may hang.
+    async fn answered<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, RequestError> {
+        let answer = self.pulse.timeout(bounds::ANSWER_TIMEOUT, answer).await;
+        let answer = answer.map_err(|_| {
+            let limit = bounds::ANSWER_TIMEOUT.as_secs();
+            RequestError::StoreUnavailable(format!("no answer came within {limit} s"))
+        })?;
+        Ok(answer?)
+    }
 }
 
 /// Returns the result of a read, and an error where it panics: its caller never waits for ever.
@@ -102,18 +116,6 @@ pub(crate) async fn contained<T>(
     let read = AssertUnwindSafe(read).catch_unwind().await;
     // The panic is in the log.
     read.unwrap_or(Err(RequestError::Internal))
-}
-
-/// Waits for an answer of the database, which may hang.
-async fn answered<T>(
-    answer: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, RequestError> {
-    let answer = timeout(bounds::ANSWER_TIMEOUT, answer).await;
-    let answer = answer.map_err(|_| {
-        let limit = bounds::ANSWER_TIMEOUT.as_secs();
-        RequestError::StoreUnavailable(format!("no answer came within {limit} s"))
-    })?;
-    Ok(answer?)
 }
 
 /// Returns the author of a request.

@@ -9,14 +9,15 @@ use tercet_core::{
     violation::{At, Invalid, Violation, Violations},
 };
 use tercet_store::{ParticipantRow, UnreadableParticipant};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use super::{Requests, answered};
+use super::Requests;
 use crate::{
     address, bounds,
     directory::{Directory, Methods, Participant, Protocol, Said},
     error::RequestError,
+    wire::words,
 };
 
 /// The first message of a participant that attaches.
@@ -69,10 +70,7 @@ impl Hello {
                     );
                 }
                 if let Err(number) = mode {
-                    v.add(
-                        &at.of("mode"),
-                        format!("is {number}, which is no mode; leave it out for any mode"),
-                    );
+                    v.no_word(&at.of("mode"), *number, words::MODES);
                 }
             }
         }
@@ -116,8 +114,8 @@ impl ParticipantsPage {
 #[derive(Clone, Debug)]
 pub(crate) struct Registration {
     pub(crate) participant: Name,
-    /// `None`: no protocol that is known.
-    pub(crate) protocol: Option<Protocol>,
+    /// A number that is no protocol is kept.
+    pub(crate) protocol: Result<Protocol, i32>,
     pub(crate) address: String,
     /// Each handler with its methods.
     pub(crate) methods: Vec<(String, Methods)>,
@@ -130,13 +128,14 @@ impl Registration {
     pub(crate) fn checked(self) -> Result<Participant, Invalid> {
         let mut v = Violations::default();
         v.name(&At::field("participant"), &self.participant);
-        let protocol = v.require(
+        let protocol = v.word(
             "protocol",
-            self.protocol,
+            self.protocol.err().unwrap_or_default(),
+            self.protocol.ok(),
             Protocol::Attach,
-            "is not given; give PROTOCOL_INVOKE, PROTOCOL_GRPC, PROTOCOL_HTTP or PROTOCOL_ATTACH",
+            words::PROTOCOLS,
         );
-        if self.protocol == Some(Protocol::Attach) {
+        if self.protocol == Ok(Protocol::Attach) {
             self.check_attach(&mut v);
         } else if let Err(problem) = address::check(&self.address) {
             v.add("address", format!("{problem}; give {}", address::FORM));
@@ -259,8 +258,10 @@ impl Requests {
         if self.is_welcome(name, said)? {
             return Ok(());
         }
-        let one_at_a_time = timeout(bounds::ANSWER_TIMEOUT, self.registering.lock()).await;
-        let one_at_a_time = one_at_a_time.map_err(|_| {
+        let one_at_a_time = self
+            .pulse
+            .timeout(bounds::ANSWER_TIMEOUT, self.registering.lock());
+        let one_at_a_time = one_at_a_time.await.map_err(|_| {
             let what = "other registrations wait for it too";
             RequestError::StoreUnavailable(what.to_owned())
         })?;
@@ -341,7 +342,9 @@ impl Requests {
             );
             return Err(Violation::new("participant", description).into());
         }
-        let version = answered(self.store.put_participant(&participant.to_row())).await?;
+        let version = self
+            .answered(self.store.put_participant(&participant.to_row()))
+            .await?;
         info!(
             participant = %participant.name,
             protocol = participant.protocol.word(),
@@ -365,7 +368,7 @@ impl Requests {
             }
             // No registration runs meanwhile, whose row would be older than the one here.
             let one_at_a_time = self.registering.lock().await;
-            match answered(self.store.participants()).await {
+            match self.answered(self.store.participants()).await {
                 Ok(rows) => {
                     let inputs = take_up(&self.directory, rows);
                     if !inputs.is_empty() {

@@ -7,14 +7,11 @@ use tercet_core::{
     violation::{At, Invalid, Violations},
 };
 use tercet_store::{ListQuery, TxView};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
-};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::error;
 
 use super::{
-    Requests, answered,
+    Requests,
     obstacles::{self, obstacles},
 };
 use crate::{bounds, error::RequestError};
@@ -86,18 +83,20 @@ pub(crate) fn check_list(query: &ListQuery, v: &mut Violations) {
 impl Requests {
     /// Returns one transaction.
     pub(crate) async fn get(&self, lookup: Lookup) -> Result<Seen, RequestError> {
-        let _place = turn(&self.reads).await?;
+        let _place = self.turn(&self.reads).await?;
         let id = match lookup {
             Lookup::Id(id) => id,
             Lookup::Business(business_type, business_id) => {
-                let found = answered(self.store.find(&business_type, &business_id)).await?;
+                let found = self
+                    .answered(self.store.find(&business_type, &business_id))
+                    .await?;
                 found.ok_or(RequestError::BusinessNotFound {
                     business_type,
                     business_id,
                 })?
             }
         };
-        let view = match answered(self.store.view(id)).await? {
+        let view = match self.answered(self.store.view(id)).await? {
             None => return Err(Refusal::NotFound { id }.into()),
             Some(Err(row)) => return Err(corrupt(&row)),
             Some(Ok(view)) => view,
@@ -110,8 +109,8 @@ impl Requests {
 
     /// Returns a page of transactions. Illegal rows are left out, and logged.
     pub(crate) async fn list(&self, query: &ListQuery) -> Result<Page, RequestError> {
-        let _place = turn(&self.lists).await?;
-        let rows = answered(self.store.list(query)).await?;
+        let _place = self.turn(&self.lists).await?;
+        let rows = self.answered(self.store.list(query)).await?;
         let full = rows.len() >= query.limit as usize;
         let mut seen = Vec::with_capacity(rows.len());
         let mut last = None;
@@ -134,18 +133,21 @@ impl Requests {
             next: last.filter(|_| full),
         })
     }
-}
 
-/// Waits for a place among the reads that are under way.
-async fn turn(places: &Semaphore) -> Result<SemaphorePermit<'_>, RequestError> {
-    let waited = timeout(bounds::READ_WAIT, places.acquire()).await;
-    // The semaphore is never closed.
-    waited.ok().and_then(Result::ok).ok_or_else(|| {
-        RequestError::StoreUnavailable(format!(
-            "as many reads of this kind are under way as may be, for {} s",
-            bounds::READ_WAIT.as_secs()
-        ))
-    })
+    /// Waits for a place among the reads that are under way.
+    async fn turn<'a>(&self, places: &'a Semaphore) -> Result<SemaphorePermit<'a>, RequestError> {
+        let waited = self
+            .pulse
+            .timeout(bounds::READ_WAIT, places.acquire())
+            .await;
+        // The semaphore is never closed.
+        waited.ok().and_then(Result::ok).ok_or_else(|| {
+            RequestError::StoreUnavailable(format!(
+                "as many reads of this kind are under way as may be, for {} s",
+                bounds::READ_WAIT.as_secs()
+            ))
+        })
+    }
 }
 
 fn corrupt(row: &IllegalRow) -> RequestError {

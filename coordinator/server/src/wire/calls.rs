@@ -151,7 +151,12 @@ pub(crate) fn check_back_result(
 /// Reads an initiator's answer to a question.
 pub(crate) fn check_back_answer(outcome: i32, error: &str) -> Result<Outcome, String> {
     words::outcome_from(outcome).ok_or_else(|| {
-        if error.is_empty() {
+        if outcome != v1::Outcome::Unspecified as i32 {
+            format!(
+                "the initiator answered with the unknown outcome {outcome}; known: {}",
+                words::OUTCOMES
+            )
+        } else if error.is_empty() {
             "the initiator does not know the outcome".to_owned()
         } else {
             cut(error)

@@ -3,6 +3,23 @@
 use tercet_core::model::{ActionStatus, BizStatus, Cause, Mode, Operation, Outcome, TxStatus};
 use tercet_proto::v1;
 
+/// The names of every mode, for people.
+pub(crate) const MODES: &str = "MODE_TCC, MODE_COMPENSATE, MODE_DELIVER";
+/// The names of both outcomes.
+pub(crate) const OUTCOMES: &str = "OUTCOME_SUCCESS, OUTCOME_FAILURE";
+/// The names of all that a caller may wait for.
+pub(crate) const WAITS: &str = "WAIT_DECIDED, WAIT_COMPLETED, WAIT_ACCEPTED";
+/// The names of every protocol.
+pub(crate) const PROTOCOLS: &str = "PROTOCOL_ATTACH, PROTOCOL_INVOKE, PROTOCOL_GRPC, PROTOCOL_HTTP";
+/// The names of every status.
+pub(crate) const STATUSES: &str =
+    "TX_STATUS_PROCESS_WAITING, TX_STATUS_PROCESSING, TX_STATUS_SUCCESS, TX_STATUS_FAILURE";
+/// The names of every business status.
+pub(crate) const BIZ_STATUSES: &str =
+    "BIZ_STATUS_INIT, BIZ_STATUS_UNKNOWN, BIZ_STATUS_SUCCESS, BIZ_STATUS_FAILURE";
+/// The names of the statuses in which an action ends by an operator's word.
+pub(crate) const RESOLVED: &str = "ACTION_STATUS_CONFIRMED, ACTION_STATUS_CANCELLED";
+
 /// Converts a word of the core to the wire's.
 macro_rules! to_wire {
     ($name:ident: $word:ident { $($value:ident)+ }) => {

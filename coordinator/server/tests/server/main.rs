@@ -12,6 +12,7 @@ mod direct;
 mod documentation;
 mod drain;
 mod flow;
+mod listed;
 mod operator;
 mod refusals;
 mod session;

@@ -25,6 +25,9 @@ use crate::sim::{
 /// The time from a start to the first renewal of the lease.
 const RENEWAL: Duration = Duration::from_secs(1);
 
+/// The shortest standstill that a process notices.
+const NOTICED: Duration = Duration::from_millis(500);
+
 const MEMORY: &str = "I9 memory is bounded by configuration";
 
 impl World {
@@ -145,6 +148,17 @@ impl World {
             if let Some(process) = &mut self.process {
                 process.paused_until = self.now + pause;
             }
+            self.stands_still_for(pause);
+        }
+    }
+
+    /// The process stands still. It notices that by a beat that comes late, and may have begun to wait for it just before.
+    pub(super) fn stands_still_for(&mut self, time: Duration) {
+        let noticed = time.saturating_sub(self.dice.millis(0, 250));
+        if let Some(process) = &mut self.process
+            && noticed >= NOTICED
+        {
+            process.unnoticed += noticed;
         }
     }
 
@@ -153,7 +167,7 @@ impl World {
         let Some(process) = &mut self.process else {
             return;
         };
-        process.now = process.estimate.now(moment);
+        process.comes_to(moment);
         self.coverage.note(&self.database.tables, &input);
         process.is_page = matches!(input, Input::Due(..));
         process.handle(input);

@@ -343,7 +343,10 @@ impl World {
         }
         if self.faults.strikes(Fault::TimeJump) {
             let jump = self.dice.millis(1_000, 20_000);
+            let awake = self.process.as_ref().map(|process| process.paused_until);
+            let asleep = awake.map_or(Duration::ZERO, |until| until.since(self.now));
             self.now = self.now + jump;
+            self.stands_still_for(jump.saturating_sub(asleep));
             self.note(None, || format!("time jumps by {jump:?}"));
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tercet_core::{
-    lane::{LaneCommand, LaneResult},
+    lane::{LaneCommand, LaneConfig, LaneResult},
     port::Input,
     write::{ApplyFailure, Write, WriteResult},
 };
@@ -122,6 +122,12 @@ impl World {
         if results.is_empty() {
             return;
         }
+        let silence = process.silence();
+        if silence < LaneConfig::default().patience {
+            let invariant = "a standstill of the coordinator is not the database's silence";
+            let what = format!("callers were given up after {silence:?} in which it ran");
+            self.judge.record(invariant, Some(results[0].0), what);
+        }
         for (id, result) in &results {
             self.history
                 .note(self.now, Some(*id), || format!("its write is {result:?}"));
@@ -177,8 +183,8 @@ impl World {
                 let Some(process) = &mut self.process else {
                     return;
                 };
-                process.now = process.estimate.now(moment);
-                let results = process.lane.done(moment, result);
+                process.comes_to(moment);
+                let results = process.commanded(result);
                 for (id, result) in &results {
                     let row = self.database.tables.row(*id);
                     if row.is_none_or(|row| row.head.rest.is_some() || row.head.phase.is_over()) {

@@ -5,6 +5,7 @@ mod below;
 mod handlers;
 mod registrations;
 mod requests;
+mod words;
 
 use tercet_store::Views as _;
 
