@@ -29,7 +29,7 @@ use self::{
 };
 use super::Api;
 use crate::{
-    backlog::{Held, Outbox, Peer},
+    backlog::{Held, Inbound, Outbox, Peer},
     bounds,
     driver::Replies,
     error::RequestError,
@@ -94,6 +94,7 @@ enum End {
 pub(super) async fn open(
     api: Api,
     peer: Peer,
+    inbound: Option<Inbound>,
     requests: Streaming<v1::SessionRequests>,
 ) -> impl Stream<Item = Result<v1::SessionReplies, Status>> {
     let replies = Replies::default();
@@ -106,6 +107,7 @@ pub(super) async fn open(
         api,
         id,
         peer: peer.clone(),
+        inbound,
         open: Arc::clone(&open),
         replies: Arc::clone(&replies),
         own: own.clone(),
