@@ -70,8 +70,8 @@ limits! {
     /// Bytes of requests of one connection that have come and that the engine has not taken in, beyond which no more
     /// are read, but one message.
     REQUEST_CONNECTION_BYTES: usize = 32 * 1024 * 1024;
-    /// Bytes of all connections, not yet written or of requests that the engine has not taken in, beyond which the
-    /// connection that has the most is closed.
+    /// Bytes of all connections, in queues of streams, not yet written or of requests that the engine has not taken in,
+    /// beyond which the connection that has the most is closed.
     UNREAD_ALL_BYTES: usize = 512 * 1024 * 1024;
     /// Bytes that wait for one session or attached stream and are much.
     UNREAD_STREAM_BYTES: usize = 64 * 1024 * 1024;

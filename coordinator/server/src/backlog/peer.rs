@@ -20,7 +20,7 @@ use crate::bounds;
 /// The connections of all peers.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
-    /// The bytes of all connections: not yet written, or of requests.
+    /// The bytes of all connections: in outboxes, not yet written, or of requests.
     pub(super) held: AtomicUsize,
     /// The bytes of requests of all connections that have come and are not taken in.
     pub(super) requested: AtomicUsize,
@@ -50,6 +50,8 @@ struct Connection {
     held: AtomicUsize,
     /// The bytes of requests that have come and are not taken in.
     requested: AtomicUsize,
+    /// The bytes that wait in the outboxes of its streams.
+    queued: AtomicUsize,
     /// The number of the stream whose message is read whatever the bytes; 0: none.
     first: AtomicU64,
     /// Wakes those that wait for room, and is set whenever bytes were written.
@@ -80,6 +82,13 @@ pub(crate) struct Held {
     written: bool,
 }
 
+/// Bytes that wait in an outbox, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Queued {
+    peer: Peer,
+    bytes: usize,
+}
+
 /// A stream that has a name in the log until this is dropped.
 #[derive(Debug)]
 pub(crate) struct NamedStream(Peer, Arc<str>);
@@ -107,6 +116,7 @@ impl Peers {
             peers: Arc::clone(self),
             held: AtomicUsize::new(0),
             requested: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
             first: AtomicU64::new(0),
             released: Notify::new(),
             activity: Mutex::new(Activity {
@@ -262,6 +272,14 @@ impl Peer {
         }
     }
 
+    /// Begins to count what waits in an outbox.
+    pub(super) fn queued(&self) -> Queued {
+        Queued {
+            peer: self.clone(),
+            bytes: 0,
+        }
+    }
+
     /// Closes the connection at once, and everything on it.
     pub(crate) fn cut(&self, reason: &str) {
         let connection = &self.0;
@@ -355,7 +373,37 @@ impl Held {
 
 impl Connection {
     fn bytes(&self) -> usize {
-        self.held.load(Ordering::Relaxed) + self.requested.load(Ordering::Relaxed)
+        let parts = [&self.held, &self.requested, &self.queued];
+        parts
+            .iter()
+            .map(|bytes| bytes.load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
+impl Queued {
+    /// Sets the bytes that wait.
+    pub(super) fn set(&mut self, bytes: usize) {
+        let (connection, peers) = (&self.peer.0, &self.peer.0.peers);
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        if bytes <= before {
+            let less = before - bytes;
+            connection.queued.fetch_sub(less, Ordering::Relaxed);
+            peers.held.fetch_sub(less, Ordering::Relaxed);
+            return;
+        }
+        let more = bytes - before;
+        connection.queued.fetch_add(more, Ordering::Relaxed);
+        let all = peers.held.fetch_add(more, Ordering::Relaxed) + more;
+        if all > bounds::UNREAD_ALL_BYTES {
+            peers.cut_the_largest();
+        }
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use super::{Api, draining, room_after, sized, translate};
 use crate::{
-    backlog::{Inbound, Peer, Taking, Unread},
+    backlog::{Inbound, Outbox, Peer, Taking, Unread},
     bounds,
     directory::Said,
     driver::{Calls, Driver, ToParticipant},
@@ -42,7 +42,7 @@ pub(super) fn open(
     inbound: Option<Inbound>,
     requests: Streaming<v1::AttachRequest>,
 ) -> impl Stream<Item = Result<v1::AttachReply, Status>> {
-    let calls = Calls::default();
+    let calls = Calls::new(Outbox::on(&peer));
     let (turn, turns) = mpsc::channel(2);
     let replying = Replying {
         peer: peer.clone(),

@@ -97,7 +97,7 @@ pub(super) async fn open(
     inbound: Option<Inbound>,
     requests: Streaming<v1::SessionRequests>,
 ) -> impl Stream<Item = Result<v1::SessionReplies, Status>> {
-    let replies = Replies::default();
+    let replies = Replies::new(Outbox::on(&peer));
     let own = OwnReplies::new();
     let (end, ended) = mpsc::channel(1);
     let driver = api.requests.driver.clone();
