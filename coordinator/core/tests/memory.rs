@@ -4,14 +4,21 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use common::{
     World, deliver, new_begin, ok, tcc, tx_id,
     waiting::{look, of},
 };
 use tercet_core::{
-    config::EngineConfig, id::TxId, limits, model::ActionSpec, port::Wait, write::WriteResult,
+    config::EngineConfig,
+    id::TxId,
+    limits,
+    model::{ActionSpec, Outcome},
+    port::{Request, Wait},
+    refusal::Refusal,
+    write::WriteResult,
 };
 
 /// A participant "hung" that answers nothing fills its places and its window, and nothing more.
@@ -171,4 +178,35 @@ fn heavy_transactions_wait_in_the_table_too() {
     world.execute(Wait::Accepted, [tcc("a")]);
     assert_eq!(world.call().action.participant, "p".into());
     assert_eq!(world.replies.len(), 301, "none was refused");
+}
+
+/// Requests that wait for a write count by their bytes, as transactions do, and are given back with its end.
+#[test]
+fn requests_that_wait_for_a_write_are_bounded_in_bytes() {
+    let config = EngineConfig {
+        memory: 1024 * 1024,
+        ..EngineConfig::default()
+    };
+    let mut world = World::with(config);
+    world.slow_table = true;
+    let begun = world.begin(new_begin(1));
+    let add = |number: usize, bytes: usize| {
+        let action = ActionSpec {
+            payload: Bytes::from(vec![7; bytes]),
+            ..tcc(&format!("a{number}"))
+        };
+        Request::AddAction(tx_id(1), Arc::new(action))
+    };
+    let before = world.engine.stats().bytes;
+    let added: Vec<_> = (0..40).map(|n| world.request(add(n, 60_000))).collect();
+    assert!(world.engine.stats().bytes <= 1024 * 1024 * 9 / 8);
+    for caller in &added[20..] {
+        assert_eq!(*world.refusal(*caller), Refusal::Overloaded);
+    }
+    // A decision brings nothing, and is taken in.
+    world.decide(Outcome::Failure);
+    world.written(WriteResult::NotApplied);
+    assert_eq!(*world.refusal(begun), Refusal::StoreUnavailable);
+    assert_eq!(*world.refusal(added[0]), Refusal::StoreUnavailable);
+    assert!(world.engine.stats().bytes < before);
 }

@@ -64,10 +64,14 @@ limits! {
     UNREAD_BYTES: usize = 32 * 1024 * 1024;
     /// Bytes made for one connection and not yet written beyond which it is closed.
     UNREAD_CUT_BYTES: usize = 128 * 1024 * 1024;
-    /// Bytes of messages of one connection that have begun to come and not ended, beyond which it is closed.
-    BEGUN_BYTES: usize = 256 * 1024 * 1024;
-    /// Bytes of all connections, not yet written or of messages that have not ended, beyond which the connection that
-    /// has the most is closed.
+    /// Bytes of requests of all connections that have come and that the engine has not taken in, beyond which no more
+    /// are read, but one message per connection.
+    REQUEST_BYTES: usize = 256 * 1024 * 1024;
+    /// Bytes of requests of one connection that have come and that the engine has not taken in, beyond which no more
+    /// are read, but one message.
+    REQUEST_CONNECTION_BYTES: usize = 32 * 1024 * 1024;
+    /// Bytes of all connections, in queues of streams, not yet written or of requests that the engine has not taken in,
+    /// beyond which the connection that has the most is closed.
     UNREAD_ALL_BYTES: usize = 512 * 1024 * 1024;
     /// Bytes that wait for one session or attached stream and are much.
     UNREAD_STREAM_BYTES: usize = 64 * 1024 * 1024;

@@ -1,7 +1,8 @@
 //! One transaction in memory, with the calls and callers that wait for it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
+use super::callers::{Jobs, Waiters};
 use crate::{
     gate::{Origin, Ticket},
     id::{CallId, CallerId},
@@ -17,9 +18,9 @@ use crate::{
 pub(super) struct Entry {
     pub state: State,
     /// Events and requests that are not folded yet, in order.
-    pub jobs: VecDeque<Job>,
+    pub jobs: Jobs,
     /// Callers that are answered once the durable transaction satisfies them.
-    pub waiters: Vec<Waiter>,
+    pub waiters: Waiters,
     /// Calls under way, each with the action's place; `None`: the question to the initiator.
     pub open: Vec<(Option<usize>, CallId)>,
     /// Calls that wait for a place.
@@ -28,7 +29,7 @@ pub(super) struct Entry {
     pub aside: BTreeSet<(Name, Need)>,
     /// The origin: a request, or the table.
     pub origin: Origin,
-    /// The bytes that its transaction takes up, about.
+    /// The bytes that its transaction and its jobs take up, about.
     pub weight: usize,
     /// Whether it counts among those from the table that are on the move.
     pub counted: bool,
@@ -62,9 +63,11 @@ pub(super) struct Effects {
     /// The requests that led to it: judged again if it changes nothing.
     pub requests: Vec<(CallerId, Request)>,
     /// Callers that wait once it is durable.
-    pub waiters: Vec<Waiter>,
+    pub waiters: Waiters,
     /// Callers that are refused once it is durable.
     pub refusals: Vec<(CallerId, Refusal)>,
+    /// The bytes of those requests that are no part of the transaction, about.
+    pub bytes: usize,
 }
 
 /// An event or a request that waits to be folded.
@@ -93,8 +96,8 @@ impl Entry {
             weight: 0,
             counted: false,
             asked_at: now,
-            jobs: VecDeque::new(),
-            waiters: Vec::new(),
+            jobs: Jobs::default(),
+            waiters: Waiters::default(),
             open: Vec::new(),
             tickets: Vec::new(),
             recalled: false,
@@ -136,39 +139,12 @@ impl Entry {
             .map(|(_, call)| *call)
     }
 
-    /// Removes the waiting job of a caller that left, if nothing is lost with it.
-    pub(super) fn drop_idle_job(&mut self, caller: CallerId) {
-        let of_caller = |job: &Job| match job {
-            Job::Request(asking, _) | Job::Joined(asking, _) => *asking == caller,
-            Job::Event(_) => false,
-        };
-        let Some(place) = self.jobs.iter().position(of_caller) else {
-            return;
-        };
-        let loading = matches!(self.state, State::Loading);
-        let idle = match &self.jobs[place] {
-            // While it is read whether there is a row, this may yet begin it.
-            Job::Request(_, Request::Begin(..)) if !loading => true,
-            Job::Joined(..) | Job::Request(_, Request::OnlyRepeated(..)) => true,
-            Job::Request(_, request) => self.jobs.iter().enumerate().any(|(other, job)| {
-                other != place && matches!(job, Job::Request(_, same) if same == request)
-            }),
-            Job::Event(_) => false,
-        };
-        if idle {
-            self.jobs.remove(place);
-        }
-    }
-
     /// Takes out every caller that waits for an answer.
     pub(super) fn take_callers(&mut self) -> Vec<CallerId> {
-        let mut callers: Vec<CallerId> = self.waiters.drain(..).map(|w| w.caller).collect();
-        for job in self.jobs.drain(..) {
-            match job {
-                Job::Request(caller, _) | Job::Joined(caller, _) => callers.push(caller),
-                Job::Event(_) => {}
-            }
-        }
+        let waiters = self.waiters.drain().map(|waiter| waiter.caller);
+        let mut callers: Vec<CallerId> = waiters.collect();
+        callers.extend(self.jobs.take_callers());
+        self.jobs = Jobs::default();
         if let State::InHand {
             writing: Some(writing),
             ..
@@ -184,24 +160,13 @@ impl Entry {
 
 impl Effects {
     /// Returns every caller that waits for the write, once.
-    pub(super) fn callers(self) -> Vec<CallerId> {
+    pub(super) fn callers(mut self) -> Vec<CallerId> {
         let requests = self.requests.into_iter().map(|(caller, _)| caller);
-        let waiters = self.waiters.into_iter().map(|waiter| waiter.caller);
+        let waiters = self.waiters.drain().map(|waiter| waiter.caller);
         let refusals = self.refusals.into_iter().map(|(caller, _)| caller);
         let mut callers: Vec<CallerId> = requests.chain(waiters).chain(refusals).collect();
         callers.sort_unstable();
         callers.dedup();
         callers
-    }
-}
-
-impl Waiter {
-    /// Returns whether the durable state satisfies the caller.
-    pub(super) fn is_satisfied(&self, tx: &Transaction) -> bool {
-        match self.until {
-            Wait::Accepted => true,
-            Wait::Decided => tx.phase.decision().is_some(),
-            Wait::Completed => tx.phase.is_over(),
-        }
     }
 }

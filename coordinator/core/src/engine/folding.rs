@@ -143,10 +143,11 @@ impl Engine {
             tx: fold.next,
             writing: None,
         };
-        entry.waiters.extend(fold.effects.waiters);
+        entry.waiters.absorb(fold.effects.waiters);
         for (caller, refusal) in fold.effects.refusals {
             self.refuse(caller, refusal);
         }
+        self.weigh(id);
     }
 
     /// Returns whether a transaction that this incarnation has not in hand is to be written before anything is done for
@@ -195,11 +196,8 @@ impl Engine {
     pub(super) fn write(&mut self, id: TxId, fold: Fold) {
         let mut next = fold.next;
         let waited_for = |entry: &Entry| {
-            entry
-                .waiters
-                .iter()
-                .chain(&fold.effects.waiters)
-                .any(|w| w.is_satisfied(&next))
+            let waiting = [&entry.waiters, &fold.effects.waiters];
+            waiting.iter().any(|them| them.is_any_satisfied(&next))
         };
         let urgent = fold.urgent
             || !fold.effects.requests.is_empty()
@@ -274,7 +272,7 @@ impl Engine {
                     }
                     self.loader.rested(&tx.due_rows(), &self.config, now);
                 }
-                entry.waiters.extend(effects.waiters);
+                entry.waiters.absorb(effects.waiters);
                 for (caller, refusal) in effects.refusals {
                     self.refuse(caller, refusal);
                 }
@@ -314,19 +312,14 @@ impl Engine {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let before = mem::take(&mut entry.waiters);
+        let mut before = mem::take(&mut entry.waiters);
         let mut unwritten = effects.callers();
-        entry.jobs.retain(|job| match job {
-            Job::Event(_) => true,
-            Job::Request(caller, _) | Job::Joined(caller, _) => {
-                unwritten.push(*caller);
-                false
-            }
-        });
+        unwritten.extend(entry.jobs.take_callers());
+        self.weigh(id);
         for caller in unwritten {
             self.refuse(caller, Refusal::StoreUnavailable);
         }
-        for waiter in before {
+        for waiter in before.drain() {
             self.refuse(waiter.caller, Refusal::OutcomeUnknown { id });
         }
     }
@@ -339,11 +332,12 @@ impl Engine {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        entry.jobs.retain(|job| !matches!(job, Job::Event(_)));
+        entry.jobs.drop_events();
         for (caller, request) in effects.requests.into_iter().rev() {
             entry.jobs.push_front(Job::Request(caller, request));
         }
         entry.state = State::Loading;
+        self.weigh(id);
         self.to_load.push_back(id);
     }
 
@@ -358,16 +352,18 @@ impl Engine {
             .requests
             .into_iter()
             .map(|(caller, request)| Job::Request(caller, request));
+        let mut joining = Vec::new();
         for job in requests.chain(queued.into_iter().flatten()) {
             match job {
-                Job::Joined(caller, wait) => self.join(other, caller, wait),
+                Job::Joined(caller, wait) => joining.push((caller, wait)),
                 Job::Request(caller, request) => match request.as_begin() {
-                    Some((_, wait)) => self.join(other, caller, wait),
+                    Some((_, wait)) => joining.push((caller, wait)),
                     None => self.refuse(caller, Refusal::NotFound { id }),
                 },
                 Job::Event(_) => {}
             }
         }
+        self.join(other, joining);
     }
 
     /// Refuses the requests of a write of which the database refuses a value. Without a request behind it the same write

@@ -4,6 +4,7 @@
 //! goes out as values. Calls and replies leave only once the write that they depend on is durable.
 
 mod advance;
+mod callers;
 mod calls;
 mod entry;
 mod folding;
@@ -19,8 +20,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tercet_mutation::broken;
 
 use self::{
+    callers::Waiters,
     calls::OpenCall,
-    entry::{Entry, Waiter},
+    entry::{Entry, State},
 };
 use crate::{
     config::EngineConfig,
@@ -56,7 +58,7 @@ pub struct Engine {
     /// Callers that wait for another transaction than the one in their request.
     joined: BTreeMap<CallerId, TxId>,
     /// Callers that wait for transactions that are not in memory.
-    waits: BTreeMap<TxId, Vec<Waiter>>,
+    waits: BTreeMap<TxId, Waiters>,
     /// Transactions whose rows are passed over, and until when.
     passed_over: BTreeMap<TxId, Moment>,
     /// Transactions for which there may be room now.
@@ -258,7 +260,7 @@ impl Engine {
             return;
         };
         entry.wake = None;
-        if entry.state == entry::State::Loading {
+        if entry.state == State::Loading {
             self.to_load.push_back(id);
         } else {
             self.happened(id, Event::TimePassed);
@@ -282,15 +284,20 @@ impl Engine {
         }
     }
 
-    /// Weighs a transaction again that is in hand.
+    /// Weighs a transaction again, with the requests that wait for it.
     fn weigh(&mut self, id: TxId) {
-        if let Some(entry) = self.entries.get_mut(&id)
-            && let entry::State::InHand { tx, .. } = &entry.state
-        {
-            let weight = tx.weight();
-            self.weight = self.weight + weight - entry.weight;
-            entry.weight = weight;
-        }
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let weight = match &entry.state {
+            State::InHand { tx, writing } => {
+                tx.weight() + writing.as_ref().map_or(0, |effects| effects.bytes)
+            }
+            State::Loading | State::Folding => 0,
+        };
+        let weight = weight + entry.jobs.bytes();
+        self.weight = self.weight + weight - entry.weight;
+        entry.weight = weight;
     }
 
     /// Counts a transaction anew whose state has changed.
@@ -306,7 +313,7 @@ impl Engine {
     /// Adds a transaction to memory, with the callers that wait for it.
     fn add_entry(&mut self, id: TxId, mut entry: Entry) {
         if let Some(waiters) = self.waits.remove(&id) {
-            entry.waiters.extend(waiters);
+            entry.waiters.absorb(waiters);
         }
         self.entries.insert(id, entry);
         self.count(id);

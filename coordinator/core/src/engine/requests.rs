@@ -6,6 +6,7 @@ use tercet_mutation::broken;
 
 use super::{
     Engine,
+    callers::Waiters,
     entry::{Effects, Entry, Job, State, Waiter},
     folding::Fold,
 };
@@ -26,11 +27,15 @@ impl Engine {
         let id = request.id();
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.asked_at = self.now;
-            if entry.jobs.len() + entry.waiters.len() >= self.config.waiting_events {
+            let weight = request.weight();
+            let is_full = entry.jobs.len() + entry.waiters.len() >= self.config.waiting_events;
+            let is_heavy = weight > 0 && self.weight + weight > with_reserve(self.config.memory);
+            if is_full || is_heavy {
                 self.refuse(caller, Refusal::Overloaded);
                 return;
             }
             entry.jobs.push_back(Job::Request(caller, request));
+            self.weigh(id);
             self.process(id);
         } else if !self.has_room(&request) {
             self.refuse(caller, Refusal::Overloaded);
@@ -63,9 +68,9 @@ impl Engine {
     fn has_room(&self, request: &Request) -> bool {
         let with_reserve = |limit: usize| match request {
             Request::Begin(..) => limit,
-            _ => limit + limit.div_ceil(limits::RESERVE_SHARES),
+            _ => with_reserve(limit),
         };
-        let waiting = self.waits.get(&request.id()).map_or(0, Vec::len);
+        let waiting = self.waits.get(&request.id()).map_or(0, Waiters::len);
         self.entries.len() < with_reserve(self.config.capacity)
             && self.weight < with_reserve(self.config.memory)
             && waiting < self.config.waiting_events
@@ -87,8 +92,8 @@ impl Engine {
             urgent: true,
             effects: Effects {
                 requests: vec![(caller, Request::Begin(new, wait))],
-                waiters: vec![waiter],
-                refusals: Vec::new(),
+                waiters: only(waiter),
+                ..Effects::default()
             },
             ..Fold::to_write_down(Box::new(tx))
         };
@@ -101,6 +106,7 @@ impl Engine {
         let mut entry = Entry::new(State::Loading, Origin::Request, self.now);
         entry.jobs.push_back(job);
         self.add_entry(id, entry);
+        self.weigh(id);
         self.to_load.push_back(id);
     }
 
@@ -129,6 +135,9 @@ impl Engine {
                 self.apply(fold, &event)
             }
         };
+        if !matches!(verdict, Ok(false)) {
+            fold.effects.bytes += request.weight();
+        }
         match verdict {
             Ok(repeated) => {
                 fold.effects.waiters.push(Waiter {
@@ -146,15 +155,17 @@ impl Engine {
         }
     }
 
-    /// Answers a begin whose business has another transaction with that one.
-    pub(super) fn join(&mut self, id: TxId, caller: CallerId, wait: Wait) {
-        self.joined.insert(caller, id);
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.jobs.push_back(Job::Joined(caller, wait));
-            self.process(id);
-        } else {
-            self.load_for(id, Job::Joined(caller, wait));
+    /// Answers begins whose business has another transaction with that one.
+    pub(super) fn join(&mut self, id: TxId, joining: Vec<(CallerId, Wait)>) {
+        for (caller, wait) in joining {
+            self.joined.insert(caller, id);
+            let job = Job::Joined(caller, wait);
+            match self.entries.get_mut(&id) {
+                Some(entry) => entry.jobs.push_back(job),
+                None => self.load_for(id, job),
+            }
         }
+        self.process(id);
     }
 
     /// Withdraws a caller; its request goes on, unless it asks for nothing but an answer, or is under way for another
@@ -162,7 +173,7 @@ impl Engine {
     pub(super) fn caller_left(&mut self, caller: CallerId, id: TxId) {
         let id = self.joined.remove(&caller).unwrap_or(id);
         if let Some(waiters) = self.waits.get_mut(&id) {
-            waiters.retain(|waiter| waiter.caller != caller);
+            waiters.remove(caller);
             if waiters.is_empty() {
                 self.waits.remove(&id);
             }
@@ -170,15 +181,17 @@ impl Engine {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        entry.waiters.retain(|waiter| waiter.caller != caller);
-        entry.drop_idle_job(caller);
+        entry.waiters.remove(caller);
+        let loading = matches!(entry.state, State::Loading);
+        entry.jobs.remove_idle(caller, loading);
         if let State::InHand {
             writing: Some(writing),
             ..
         } = &mut entry.state
         {
-            writing.waiters.retain(|waiter| waiter.caller != caller);
+            writing.waiters.remove(caller);
         }
+        self.weigh(id);
     }
 
     /// Answers every caller that the durable state satisfies.
@@ -189,15 +202,7 @@ impl Engine {
         let State::InHand { tx, writing: None } = &entry.state else {
             return;
         };
-        let mut satisfied = Vec::new();
-        entry.waiters.retain(|waiter| {
-            let done = waiter.is_satisfied(tx);
-            if done {
-                satisfied.push(*waiter);
-            }
-            !done
-        });
-        for waiter in satisfied {
+        for waiter in entry.waiters.take_satisfied(tx) {
             let transaction = Transaction::clone(tx);
             let reply = Reply {
                 transaction,
@@ -225,6 +230,18 @@ impl Engine {
         }
         self.forget(id);
     }
+}
+
+/// Returns a limit of memory with the part that is kept for transactions that have been begun.
+fn with_reserve(limit: usize) -> usize {
+    limit + limit.div_ceil(limits::RESERVE_SHARES)
+}
+
+/// Makes the waiters of a request with one caller.
+fn only(waiter: Waiter) -> Waiters {
+    let mut waiters = Waiters::default();
+    waiters.push(waiter);
+    waiters
 }
 
 fn event_of(request: &Request) -> Event {

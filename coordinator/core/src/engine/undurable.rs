@@ -27,7 +27,7 @@ impl Engine {
             } = &mut entry.state
         {
             let waiters = std::mem::take(&mut writing.waiters);
-            entry.waiters.extend(waiters);
+            entry.waiters.absorb(waiters);
         }
         self.without_write(id, Self::notify);
     }

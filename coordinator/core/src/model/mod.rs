@@ -27,6 +27,7 @@ mod words;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub(crate) use self::spec::bytes_of;
 pub use self::{
     action::{Action, ActionState, Attempt, Live, Sent, Unanswered},
     moments::Moments,

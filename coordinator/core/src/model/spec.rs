@@ -33,6 +33,21 @@ pub struct ActionSpec {
     pub ext: Ext,
 }
 
+/// About what an action takes up beside the bytes that callers choose.
+const ACTION_BYTES: usize = 512;
+
+impl ActionSpec {
+    /// Returns about how many bytes it takes up in memory.
+    pub fn weight(&self) -> usize {
+        ACTION_BYTES + self.payload.len() + bytes_of(&self.ext)
+    }
+}
+
+/// Returns the bytes of all keys and values.
+pub(crate) fn bytes_of(ext: &Ext) -> usize {
+    ext.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
+
 /// An action as it was begun, for people: an entry of `tx_info.participants_info`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {

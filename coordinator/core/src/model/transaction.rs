@@ -2,14 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Action, ActionStatus, Ext, Mode, Moments, Name, Phase, Rest, TxSpec, Unanswered};
+use super::{Action, ActionStatus, Mode, Moments, Name, Phase, Rest, TxSpec, Unanswered, bytes_of};
 use crate::id::TxId;
 
 /// About what a transaction takes up beside the bytes that callers choose.
 const TRANSACTION_BYTES: usize = 1_024;
-
-/// About what an action takes up beside the bytes that callers choose.
-const ACTION_BYTES: usize = 512;
 
 /// The incarnation of a node that has a transaction in hand.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,10 +54,7 @@ impl Transaction {
 
     /// Returns about how many bytes it takes up in memory.
     pub fn weight(&self) -> usize {
-        let action = |action: &Action| {
-            let (spec, state) = (&action.spec, &action.state);
-            ACTION_BYTES + spec.payload.len() + bytes_of(&spec.ext) + state.result.len()
-        };
+        let action = |action: &Action| action.spec.weight() + action.state.result.len();
         TRANSACTION_BYTES
             + bytes_of(&self.spec.ext)
             + self.actions.iter().map(action).sum::<usize>()
@@ -80,8 +74,4 @@ impl Transaction {
             .iter()
             .all(|a| a.spec.mode == Mode::Deliver || a.state.status == ActionStatus::Tried)
     }
-}
-
-fn bytes_of(ext: &Ext) -> usize {
-    ext.iter().map(|(key, value)| key.len() + value.len()).sum()
 }

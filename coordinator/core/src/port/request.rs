@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     id::TxId,
-    model::{ActionSpec, ActionStatus, CheckBack, Decider, Ext, Name, Outcome, Transaction},
+    model::{
+        ActionSpec, ActionStatus, CheckBack, Decider, Ext, Name, Outcome, Transaction, bytes_of,
+    },
     refusal::Refusal,
 };
 
@@ -71,6 +73,19 @@ impl Request {
             Self::Begin(new, _) => new.id,
             Self::OnlyRepeated(request, _) => request.id(),
             Self::AddAction(id, _) | Self::Decide(id, ..) | Self::Operator(id, _) => *id,
+        }
+    }
+
+    /// Returns the bytes that the request brings to its transaction, about: those of actions and properties.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Begin(new, _) => {
+                let actions = new.actions.iter().map(|action| action.weight());
+                bytes_of(&new.ext) + actions.sum::<usize>()
+            }
+            Self::AddAction(_, action) => action.weight(),
+            Self::OnlyRepeated(request, _) => request.weight(),
+            Self::Decide(..) | Self::Operator(..) => 0,
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::peer::{Peer, Queued};
 use crate::{bounds, pulse::late};
 
 /// Holds items for one stream, in the order of their keys, which differ. The producer puts in without waiting; the stream
@@ -25,6 +26,8 @@ pub(crate) struct Outbox<T> {
 struct State<T> {
     waiting: BTreeMap<u64, Waiting<T>>,
     bytes: usize,
+    /// Counts the bytes for the connection of the stream.
+    queued: Option<Queued>,
     /// The time since which something waits and nothing was taken.
     unread_since: Option<Instant>,
     /// Whether the connection would take something now.
@@ -57,6 +60,7 @@ impl<T> Default for Outbox<T> {
             state: Mutex::new(State {
                 waiting: BTreeMap::new(),
                 bytes: 0,
+                queued: None,
                 unread_since: None,
                 asking: false,
                 finished: false,
@@ -70,6 +74,13 @@ impl<T> Outbox<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
         // Nothing that panics runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the outbox of a stream of this connection, for which its bytes count.
+    pub(crate) fn on(peer: &Peer) -> Self {
+        let outbox = Self::default();
+        outbox.state().queued = Some(peer.queued());
+        outbox
     }
 
     /// Puts items in, each with its key, its bytes and the time for which it is of use. A finished outbox drops them.
@@ -90,6 +101,7 @@ impl<T> Outbox<T> {
         if !state.waiting.is_empty() {
             state.unread_since.get_or_insert(now);
         }
+        state.count();
         drop(state);
         self.changed.notify_one();
     }
@@ -100,6 +112,7 @@ impl<T> Outbox<T> {
         if let Some(waiting) = state.waiting.remove(&key) {
             state.bytes -= waiting.bytes;
             state.emptied();
+            state.count();
         }
     }
 
@@ -147,6 +160,7 @@ impl<T> Outbox<T> {
             taken.push(waiting.item);
         }
         state.unread_since = (!state.waiting.is_empty()).then(Instant::now);
+        state.count();
         Some(taken)
     }
 
@@ -164,6 +178,7 @@ impl<T> Outbox<T> {
             dropped.push(outdated);
         }
         state.emptied();
+        state.count();
         if state.waiting.is_empty() {
             return None;
         }
@@ -208,6 +223,13 @@ impl<T> Outbox<T> {
 }
 
 impl<T> State<T> {
+    /// Counts the bytes that wait now.
+    fn count(&mut self) {
+        if let Some(queued) = &mut self.queued {
+            queued.set(self.bytes);
+        }
+    }
+
     /// Notes that items left without being taken. Where the connection would have taken the last of them, its peer
     /// reads; otherwise the time for which it takes nothing goes on.
     fn emptied(&mut self) {
@@ -272,6 +294,24 @@ mod tests {
         let outbox = holding(&[(1, 50, None), (2, 1, None)]);
         assert_eq!(outbox.take(9, 10), Some(vec![1]));
         assert_eq!(outbox.take(9, 10), Some(vec![2]));
+    }
+
+    #[test]
+    fn what_waits_counts_for_its_connection() {
+        let peer = Peer::nowhere();
+        let outbox = Outbox::on(&peer);
+        let soon = Some(SECOND);
+        outbox.put([(1, 'a', 10, None), (2, 'b', 20, None), (3, 'c', 30, soon)]);
+        outbox.put([(1, 'd', 40, None), (4, 'e', 50, None)]);
+        assert_eq!(peer.bytes(), 140);
+        outbox.remove(2);
+        assert_eq!(peer.bytes(), 120);
+        assert_eq!(outbox.take(1, 100), Some(vec!['d']));
+        assert_eq!(peer.bytes(), 80);
+        outbox.look(Instant::now() + 2 * SECOND, 10);
+        assert_eq!(peer.bytes(), 50);
+        drop(outbox);
+        assert_eq!(peer.bytes(), 0);
     }
 
     #[test]

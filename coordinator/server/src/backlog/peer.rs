@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -20,7 +20,15 @@ use crate::bounds;
 /// The connections of all peers.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
-    held: AtomicUsize,
+    /// The bytes of all connections: in outboxes, not yet written, or of requests.
+    pub(super) held: AtomicUsize,
+    /// The bytes of requests of all connections that have come and are not taken in.
+    pub(super) requested: AtomicUsize,
+    /// The number of the last stream of requests.
+    pub(super) streams: AtomicU64,
+    /// Streams that wait until more may be read, and their waking.
+    pub(super) waiting: AtomicUsize,
+    pub(super) taken: Notify,
     connections: Mutex<Connections>,
 }
 
@@ -40,8 +48,12 @@ struct Connection {
     address: Option<SocketAddr>,
     peers: Arc<Peers>,
     held: AtomicUsize,
-    /// The bytes of messages that have begun to come and not ended.
-    begun: AtomicUsize,
+    /// The bytes of requests that have come and are not taken in.
+    requested: AtomicUsize,
+    /// The bytes that wait in the outboxes of its streams.
+    queued: AtomicUsize,
+    /// The number of the stream whose message is read whatever the bytes; 0: none.
+    first: AtomicU64,
     /// Wakes those that wait for room, and is set whenever bytes were written.
     released: Notify,
     activity: Mutex<Activity>,
@@ -70,9 +82,9 @@ pub(crate) struct Held {
     written: bool,
 }
 
-/// Bytes of a message that has begun to come, until it ends or this is dropped.
+/// Bytes that wait in an outbox, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Begun {
+pub(super) struct Queued {
     peer: Peer,
     bytes: usize,
 }
@@ -103,7 +115,9 @@ impl Peers {
             address,
             peers: Arc::clone(self),
             held: AtomicUsize::new(0),
-            begun: AtomicUsize::new(0),
+            requested: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
+            first: AtomicU64::new(0),
             released: Notify::new(),
             activity: Mutex::new(Activity {
                 requests: 0,
@@ -117,6 +131,13 @@ impl Peers {
         let weak = Arc::downgrade(&connection);
         connections.open.insert(connection.number, weak);
         Peer(connection)
+    }
+
+    /// Wakes the streams that wait until more may be read.
+    fn wake_readers(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.taken.notify_waiters();
+        }
     }
 
     /// Cuts off the connection that holds the most, unless it is cut off already and its bytes are on their way out.
@@ -205,9 +226,55 @@ impl Peer {
         }
     }
 
-    /// Begins to count the bytes of a message that comes.
-    pub(crate) fn begun(&self) -> Begun {
-        Begun {
+    pub(super) fn peers(&self) -> &Peers {
+        &self.0.peers
+    }
+
+    /// Returns the bytes of requests that have come and are not taken in.
+    pub(super) fn requested_bytes(&self) -> usize {
+        self.0.requested.load(Ordering::SeqCst)
+    }
+
+    /// Counts bytes of requests that have come.
+    pub(super) fn requested(&self, bytes: usize) {
+        let (connection, peers) = (&self.0, &self.0.peers);
+        connection.requested.fetch_add(bytes, Ordering::SeqCst);
+        peers.requested.fetch_add(bytes, Ordering::SeqCst);
+        let all = peers.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if all > bounds::UNREAD_ALL_BYTES {
+            peers.cut_the_largest();
+        }
+    }
+
+    /// Gives the bytes of requests back that are taken in.
+    pub(super) fn taken(&self, bytes: usize) {
+        let (connection, peers) = (&self.0, &self.0.peers);
+        connection.requested.fetch_sub(bytes, Ordering::SeqCst);
+        peers.requested.fetch_sub(bytes, Ordering::SeqCst);
+        peers.held.fetch_sub(bytes, Ordering::Relaxed);
+        peers.wake_readers();
+    }
+
+    /// Returns whether this stream is the one whose message is read although there is no room, as it becomes if there
+    /// is none.
+    pub(super) fn goes_first(&self, stream: u64) -> bool {
+        let first = &self.0.first;
+        let before = first.compare_exchange(0, stream, Ordering::SeqCst, Ordering::SeqCst);
+        before.is_ok() || before == Err(stream)
+    }
+
+    /// Lets another stream go first, if this one does.
+    pub(super) fn goes_no_longer_first(&self, stream: u64) {
+        let first = &self.0.first;
+        let before = first.compare_exchange(stream, 0, Ordering::SeqCst, Ordering::SeqCst);
+        if before.is_ok() {
+            self.0.peers.wake_readers();
+        }
+    }
+
+    /// Begins to count what waits in an outbox.
+    pub(super) fn queued(&self) -> Queued {
+        Queued {
             peer: self.clone(),
             bytes: 0,
         }
@@ -228,6 +295,12 @@ impl Peer {
     /// Returns once the connection has to be closed at once.
     pub(crate) async fn was_cut(&self) {
         self.0.cut.cancelled().await;
+    }
+
+    /// Returns the bytes that the connection holds.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.bytes()
     }
 
     fn activity(&self) -> MutexGuard<'_, Activity> {
@@ -307,36 +380,35 @@ impl Held {
 
 impl Connection {
     fn bytes(&self) -> usize {
-        self.held.load(Ordering::Relaxed) + self.begun.load(Ordering::Relaxed)
+        let parts = [&self.held, &self.requested, &self.queued];
+        parts
+            .iter()
+            .map(|bytes| bytes.load(Ordering::Relaxed))
+            .sum()
     }
 }
 
-impl Begun {
-    /// Sets the bytes that have come; none once the message is complete. The connection is cut off where its messages
-    /// that have begun hold too much.
-    pub(crate) fn set(&mut self, bytes: usize) {
-        let connection = &self.peer.0;
-        let peers = &connection.peers;
+impl Queued {
+    /// Sets the bytes that wait.
+    pub(super) fn set(&mut self, bytes: usize) {
+        let (connection, peers) = (&self.peer.0, &self.peer.0.peers);
         let before = std::mem::replace(&mut self.bytes, bytes);
         if bytes <= before {
-            connection
-                .begun
-                .fetch_sub(before - bytes, Ordering::Relaxed);
-            peers.held.fetch_sub(before - bytes, Ordering::Relaxed);
+            let less = before - bytes;
+            connection.queued.fetch_sub(less, Ordering::Relaxed);
+            peers.held.fetch_sub(less, Ordering::Relaxed);
             return;
         }
         let more = bytes - before;
-        let begun = connection.begun.fetch_add(more, Ordering::Relaxed) + more;
+        connection.queued.fetch_add(more, Ordering::Relaxed);
         let all = peers.held.fetch_add(more, Ordering::Relaxed) + more;
-        if begun > bounds::BEGUN_BYTES {
-            self.peer.cut("its messages begin and do not end");
-        } else if all > bounds::UNREAD_ALL_BYTES {
+        if all > bounds::UNREAD_ALL_BYTES {
             peers.cut_the_largest();
         }
     }
 }
 
-impl Drop for Begun {
+impl Drop for Queued {
     fn drop(&mut self) {
         self.set(0);
     }
@@ -430,22 +502,6 @@ mod tests {
         assert_eq!(cut(), [false; 5]);
         let _two = [open[4].hold(2 * MIB), open[4].hold(1)];
         assert_eq!(cut(), [false, true, false, false, false]);
-    }
-
-    #[test]
-    fn a_connection_whose_messages_do_not_end_is_cut_off() {
-        let (peer, other) = two();
-        let mut begun = [peer.begun(), peer.begun(), peer.begun()];
-        begun[0].set(200 * MIB);
-        begun[1].set(56 * MIB);
-        begun[1].set(0);
-        begun[2].set(56 * MIB);
-        assert!(!is_cut(&peer));
-        begun[2].set(56 * MIB + 1);
-        assert!(is_cut(&peer) && !is_cut(&other));
-        drop(begun);
-        assert_eq!(peer.0.bytes(), 0);
-        assert_eq!(peer.0.peers.held.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tercet_store::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Calls, Queue, Replies};
-use crate::bounds;
+use crate::{backlog::Taking, bounds};
 
 /// One session, unique within a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,8 +33,8 @@ impl From<u64> for SessionId {
 
 /// A message in the queue.
 pub(super) enum Message {
-    /// Inputs of the engine, without a caller.
-    Inputs(Vec<Input>),
+    /// Inputs of the engine, without a caller, and the bytes that they came with.
+    Inputs(Vec<Input>, Option<Taking>),
     /// The input that a read led to, and its error.
     Read(Input, Option<StoreError>),
     /// One request of a caller outside of any session.
@@ -42,13 +42,15 @@ pub(super) enum Message {
         caller: CallerId,
         request: Request,
         reply: oneshot::Sender<Result<Reply, Refusal>>,
+        /// The bytes that it came with.
+        taking: Option<Taking>,
     },
     /// A caller no longer waits.
     CallerLeft { caller: CallerId, id: TxId },
     /// A session opened.
     SessionOpened(SessionId, Replies),
-    /// Requests of a session.
-    SessionRequests(SessionId, Vec<(CallerId, Request)>),
+    /// Requests of a session, and the bytes that they came with.
+    SessionRequests(SessionId, Vec<(CallerId, Request)>, Option<Taking>),
     /// Callers of a session no longer wait.
     SessionForgot(SessionId, Vec<(CallerId, TxId)>),
     /// A session is gone, with the callers that still wait.
@@ -151,7 +153,12 @@ impl Driver {
 
     /// Gives inputs to the engine.
     pub(crate) async fn inform(&self, inputs: Vec<Input>) {
-        self.send(Message::Inputs(inputs)).await;
+        self.send(Message::Inputs(inputs, None)).await;
+    }
+
+    /// Gives inputs to the engine that came from a peer, and whose bytes count until the engine has them.
+    pub(crate) async fn take_in(&self, inputs: Vec<Input>, taking: Option<Taking>) {
+        self.send(Message::Inputs(inputs, taking)).await;
     }
 
     /// Gives the engine the input that a read led to.
@@ -160,7 +167,11 @@ impl Driver {
     }
 
     /// Makes a request and waits for its reply. Dropping the future withdraws the caller, not the request.
-    pub(crate) async fn request(&self, request: Request) -> Result<Reply, Refusal> {
+    pub(crate) async fn request(
+        &self,
+        request: Request,
+        taking: Option<Taking>,
+    ) -> Result<Reply, Refusal> {
         let caller = self.new_caller();
         let id = request.id();
         let (sender, reply) = oneshot::channel();
@@ -168,6 +179,7 @@ impl Driver {
             caller,
             request,
             reply: sender,
+            taking,
         })
         .await;
         let mut leaving = Leaving {
@@ -190,8 +202,14 @@ impl Driver {
     }
 
     /// Makes requests of a session; their replies go to its outbox.
-    pub(crate) async fn request_for(&self, session: SessionId, requests: Vec<(CallerId, Request)>) {
-        self.send(Message::SessionRequests(session, requests)).await;
+    pub(crate) async fn request_for(
+        &self,
+        session: SessionId,
+        requests: Vec<(CallerId, Request)>,
+        taking: Option<Taking>,
+    ) {
+        let message = Message::SessionRequests(session, requests, taking);
+        self.send(message).await;
     }
 
     /// Withdraws callers of a session; their requests go on. A reply that waits already is dropped.

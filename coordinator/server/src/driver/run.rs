@@ -135,10 +135,11 @@ impl State {
 
     fn take_in(&mut self, now: Now, message: Message) -> ControlFlow<Result<(), DriverError>> {
         match message {
-            Message::Inputs(inputs) => {
+            Message::Inputs(inputs, taking) => {
                 for input in inputs {
                     self.engine.handle(now, input);
                 }
+                drop(taking);
             }
             Message::Read(input, error) => {
                 if let Some(error) = error {
@@ -150,14 +151,17 @@ impl State {
                 caller,
                 request,
                 reply,
+                taking,
             } => {
                 self.outgoing.add_caller(caller, reply);
                 self.request(now, caller, request);
+                drop(taking);
             }
             Message::CallerLeft { caller, id } => self.withdraw(now, caller, id),
             Message::SessionOpened(id, replies) => self.outgoing.open_session(id, replies),
-            Message::SessionRequests(session, requests) => {
+            Message::SessionRequests(session, requests, taking) => {
                 self.session_requests(now, session, requests);
+                drop(taking);
             }
             Message::SessionForgot(session, callers) => {
                 for (caller, id) in callers {

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use super::{Api, draining, room_after, sized, translate};
 use crate::{
-    backlog::{Peer, Unread},
+    backlog::{Inbound, Outbox, Peer, Taking, Unread},
     bounds,
     directory::Said,
     driver::{Calls, Driver, ToParticipant},
@@ -39,9 +39,10 @@ enum Turn {
 pub(super) fn open(
     api: Api,
     peer: Peer,
+    inbound: Option<Inbound>,
     requests: Streaming<v1::AttachRequest>,
 ) -> impl Stream<Item = Result<v1::AttachReply, Status>> {
-    let calls = Calls::default();
+    let calls = Calls::new(Outbox::on(&peer));
     let (turn, turns) = mpsc::channel(2);
     let replying = Replying {
         peer: peer.clone(),
@@ -54,7 +55,7 @@ pub(super) fn open(
         ended: None,
         over: false,
     };
-    tokio::spawn(read(api, peer, requests, calls, turn));
+    tokio::spawn(read(api, peer, Incoming { requests, inbound }, calls, turn));
     replying.stream()
 }
 
@@ -68,17 +69,34 @@ fn welcome(api: &Api) -> v1::Welcome {
     }
 }
 
+/// The messages of a participant.
+struct Incoming {
+    requests: Streaming<v1::AttachRequest>,
+    inbound: Option<Inbound>,
+}
+
+impl Incoming {
+    /// Returns the next message, and its bytes, which count until it is taken in.
+    async fn message(&mut self) -> Result<Option<(v1::AttachRequest, Option<Taking>)>, Status> {
+        let message = self.requests.message().await?;
+        Ok(message.map(|message| (message, self.inbound.as_ref().map(Inbound::take))))
+    }
+}
+
 async fn read(
     api: Api,
     peer: Peer,
-    mut requests: Streaming<v1::AttachRequest>,
+    mut incoming: Incoming,
     calls: Calls,
     turn: mpsc::Sender<Turn>,
 ) {
-    let hello = match timeout(bounds::HELLO_TIMEOUT, requests.message()).await {
-        Ok(Ok(Some(v1::AttachRequest {
-            message: Some(attach_request::Message::Hello(hello)),
-        }))) => welcomed(&api, hello).await,
+    let hello = match timeout(bounds::HELLO_TIMEOUT, incoming.message()).await {
+        Ok(Ok(Some((
+            v1::AttachRequest {
+                message: Some(attach_request::Message::Hello(hello)),
+            },
+            _taking,
+        )))) => welcomed(&api, hello).await,
         Ok(Ok(None)) => return,
         Ok(Err(status)) => Err(status),
         Ok(Ok(Some(_))) => Err(protocol("the first message of Attach must be Hello")),
@@ -115,7 +133,7 @@ async fn read(
     info!(participant = %hello.participant, instance = hello.instance, concurrency, "attached");
     let most = usize::try_from(concurrency).unwrap_or(usize::MAX);
     let end = tokio::select! {
-        end = results(&attached, &mut requests, &turn) => end,
+        end = results(&attached, &mut incoming, &turn) => end,
         unread = calls.unread(most.max(bounds::STREAM_BATCH)) => {
             cut(&peer, unread);
             Ok(())
@@ -190,7 +208,7 @@ async fn welcomed(api: &Api, hello: v1::Hello) -> Result<Hello, Status> {
 /// Takes in results until the stream ends.
 async fn results(
     attached: &Attached<'_>,
-    requests: &mut Streaming<v1::AttachRequest>,
+    incoming: &mut Incoming,
     turn: &mpsc::Sender<Turn>,
 ) -> Result<(), Status> {
     let Attached {
@@ -202,7 +220,7 @@ async fn results(
     let mut changes = api.requests.directory.changes();
     loop {
         let message = tokio::select! {
-            message = requests.message() => message,
+            message = incoming.message() => message,
             // The directory outlives the stream, so this ends only with a change.
             _ = changes.changed() => {
                 // Another registration than that of this stream may have been made, or one without its handlers.
@@ -215,7 +233,7 @@ async fn results(
             }
         };
         // The status names the message that cannot be read; after a broken connection no peer is left to get it.
-        let Some(request) = message? else {
+        let Some((request, taking)) = message? else {
             return Ok(());
         };
         let inputs = match request.message {
@@ -234,7 +252,7 @@ async fn results(
             }
         };
         if !inputs.is_empty() {
-            api.requests.driver.inform(inputs).await;
+            api.requests.driver.take_in(inputs, taking).await;
         }
     }
 }

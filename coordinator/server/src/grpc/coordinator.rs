@@ -3,7 +3,7 @@
 use tercet_proto::v1::{self, coordinator_server::Coordinator};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Api, Replies, peer, session, translate, watch};
+use super::{Api, Replies, inbound, peer, session, taking, translate, watch};
 use crate::{bounds, requests::Lookup, wire::views};
 
 #[tonic::async_trait]
@@ -12,38 +12,42 @@ impl Coordinator for Api {
         &self,
         request: Request<v1::BeginRequest>,
     ) -> Result<Response<v1::TransactionState>, Status> {
+        let taking = taking(&request);
         let known = self.requests.known();
         let new_id = || self.requests.new_id();
         let begin = translate::begin(request.into_inner(), &known, new_id);
-        self.carry_out(begin?).await
+        self.carry_out(begin?, taking).await
     }
 
     async fn add_action(
         &self,
         request: Request<v1::AddActionRequest>,
     ) -> Result<Response<v1::TransactionState>, Status> {
+        let taking = taking(&request);
         let known = self.requests.known();
         let add = translate::add_action(request.into_inner(), &known);
-        self.carry_out(add?).await
+        self.carry_out(add?, taking).await
     }
 
     async fn decide(
         &self,
         request: Request<v1::DecideRequest>,
     ) -> Result<Response<v1::TransactionState>, Status> {
+        let taking = taking(&request);
         let known = self.requests.known();
         let decide = translate::decide(request.into_inner(), &known);
-        self.carry_out(decide?).await
+        self.carry_out(decide?, taking).await
     }
 
     async fn execute(
         &self,
         request: Request<v1::ExecuteRequest>,
     ) -> Result<Response<v1::TransactionState>, Status> {
+        let taking = taking(&request);
         let known = self.requests.known();
         let new_id = || self.requests.new_id();
         let execute = translate::execute(request.into_inner(), &known, new_id);
-        self.carry_out(execute?).await
+        self.carry_out(execute?, taking).await
     }
 
     async fn get(
@@ -95,8 +99,8 @@ impl Coordinator for Api {
         &self,
         request: Request<Streaming<v1::SessionRequests>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let peer = peer(&request);
-        let replies = session::open(self.clone(), peer, request.into_inner()).await;
+        let (peer, inbound) = (peer(&request), inbound(&request));
+        let replies = session::open(self.clone(), peer, inbound, request.into_inner()).await;
         Ok(Response::new(Box::pin(replies)))
     }
 }

@@ -12,16 +12,20 @@ use std::{
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, Request, Response};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::timeout;
 use tonic::{Code, Status, service::Routes};
 use tower::Service as _;
 
 use crate::{
-    backlog::{Begun, Held, OpenRequest, Peer},
+    backlog::{Held, Inbound, OpenRequest, Peer},
     error::RequestError,
     wire,
 };
+
+/// The beginning of the paths of methods whose messages are counted until the request is taken in.
+const OUR_METHODS: &str = "/tercet.v1.";
 
 /// The front of one connection. Cheap to clone.
 #[derive(Clone)]
@@ -43,8 +47,11 @@ impl Front {
     ) -> Result<Response<Answer>, Infallible> {
         let open = self.peer.open_request();
         let deadline = deadline(request.headers());
+        let inbound = Inbound::new(self.peer.clone());
+        let is_ours = request.uri().path().starts_with(OUR_METHODS);
         request.extensions_mut().insert(self.peer.clone());
-        let request = request.map(|body| Question::new(body, &self.peer));
+        request.extensions_mut().insert(inbound.clone());
+        let request = request.map(|body| Question::new(body, inbound, is_ours));
         let answer = AssertUnwindSafe(self.routes.call(request)).catch_unwind();
         let answer = match deadline {
             Some(deadline) => timeout(deadline, answer).await,
@@ -59,21 +66,21 @@ impl Front {
         };
         let (mut head, body) = response.into_parts();
         give_a_reason(&mut head.headers);
-        let answer = Answer {
-            body,
-            peer: self.peer,
-            over: false,
-            _open: open,
-        };
+        let answer = Answer::new(body, self.peer, open);
         Ok(Response::from_parts(head, answer))
     }
 }
 
-/// The body of a request: the bytes of a message are counted until it is complete.
+/// The body of a request: its bytes are counted, and handed on only while there is room.
 struct Question<B = Incoming> {
     body: B,
-    begun: Begun,
+    inbound: Inbound,
     progress: Progress,
+    /// Whether complete messages count until they are taken in.
+    until_taken: bool,
+    /// Bytes that wait for room.
+    held_back: Option<Bytes>,
+    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 /// The progress of the messages of a body: each has a head of five bytes, of which the last four are its length.
@@ -82,6 +89,8 @@ struct Progress {
     head: Vec<u8>,
     /// Bytes that have come of the message whose head is complete.
     come: usize,
+    /// The bytes of the messages that have become complete and are not counted yet.
+    complete: Vec<usize>,
     /// Bytes that still have to come of it.
     left: usize,
 }
@@ -95,6 +104,9 @@ impl Progress {
                 self.come += now.len();
                 self.left -= now.len();
                 bytes = rest;
+                if self.left == 0 {
+                    self.complete.push(self.come);
+                }
             } else {
                 self.head.push(*first);
                 bytes = rest;
@@ -103,6 +115,9 @@ impl Progress {
                         usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
                     self.come = 0;
                     self.head.clear();
+                    if self.left == 0 {
+                        self.complete.push(0);
+                    }
                 }
             }
         }
@@ -111,12 +126,40 @@ impl Progress {
 }
 
 impl<B> Question<B> {
-    fn new(body: B, peer: &Peer) -> Self {
+    fn new(body: B, inbound: Inbound, until_taken: bool) -> Self {
         Self {
             body,
-            begun: peer.begun(),
+            inbound,
             progress: Progress::default(),
+            until_taken,
+            held_back: None,
+            waiting: None,
         }
+    }
+
+    /// Hands on the bytes that were held back, once there is room.
+    fn poll_held_back(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.held_back.is_none() {
+            return Poll::Ready(None);
+        }
+        if self.waiting.is_some() || !self.inbound.has_room() {
+            let inbound = &self.inbound;
+            let waiting = self.waiting.get_or_insert_with(|| {
+                let inbound = inbound.clone();
+                Box::pin(async move { inbound.room().await })
+            });
+            ready!(waiting.as_mut().poll(cx));
+            self.waiting = None;
+        }
+        let bytes = self.held_back.take();
+        if let Some(bytes) = &bytes {
+            let begun = self.progress.advance(bytes);
+            self.inbound.came(self.progress.complete.drain(..), begun);
+            if !self.until_taken {
+                self.inbound.take_all();
+            }
+        }
+        Poll::Ready(bytes)
     }
 }
 
@@ -128,18 +171,26 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Question<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(bytes) = frame.data_ref()
-        {
-            let come = self.progress.advance(bytes);
-            self.begun.set(come);
+        if let Some(bytes) = ready!(self.poll_held_back(cx)) {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        Poll::Ready(frame)
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            other => return Poll::Ready(other),
+        };
+        let frame = match frame.into_data() {
+            Ok(bytes) => {
+                self.held_back = Some(bytes);
+                let bytes = ready!(self.poll_held_back(cx)).unwrap_or_default();
+                Frame::data(bytes)
+            }
+            Err(frame) => frame,
+        };
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.held_back.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -151,8 +202,31 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Question<B> {
 pub(crate) struct Answer {
     body: tonic::body::Body,
     peer: Peer,
+    /// What was made before the connection asked for it.
+    first: Option<Polled>,
     over: bool,
     _open: OpenRequest,
+}
+
+/// A part of the body of an answer; `None`: its end.
+type Polled = Option<Result<Frame<Bytes>, Status>>;
+
+impl Answer {
+    /// Makes the body, and what is ready of it already: a connection asks for that only once its peer takes something,
+    /// and until then it would count nowhere.
+    fn new(body: tonic::body::Body, peer: Peer, open: OpenRequest) -> Self {
+        let mut answer = Self {
+            body,
+            peer,
+            first: None,
+            over: false,
+            _open: open,
+        };
+        if !answer.body.is_end_stream() {
+            answer.first = answer.frame().now_or_never();
+        }
+        answer
+    }
 }
 
 /// Bytes that are counted while they exist.
@@ -175,6 +249,9 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(first);
+        }
         if self.over {
             return Poll::Ready(None);
         }
@@ -210,11 +287,12 @@ impl Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over || self.body.is_end_stream()
+        self.first.is_none() && (self.over || self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        // What was made first is no part of the body's any more.
+        SizeHint::default()
     }
 }
 
@@ -265,7 +343,23 @@ mod tests {
 
     use http::{HeaderMap, HeaderValue};
 
-    use super::{Progress, deadline};
+    use super::{Answer, Progress, deadline};
+    use crate::backlog::Peer;
+
+    /// A peer that takes nothing is never asked for a body; what is made for it counts all the same.
+    #[test]
+    fn an_answer_counts_before_its_connection_asks_for_it() {
+        let peer = Peer::nowhere();
+        let body = http_body_util::Full::new(bytes::Bytes::from(vec![7; 1_000]));
+        let answer = Answer::new(
+            tonic::body::Body::new(body),
+            peer.clone(),
+            peer.open_request(),
+        );
+        assert_eq!(peer.bytes(), 1_000);
+        drop(answer);
+        assert_eq!(peer.bytes(), 0);
+    }
 
     #[test]
     fn the_bytes_of_a_message_count_until_it_is_complete() {
@@ -282,6 +376,7 @@ mod tests {
                 come = progress.advance(piece);
             }
             assert_eq!(come, 6, "in pieces of {size}");
+            assert_eq!(progress.complete, [3, 0, 300], "in pieces of {size}");
             assert_eq!(progress.advance(&body[body.len() - 4..]), 0);
         }
         let mut progress = Progress::default();

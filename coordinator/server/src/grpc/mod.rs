@@ -21,7 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status};
 
 pub(crate) use self::{front::Front, operator::OperatorApi};
-use crate::{backlog::Peer, error::RequestError, requests::Requests, wire::views};
+use crate::{
+    backlog::{Inbound, Peer, Taking},
+    error::RequestError,
+    requests::Requests,
+    wire::views,
+};
 
 /// The replies of a streaming method.
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -46,8 +51,12 @@ pub(crate) struct Node {
 }
 
 impl Api {
-    async fn carry_out(&self, request: Request) -> Result<Response<v1::TransactionState>, Status> {
-        let reply = self.requests.carry_out(request).await?;
+    async fn carry_out(
+        &self,
+        request: Request,
+        taking: Option<Taking>,
+    ) -> Result<Response<v1::TransactionState>, Status> {
+        let reply = self.requests.carry_out(request, taking).await?;
         Ok(Response::new(views::state(reply)))
     }
 }
@@ -59,6 +68,16 @@ fn peer<T>(request: &tonic::Request<T>) -> Peer {
         .get::<Peer>()
         .cloned()
         .unwrap_or_else(Peer::nowhere)
+}
+
+/// Returns the messages that come for a request; `None` where it came on no connection.
+fn inbound<T>(request: &tonic::Request<T>) -> Option<Inbound> {
+    request.extensions().get::<Inbound>().cloned()
+}
+
+/// Begins to take the message of a unary request in.
+fn taking<T>(request: &tonic::Request<T>) -> Option<Taking> {
+    inbound(request).map(|inbound| inbound.take())
 }
 
 /// Waits for something to send, and then for room on the connection.

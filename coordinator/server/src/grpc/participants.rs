@@ -5,7 +5,7 @@ use tercet_core::{check::Served, model::Name};
 use tercet_proto::v1::{self, participants_server::Participants};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Api, Replies, attach, peer, translate};
+use super::{Api, Replies, attach, inbound, peer, taking, translate};
 use crate::{
     bounds,
     directory::{Methods, Participant, Protocol, Said},
@@ -21,8 +21,8 @@ impl Participants for Api {
         &self,
         request: Request<Streaming<v1::AttachRequest>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let peer = peer(&request);
-        let calls = attach::open(self.clone(), peer, request.into_inner());
+        let (peer, inbound) = (peer(&request), inbound(&request));
+        let calls = attach::open(self.clone(), peer, inbound, request.into_inner());
         Ok(Response::new(Box::pin(calls)))
     }
 
@@ -30,6 +30,7 @@ impl Participants for Api {
         &self,
         request: Request<v1::RegisterRequest>,
     ) -> Result<Response<v1::RegisterReply>, Status> {
+        let _taking = taking(&request);
         let participant = translate::registration(request.into_inner())?;
         let (version, replaced) = self.requests.register(participant).await?;
         let replaced = replaced.as_ref().map(registration);

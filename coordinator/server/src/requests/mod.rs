@@ -30,6 +30,7 @@ pub(crate) use self::{
     watching::Watching,
 };
 use crate::{
+    backlog::Taking,
     bounds,
     clock::Clock,
     directory::{Directory, Known},
@@ -90,9 +91,13 @@ impl Requests {
         TxId(Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid())
     }
 
-    /// Carries out a checked request of the engine; returns its reply.
-    pub(crate) async fn carry_out(&self, request: Request) -> Result<Reply, RequestError> {
-        Ok(self.driver.request(request).await?)
+    /// Carries out a checked request of the engine, whose bytes count until the engine has it; returns its reply.
+    pub(crate) async fn carry_out(
+        &self,
+        request: Request,
+        taking: Option<Taking>,
+    ) -> Result<Reply, RequestError> {
+        Ok(self.driver.request(request, taking).await?)
     }
 
     /// Waits for an answer of the database, which may hang.

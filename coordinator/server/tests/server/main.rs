@@ -11,6 +11,7 @@ mod database;
 mod direct;
 mod documentation;
 mod drain;
+mod flood;
 mod flow;
 mod listed;
 mod operator;

@@ -29,7 +29,7 @@ use self::{
 };
 use super::Api;
 use crate::{
-    backlog::{Held, Outbox, Peer},
+    backlog::{Held, Inbound, Outbox, Peer},
     bounds,
     driver::Replies,
     error::RequestError,
@@ -94,9 +94,10 @@ enum End {
 pub(super) async fn open(
     api: Api,
     peer: Peer,
+    inbound: Option<Inbound>,
     requests: Streaming<v1::SessionRequests>,
 ) -> impl Stream<Item = Result<v1::SessionReplies, Status>> {
-    let replies = Replies::default();
+    let replies = Replies::new(Outbox::on(&peer));
     let own = OwnReplies::new();
     let (end, ended) = mpsc::channel(1);
     let driver = api.requests.driver.clone();
@@ -106,6 +107,7 @@ pub(super) async fn open(
         api,
         id,
         peer: peer.clone(),
+        inbound,
         open: Arc::clone(&open),
         replies: Arc::clone(&replies),
         own: own.clone(),

@@ -14,7 +14,7 @@ use super::{
     open::{OpenRequests, Source},
 };
 use crate::{
-    backlog::{Peer, Unread},
+    backlog::{Inbound, Peer, Taking, Unread},
     bounds,
     directory::Known,
     driver::{Replies, SessionId},
@@ -29,6 +29,7 @@ pub(super) struct Reading {
     pub(super) api: Api,
     pub(super) id: SessionId,
     pub(super) peer: Peer,
+    pub(super) inbound: Option<Inbound>,
     pub(super) open: Arc<OpenRequests>,
     pub(super) replies: Replies,
     pub(super) own: OwnReplies,
@@ -84,17 +85,18 @@ impl Reading {
                     return;
                 }
             };
+            let taking = self.inbound.as_ref().map(Inbound::take);
             if batch.len() > bounds::SESSION_BATCH {
                 let too_large = too_large(batch.len()).into();
                 let _ = end.send(End::Broken(too_large)).await;
                 return;
             }
-            self.take(batch).await;
+            self.take(batch, taking).await;
         }
     }
 
-    /// Takes one message of requests in.
-    async fn take(&self, batch: Vec<v1::SessionRequest>) {
+    /// Takes one message of requests in. Its bytes count until the engine has them.
+    async fn take(&self, batch: Vec<v1::SessionRequest>, taking: Option<Taking>) {
         let known = self.api.requests.known();
         let driver = &self.api.requests.driver;
         let mut opened = Vec::with_capacity(batch.len());
@@ -119,7 +121,7 @@ impl Reading {
             }
         }
         if !opened.is_empty() {
-            driver.request_for(self.id, opened).await;
+            driver.request_for(self.id, opened, taking).await;
         }
         if !forgotten.is_empty() {
             driver.forget(self.id, forgotten).await;
