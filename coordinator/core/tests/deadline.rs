@@ -83,7 +83,11 @@ fn the_deadline_names_the_action_its_attempts_and_the_last_error() {
     let cases = [
         (executed([1, 1]), "a", "1 attempt, not answered"),
         (executed([0, 1]), "b", "1 attempt, not answered"),
-        (executed([0, 0]), "a", "its turn did not come"),
+        (
+            executed([0, 0]),
+            "a",
+            "its turn did not come: no call left for handler a of participant p",
+        ),
         (
             next(&executed([0, 0]), &rest()),
             "a",

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_standstill_counts_before_the_next_beat_and_once() {
         let pulse = Pulse::new();
-        let stood = 9 * SECOND - bounds::PULSE;
+        let stood = (9 * SECOND).checked_sub(bounds::PULSE).unwrap();
         pulse.silent_for(9 * SECOND);
         assert!(about(stood).contains(&pulse.stood_still()));
         assert!(about(stood).contains(&pulse.beat().unwrap()));

@@ -13,7 +13,7 @@ use tonic_health::pb::{
 };
 
 /// Time after which a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Longer than the database may be silent, which is 5 s.
 const STANDSTILL: Duration = Duration::from_secs(7);
 

@@ -169,7 +169,10 @@ fn calls_made(action: &Action) -> String {
     let unanswered = made > noted;
     match made {
         0 if !error.is_empty() => format!("no attempt could be made: {error}"),
-        0 if action.live.sent == Sent::Never => "its turn did not come".to_owned(),
+        0 if action.live.sent == Sent::Never => format!(
+            "its turn did not come: no call left for handler {} of participant {}",
+            action.spec.handler, action.spec.participant
+        ),
         0 => "no answer is known".to_owned(),
         1 if unanswered => "1 attempt, not answered".to_owned(),
         _ if unanswered && error.is_empty() => format!("{made} attempts, not answered"),
