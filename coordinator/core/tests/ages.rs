@@ -79,7 +79,7 @@ fn an_action_whose_participant_stays_away_is_given_up_at_its_age() {
     assert_eq!(queues(&world, 1), [Queue::Time, wait("x", "a")]);
     assert_eq!(world.engine.stats().transactions, 0, "it rests");
     let writes = world.writes.len();
-    world.after(AGE - Duration::from_secs(5));
+    world.after(AGE.saturating_sub(Duration::from_secs(5)));
     look(&mut world);
     assert_eq!(status(&world, 1), TxStatus::Processing);
     assert_eq!(world.writes.len(), writes, "absence costs nothing");
@@ -201,7 +201,7 @@ fn an_action_behind_one_that_is_given_up_parks_with_it() {
 #[test]
 fn an_action_is_given_up_at_its_age_while_another_is_called() {
     let mut world = deserted([of("x", aging(tcc("a"))), of("y", tcc("b"))]);
-    world.after(AGE - Duration::from_secs(5));
+    world.after(AGE.saturating_sub(Duration::from_secs(5)));
     world.attach_as("y", 3, 10);
     let call = world.call();
     world.after(Duration::from_secs(6));
@@ -244,7 +244,7 @@ fn an_action_that_waits_for_a_place_is_looked_at_again_now_and_then() {
         vec![action]
     };
     let mut world = deserted_by((0..NUMBER).map(|_| slow()).collect());
-    world.after(AGE - Duration::from_secs(5));
+    world.after(AGE.saturating_sub(Duration::from_secs(5)));
     world.attach_as("x", 3, 1);
     let at_rest = |world: &World| {
         let mut rests = (1..=NUMBER).map(|n| world.table.transaction(tx_id(n)).rest.is_some());
@@ -295,7 +295,7 @@ fn an_address_that_is_down_is_away() {
 #[test]
 fn a_handler_that_nobody_has_is_away() {
     let mut world = deserted([of("x", aging(tcc("a"))), of("x", aging(tcc("b")))]);
-    world.after(AGE - Duration::from_secs(1));
+    world.after(AGE.saturating_sub(Duration::from_secs(1)));
     world.attach_with("x", 3, 10, &["b"]);
     let call = world.call();
     assert_eq!(&*call.action.name, "b");
@@ -330,7 +330,7 @@ fn an_action_that_is_not_due_at_its_age_is_given_up_when_it_is() {
     let at = rows.iter().map(|row| row.at).max().unwrap();
     assert!(rows.len() == 2 && at > world.now + AGE, "{rows:?}");
     world.deliver(Input::Detached(StreamId(3)));
-    world.after(at.since(world.now) - Duration::from_secs(5));
+    world.after(at.since(world.now).saturating_sub(Duration::from_secs(5)));
     look(&mut world);
     assert_eq!(status(&world, 1), TxStatus::Processing);
     world.after(Duration::from_secs(3));
@@ -356,7 +356,7 @@ fn the_age_counts_anew_from_an_operators_retry() {
         if restarts {
             world.restart();
         }
-        world.after(AGE - Duration::from_secs(5));
+        world.after(AGE.saturating_sub(Duration::from_secs(5)));
         look(&mut world);
         assert_eq!(status(&world, 1), TxStatus::Processing);
         world.after(Duration::from_secs(3));

@@ -17,7 +17,7 @@ const fn mutation(name: &'static str, what: &'static str) -> Mutation {
 pub const MUTATIONS: &[Mutation] = &[
     mutation(
         "absent_never_too_old",
-        "an action at rest whose participant stays away waits for it beyond its age",
+        "an action whose participant stays away is not given up at its age",
     ),
     mutation(
         "action_rows_without_transaction",

@@ -1,7 +1,5 @@
 //! Age: an action whose calls find no way is given up once it is too old, like one whose calls fail.
 
-use tercet_mutation::broken;
-
 use super::{Context, Step, Unreachable, finishing::conclude, note_unsent};
 use crate::{
     limits,
@@ -66,10 +64,7 @@ fn looks(tx: &Transaction) -> impl Iterator<Item = Moment> + '_ {
     let is_finishing = matches!(tx.phase, Phase::Finishing { .. });
     let places = 0..tx.actions.len();
     places.filter_map(move |place| {
-        if !is_finishing || broken("absent_never_too_old") {
-            return None;
-        }
-        tx.required_finish(place)?;
+        tx.required_finish(place).filter(|_| is_finishing)?;
         let from = tx.too_old_from(place)?;
         Some(from.max(tx.actions[place].live.not_before))
     })

@@ -68,7 +68,7 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
         }
     }
     if let Some(rest) = &tx.rest {
-        sentences.extend(overdue(rest, now));
+        sentences.extend(overdue(rest, phase_one, now));
     }
     sentences
 }
@@ -97,7 +97,7 @@ fn questions(view: &TxView, most: usize) -> Option<String> {
 }
 
 /// Returns a sentence for each thing that could have taken a transaction at rest further, and did not.
-fn overdue(rest: &Rest, now: Timestamp) -> Vec<String> {
+fn overdue(rest: &Rest, phase_one: bool, now: Timestamp) -> Vec<String> {
     let overdue = |at: Timestamp| Some(now.since(at)).filter(|time| *time >= bounds::STUCK_AFTER);
     let calls = rest.wants.iter().filter_map(|want| {
         let seconds = overdue(want.at)?.as_secs();
@@ -114,7 +114,11 @@ fn overdue(rest: &Rest, now: Timestamp) -> Vec<String> {
     });
     let end = rest.until.and_then(overdue).map(|time| {
         let seconds = time.as_secs();
-        format!("Phase one has been over for {seconds} s, and nothing has ended it yet.")
+        if phase_one {
+            format!("Phase one has been over for {seconds} s, and nothing has ended it yet.")
+        } else {
+            format!("An action has been older than its max_age for {seconds} s, and was not looked at yet.")
+        }
     });
     calls.chain(end).collect()
 }

@@ -169,7 +169,8 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets the time after the decision at which the action is FAILED; default: none.
+    /// Sets the age after the decision from which on the action is FAILED when a call of it fails or its participant cannot be
+    /// reached; default: none.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.0.max_age_ms = millis(age);
         self

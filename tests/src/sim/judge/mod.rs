@@ -236,13 +236,16 @@ impl Judge {
     /// Notes that the coordinator starts: of what the database's clock did before, it knows what that shows now.
     pub fn started(&mut self, now: Timestamp, clock: Timestamp, tables: &Tables) {
         for (id, seen) in &mut self.seen {
+            let row = tables.row(*id);
+            // By a clock that was wrong, where it rests.
+            let of_rest = row.and_then(|row| row.head.rest.as_ref()?.ages_from);
             for (stored, from) in &mut seen.ages {
-                *from = (*from).min(now - clock.since(*stored));
+                let earliest = of_rest.map_or(*stored, |of_rest| of_rest.min(*stored));
+                *from = (*from).min(now - clock.since(earliest));
             }
             let Some(phase_one) = &mut seen.phase_one else {
                 continue;
             };
-            let row = tables.row(*id);
             let until = row.and_then(|row| row.head.rest.as_ref()?.until);
             let ends = [
                 Some(phase_one.deadline),

@@ -198,14 +198,11 @@ fn wants(case: &Case<'_>) -> Finding {
     let certain = wanted(row, false);
     let possible = wanted(row, true);
     let is_moved = rest.until_set_at.is_some();
-    let has_end = match row.head.phase {
-        Phase::Trying => {
-            rest.until.is_some() && (is_moved || rest.until == Some(row.spec.deadline))
-        }
-        _ => {
-            let has_age = rest.until.is_some();
-            (has_age || !wants_an_aging(row, false)) && (!has_age || wants_an_aging(row, true))
-        }
+    let has_end = if row.head.phase == Phase::Trying {
+        rest.until.is_some() && (is_moved || rest.until == Some(row.spec.deadline))
+    } else {
+        let has_age = rest.until.is_some();
+        (has_age || !wants_an_aging(row, false)) && (!has_age || wants_an_aging(row, true))
     };
     if named.is_superset(&certain) && named.is_subset(&possible) && has_end {
         Ok(())
