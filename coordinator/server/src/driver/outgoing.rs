@@ -3,8 +3,9 @@
 //! A flush puts them into the outbox of the session or stream. What waits there is bounded by the open requests of a
 //! session, and by the open calls of a stream; a peer that does not read is cut off (`backlog`).
 
-use std::{collections::HashMap, mem, time::Duration};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tercet_core::{
     id::{CallId, CallerId, StreamId},
     model::Ext,
@@ -134,7 +135,10 @@ impl Outgoing {
     }
 
     /// Answers a caller, if it still waits.
-    pub(super) fn reply(&mut self, caller: CallerId, reply: Result<Reply, Refusal>) {
+    pub(super) fn reply(&mut self, caller: CallerId, mut reply: Result<Reply, Refusal>) {
+        if let Ok(reply) = &mut reply {
+            drop_payloads(reply);
+        }
         match self.callers.remove(&caller) {
             None => {}
             Some(Destination::Unary(sender)) => _ = sender.send(reply),
@@ -268,6 +272,15 @@ fn bytes_of(ext: &Ext) -> usize {
     ext.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
+/// Drops the larger payloads from a reply: no caller gets them, and they would be kept until it is read.
+fn drop_payloads(reply: &mut Reply) {
+    for action in &mut reply.transaction.actions {
+        if action.spec.payload.len() > OVERHEAD {
+            Arc::make_mut(&mut action.spec).payload = Bytes::new();
+        }
+    }
+}
+
 /// Returns the bytes that a reply keeps in memory: payloads are part of its transaction.
 fn bytes_of_reply(reply: &Result<Reply, Refusal>) -> usize {
     let Ok(reply) = reply else {
@@ -283,9 +296,8 @@ fn bytes_of_reply(reply: &Result<Reply, Refusal>) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
-    use bytes::Bytes;
     use tercet_core::{
         id::TxId,
         model::{ActionSpec, Mode, Operation, RetryPolicy},
