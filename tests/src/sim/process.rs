@@ -75,11 +75,11 @@ pub struct Process {
     pub widest: BTreeMap<usize, u32>,
     /// Transactions that a page of due rows brought into memory.
     pub from_table: BTreeSet<TxId>,
-    /// The input that is being handled is a page of due rows.
-    pub is_page: bool,
     /// Calls that left to each participant in a row while calls of transactions from the table waited for it, and how many of
     /// these waited at the last one.
     pub in_a_row: BTreeMap<Name, (u32, usize)>,
+    /// The calls from the table that waited for each participant when the process had last done what there was to do.
+    pub waited: BTreeMap<Name, usize>,
     /// The end of its pause, by the world's time.
     pub paused_until: Timestamp,
     /// The time for which it stood still and has not noticed yet.
@@ -115,8 +115,8 @@ impl Process {
             wakes: None,
             widest: BTreeMap::new(),
             from_table: BTreeSet::new(),
-            is_page: false,
             in_a_row: BTreeMap::new(),
+            waited: BTreeMap::new(),
             paused_until: Timestamp::default(),
             unnoticed: Duration::ZERO,
             stood_still: Duration::ZERO,
@@ -127,9 +127,14 @@ impl Process {
         }
     }
 
-    /// Lets time come to the process: first it notices that it stood still.
+    /// Lets time come to the process.
     pub fn comes_to(&mut self, moment: Moment) {
         self.now = self.estimate.now(moment);
+    }
+
+    /// Lets the process notice that it stood still.
+    pub fn notice_standstill(&mut self, moment: Moment) {
+        self.comes_to(moment);
         let by = std::mem::take(&mut self.unnoticed);
         if by > Duration::ZERO {
             self.stood_still += by;

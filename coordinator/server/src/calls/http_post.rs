@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    error,
     pin::Pin,
     sync::{
         Arc,
@@ -79,6 +80,13 @@ impl NoAnswer {
     fn is_connect(&self) -> bool {
         matches!(self, Self::Client(error) if error.is_connect())
     }
+
+    /// Returns the reason why there was no connection to this address. The client's own words add nothing to it.
+    fn at(&self, address: &str) -> String {
+        let cause = error::Error::source(self).and_then(error::Error::source);
+        let cause = cause.map_or_else(|| chain(self), chain);
+        cut(&format!("{address}: {cause}"))
+    }
 }
 
 /// Makes the client of all calls.
@@ -127,7 +135,7 @@ pub(super) async fn call(
         match post(client, to, pairs, payload, departure).await {
             Err(withdrawn) => CallAnswer::Unsent(withdrawn.to_string()),
             // Nothing leaves before there is a connection.
-            Ok(Err(error)) if error.is_connect() => CallAnswer::Unsent(chain(&error)),
+            Ok(Err(error)) if error.is_connect() => CallAnswer::Unsent(error.at(to.0)),
             Ok(Err(error)) => CallAnswer::Unknown(chain(&error)),
             Ok(Ok(response)) => answer(response, call).await,
         }
@@ -211,7 +219,7 @@ pub(super) async fn ask_back(
     match posted.await {
         Ok(Ok(Ok(response))) => outcome(&response).into(),
         // Nothing leaves before there is a connection.
-        Ok(Ok(Err(error))) if error.is_connect() => CheckBackAnswer::Unsent(chain(&error)),
+        Ok(Ok(Err(error))) if error.is_connect() => CheckBackAnswer::Unsent(error.at(to.0)),
         Ok(Ok(Err(error))) => CheckBackAnswer::Unknown(chain(&error)),
         Ok(Err(withdrawn)) => CheckBackAnswer::Unsent(withdrawn.to_string()),
         Err(_) => CheckBackAnswer::Unknown(no_answer(ask.timeout)),

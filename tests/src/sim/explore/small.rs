@@ -366,7 +366,8 @@ impl Small {
             }
         }
         (self.engine, self.lane) = start(self.epoch, self.now);
-        self.judge.started(self.now, self.now, &self.tables);
+        self.judge
+            .started(self.epoch, self.now, self.now, &self.tables);
         self.attach();
         "the coordinator dies and starts again".into()
     }

@@ -145,6 +145,16 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Takes in that an incarnation that starts now, by this clock of the database, makes the ages out of the row.
+    fn ages_as_loaded(&mut self, row: Option<&Row>, now: Timestamp, clock: Timestamp) {
+        // By a clock that was wrong, where it rests.
+        let of_rest = row.and_then(|row| row.head.rest.as_ref()?.ages_from);
+        for (stored, from) in &mut self.ages {
+            let earliest = of_rest.map_or(*stored, |of_rest| of_rest.min(*stored));
+            *from = (*from).min(now - clock.since(earliest));
+        }
+    }
+
     /// Returns from when the ages of the actions count in this phase, in the world's time.
     pub fn ages_from(&self, phase: &Phase) -> Option<Timestamp> {
         self.ages.get(&phase.ages_from()?).copied()
@@ -175,6 +185,8 @@ impl PhaseOne {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Judge {
     seen: BTreeMap<TxId, Seen>,
+    /// The incarnation that runs, and by how many microseconds the database's clock was ahead of the world's at its start.
+    incarnation: (u64, i64),
     breach: Option<FirstBreach>,
 }
 
@@ -234,15 +246,11 @@ impl Judge {
     }
 
     /// Notes that the coordinator starts: of what the database's clock did before, it knows what that shows now.
-    pub fn started(&mut self, now: Timestamp, clock: Timestamp, tables: &Tables) {
+    pub fn started(&mut self, epoch: u64, now: Timestamp, clock: Timestamp, tables: &Tables) {
+        self.incarnation = (epoch, clock.as_micros() - now.as_micros());
         for (id, seen) in &mut self.seen {
             let row = tables.row(*id);
-            // By a clock that was wrong, where it rests.
-            let of_rest = row.and_then(|row| row.head.rest.as_ref()?.ages_from);
-            for (stored, from) in &mut seen.ages {
-                let earliest = of_rest.map_or(*stored, |of_rest| of_rest.min(*stored));
-                *from = (*from).min(now - clock.since(earliest));
-            }
+            seen.ages_as_loaded(row, now, clock);
             let Some(phase_one) = &mut seen.phase_one else {
                 continue;
             };
@@ -307,6 +315,13 @@ impl Judge {
         let broken = first_broken(rows::INVARIANTS, &case);
         self.record_first(change.id, broken);
         self.note_change(change, after);
+        let (epoch, ahead) = self.incarnation;
+        if after.head.owner.epoch < epoch {
+            // A write of an earlier incarnation that came late: this one is to load it.
+            let clock = Timestamp::from_micros(scene.now.as_micros() + ahead);
+            let seen = self.seen.entry(change.id).or_default();
+            seen.ages_as_loaded(Some(after), scene.now, clock);
+        }
     }
 
     fn note_change(&mut self, change: &Change, after: &Row) {
@@ -404,6 +419,7 @@ impl Judge {
             kind,
             result,
             row: scene.tables.row(about),
+            epoch: self.incarnation.0,
             begun: self.seen.get(&about).is_some_and(|seen| seen.begun),
             phases: self.seen.get(&about).map_or(&[], |seen| &seen.phases),
         };

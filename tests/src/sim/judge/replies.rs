@@ -20,6 +20,8 @@ pub struct Case<'a> {
     pub result: &'a Result<Reply, Refusal>,
     /// The durable row.
     pub row: Option<&'a Row>,
+    /// The incarnation that answers.
+    pub epoch: u64,
     /// Whether its begin was acknowledged before.
     pub begun: bool,
     /// The row's phase at each version, from 1.
@@ -119,10 +121,14 @@ fn refusals(case: &Case<'_>) -> Finding {
                 "the refusal says that {named} stands; {stands:?} does"
             ))
         }
-        Refusal::TxIdExpired { .. } if case.row.is_some() => {
+        // A commit of a process that has died may be applied between the read and this reply.
+        Refusal::TxIdExpired { .. }
+            if case
+                .row
+                .is_some_and(|row| row.head.owner.epoch == case.epoch) =>
+        {
             Err(format!("{refusal}; its row is there"))
         }
-        // A commit of a process that has died may be applied between the read and this reply.
         Refusal::HandlerUnknown { .. } if case.begun && *case.kind == RequestKind::Begin => {
             Err(format!("{refusal}; its row is there"))
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tercet_core::{
     id::{CallId, StreamId},
+    model::Queue,
     port::{
         AskBack, Call, CallAnswer, CallResult, CheckBackResult, Input, Output, Read, Reply,
         Request, Route,
@@ -42,7 +43,7 @@ impl World {
         };
         self.process = Some(Process::start(self.config.clone(), epoch, seed, now));
         self.judge
-            .started(self.now, now.time, &self.database.tables);
+            .started(epoch, self.now, now.time, &self.database.tables);
         self.troubled_at = self.now;
         self.after(RENEWAL, Event::Renews(epoch));
         for place in 0..self.plan.services.len() {
@@ -162,6 +163,18 @@ impl World {
         }
     }
 
+    /// Lets the process notice that it stood still, and do what is due by then, before anything else happens.
+    pub(super) fn notice_standstill(&mut self) {
+        let moment = clocks::moment(self.now);
+        let stood_still = |process: &&mut Process| process.unnoticed > Duration::ZERO;
+        if !self.is_paused()
+            && let Some(process) = self.process.as_mut().filter(stood_still)
+        {
+            process.notice_standstill(moment);
+            self.pump();
+        }
+    }
+
     pub(super) fn feed(&mut self, input: Input) {
         let moment = clocks::moment(self.now);
         let Some(process) = &mut self.process else {
@@ -169,7 +182,11 @@ impl World {
         };
         process.comes_to(moment);
         self.coverage.note(&self.database.tables, &input);
-        process.is_page = matches!(input, Input::Due(..));
+        if let Input::Due(query, rows) = &input
+            && query.queue != Queue::Hand(process.owner.clone())
+        {
+            process.from_table.extend(rows.iter().map(|row| row.id));
+        }
         process.handle(input);
     }
 

@@ -22,7 +22,6 @@ impl World {
             return;
         };
         match read {
-            Read::Transactions(ids) if process.is_page => process.from_table.extend(ids),
             Read::Due(query) => {
                 let Queue::Wait { participant, .. } = &query.queue else {
                     return;
@@ -56,7 +55,9 @@ impl World {
         let (in_a_row, before) = process.in_a_row.entry(participant.clone()).or_default();
         let had_a_turn = waiting < *before || process.from_table.contains(&tx);
         *before = waiting;
-        if had_a_turn || waiting == 0 {
+        // Those that began to wait by the same input may have done so after this call had left.
+        let waited = process.waited.get(participant).copied().unwrap_or(0);
+        if had_a_turn || waiting.min(waited) == 0 {
             *in_a_row = 0;
             return;
         }
@@ -73,6 +74,15 @@ impl World {
                 Some(tx),
                 what,
             );
+        }
+    }
+
+    /// Notes how many calls from the table wait for each participant.
+    fn note_waiting(&mut self) {
+        if let Some(process) = &mut self.process {
+            let loads = process.engine.gate().loads();
+            let waiting = loads.map(|(name, load)| (Name::clone(name), load.from_table));
+            process.waited = waiting.collect();
         }
     }
 
@@ -95,6 +105,7 @@ impl World {
 
     pub(super) fn check_memory(&mut self) {
         self.check_windows();
+        self.note_waiting();
         self.check_outbox();
         let Some(process) = &self.process else { return };
         let held = process.engine.stats().transactions;

@@ -310,6 +310,7 @@ impl World {
         };
         self.steps += 1;
         self.now = self.now.max(at);
+        self.notice_standstill();
         match event {
             Event::Start => self.start(),
             Event::Wake(epoch, alarm) => self.wake(epoch, alarm),

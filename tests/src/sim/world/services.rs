@@ -113,6 +113,10 @@ impl World {
 
     /// Changes the way to a participant: from streams to an address, or back.
     pub(super) fn service_moves(&mut self, service: usize) {
+        if self.is_paused() {
+            self.postpone(Event::Moves(service));
+            return;
+        }
         self.faults.count(Fault::ServiceMoves);
         let plan = &self.plan.services[service];
         let (name, concurrency) = (plan.name.clone(), plan.concurrency);

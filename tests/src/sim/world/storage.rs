@@ -187,7 +187,9 @@ impl World {
                 let results = process.commanded(result);
                 for (id, result) in &results {
                     let row = self.database.tables.row(*id);
-                    if row.is_none_or(|row| row.head.rest.is_some() || row.head.phase.is_over()) {
+                    let is_put_down =
+                        row.is_none_or(|row| row.head.rest.is_some() || row.head.phase.is_over());
+                    if *result == WriteResult::Durable && is_put_down {
                         process.from_table.remove(id);
                     }
                     self.judge
