@@ -187,9 +187,8 @@ impl World {
                 let results = process.commanded(result);
                 for (id, result) in &results {
                     let row = self.database.tables.row(*id);
-                    let is_put_down =
-                        row.is_none_or(|row| row.head.rest.is_some() || row.head.phase.is_over());
-                    if *result == WriteResult::Durable && is_put_down {
+                    // One that was put to rest may be taken again at once, by what came meanwhile.
+                    if row.is_none_or(|row| row.head.phase.is_over()) {
                         process.from_table.remove(id);
                     }
                     self.judge
