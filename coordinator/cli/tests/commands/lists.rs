@@ -174,16 +174,13 @@ async fn numbers_of_a_list_are_refused_where_they_mean_nothing() {
         let output = tercet(&coordinator, &["tx", "list", option, value]).await;
         let error = String::from_utf8(output.stderr).unwrap();
         let what = format!("{option} {value}: {error}");
-        match refusal {
-            Some(refusal) => {
-                assert_eq!(output.status.code(), Some(2), "{what}");
-                assert!(error.contains(refusal), "{what}");
-            }
-            None => {
-                assert_eq!(output.status.code(), Some(0), "{what}");
-                let listed = String::from_utf8(output.stdout).unwrap();
-                assert!(listed.contains(&parked.tx_id), "{what}: {listed}");
-            }
+        if let Some(refusal) = refusal {
+            assert_eq!(output.status.code(), Some(2), "{what}");
+            assert!(error.contains(refusal), "{what}");
+        } else {
+            assert_eq!(output.status.code(), Some(0), "{what}");
+            let listed = String::from_utf8(output.stdout).unwrap();
+            assert!(listed.contains(&parked.tx_id), "{what}: {listed}");
         }
     }
     // Ages that no transaction can have, the second beyond what a request can carry.
