@@ -1,8 +1,7 @@
 //! The query service: what the stocks hold, which coupons exist, and what moved.
 
-use demo_service::{Listed, Reader};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row, SqlitePool};
+use demo_service::{Reader, record};
+use sqlx::SqlitePool;
 use tonic::{Request, Response, Status};
 
 use crate::proto::coupons_server::Coupons;
@@ -16,8 +15,6 @@ const STOCK: &str = "SELECT * FROM stock WHERE kind = ?";
 const STOCKS: &str = "SELECT * FROM stock WHERE kind > ? ORDER BY kind LIMIT ?";
 const COUPONS: &str = "SELECT * FROM coupon WHERE number > ?1 AND (?2 = '' OR user = ?2) \
                        ORDER BY number LIMIT ?3";
-const LEDGER: &str = "SELECT * FROM ledger WHERE number > ?1 AND (?2 = '' OR user = ?2) \
-                      ORDER BY number LIMIT ?3";
 const TOTALS: &str = "SELECT COUNT(*) AS kinds, COALESCE(SUM(opening), 0) AS opening, \
                       COALESCE(SUM(available), 0) AS available, \
                       COALESCE(SUM(reserved), 0) AS reserved, \
@@ -41,10 +38,8 @@ impl Coupons for Query {
         request: Request<GetStockRequest>,
     ) -> Result<Response<Stock>, Status> {
         let kind = request.into_inner().kind;
-        let stock = self.0.optional(sqlx::query_as(STOCK).bind(&kind)).await?;
-        stock
-            .map(Response::new)
-            .ok_or_else(|| Status::not_found(format!("no kind of coupon {kind:?}")))
+        let stock = self.0.named(STOCK, "kind of coupon", &kind).await;
+        stock.map(Response::new)
     }
 
     async fn list_stocks(
@@ -84,7 +79,7 @@ impl Coupons for Query {
             page_size,
             cursor,
         } = request.into_inner();
-        let (entries, next_cursor) = self.0.by_number(LEDGER, &user, page_size, &cursor).await?;
+        let (entries, next_cursor) = self.0.ledger(&user, page_size, &cursor).await?;
         Ok(Response::new(ListLedgerReply {
             entries,
             next_cursor,
@@ -99,73 +94,16 @@ impl Coupons for Query {
     }
 }
 
-impl FromRow<'_, SqliteRow> for Stock {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            kind: row.try_get("kind")?,
-            opening: row.try_get("opening")?,
-            available: row.try_get("available")?,
-            reserved: row.try_get("reserved")?,
-            issued: row.try_get("issued")?,
-            per_user: row.try_get("per_user")?,
-        })
-    }
-}
-
-impl Listed for Stock {
-    fn key(&self) -> String {
-        self.kind.clone()
-    }
-}
-
-impl FromRow<'_, SqliteRow> for Coupon {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            number: row.try_get("number")?,
-            kind: row.try_get("kind")?,
-            user: row.try_get("user")?,
-            order_id: row.try_get("order_id")?,
-            tx_id: row.try_get("tx_id")?,
-            at_micros: row.try_get("at_micros")?,
-        })
-    }
-}
-
-impl Listed for Coupon {
-    fn key(&self) -> String {
-        self.number.to_string()
-    }
-}
-
-impl FromRow<'_, SqliteRow> for Entry {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            number: row.try_get("number")?,
-            tx_id: row.try_get("tx_id")?,
-            action: row.try_get("action")?,
-            order_id: row.try_get("order_id")?,
-            user: row.try_get("user")?,
-            coupon: row.try_get("coupon")?,
-            kind: kind_from_word(row.try_get("kind")?)?.into(),
-            at_micros: row.try_get("at_micros")?,
-        })
-    }
-}
-
-impl Listed for Entry {
-    fn key(&self) -> String {
-        self.number.to_string()
-    }
-}
-
-impl FromRow<'_, SqliteRow> for Totals {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            kinds: row.try_get("kinds")?,
-            opening: row.try_get("opening")?,
-            available: row.try_get("available")?,
-            reserved: row.try_get("reserved")?,
-            issued: row.try_get("issued")?,
-        })
-    }
-}
+record!(Stock { kind, opening, available, reserved, issued, per_user }, by kind);
+record!(Coupon { number, kind, user, order_id, tx_id, at_micros }, by number);
+record!(
+    Entry { number, tx_id, action, order_id, user, coupon, at_micros } with kind = kind_from_word,
+    by number
+);
+record!(Totals {
+    kinds,
+    opening,
+    available,
+    reserved,
+    issued
+});

@@ -1,8 +1,7 @@
 //! The query service: what the accounts hold and what moved.
 
-use demo_service::{Listed, Reader};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row, SqlitePool};
+use demo_service::{Reader, record};
+use sqlx::SqlitePool;
 use tonic::{Request, Response, Status};
 
 use crate::accounts::kind_from_word;
@@ -14,8 +13,6 @@ use crate::proto::{
 
 const ACCOUNT: &str = "SELECT * FROM account WHERE user = ?";
 const ACCOUNTS: &str = "SELECT * FROM account WHERE user > ? ORDER BY user LIMIT ?";
-const LEDGER: &str = "SELECT * FROM ledger WHERE number > ?1 AND (?2 = '' OR user = ?2) \
-                      ORDER BY number LIMIT ?3";
 const TOTALS: &str = "SELECT COUNT(*) AS accounts, COALESCE(SUM(opening), 0) AS opening, \
                       COALESCE(SUM(available), 0) AS available, \
                       COALESCE(SUM(frozen), 0) AS frozen, COALESCE(SUM(spent), 0) AS spent \
@@ -39,10 +36,8 @@ impl Points for Query {
         request: Request<GetBalanceRequest>,
     ) -> Result<Response<Account>, Status> {
         let user = request.into_inner().user;
-        let account = self.0.optional(sqlx::query_as(ACCOUNT).bind(&user)).await?;
-        account
-            .map(Response::new)
-            .ok_or_else(|| Status::not_found(format!("no account of {user:?}")))
+        let account = self.0.named(ACCOUNT, "account of", &user).await;
+        account.map(Response::new)
     }
 
     async fn list_accounts(
@@ -66,7 +61,7 @@ impl Points for Query {
             page_size,
             cursor,
         } = request.into_inner();
-        let (entries, next_cursor) = self.0.by_number(LEDGER, &user, page_size, &cursor).await?;
+        let (entries, next_cursor) = self.0.ledger(&user, page_size, &cursor).await?;
         Ok(Response::new(ListLedgerReply {
             entries,
             next_cursor,
@@ -81,53 +76,15 @@ impl Points for Query {
     }
 }
 
-impl FromRow<'_, SqliteRow> for Account {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            user: row.try_get("user")?,
-            opening: row.try_get("opening")?,
-            available: row.try_get("available")?,
-            frozen: row.try_get("frozen")?,
-            spent: row.try_get("spent")?,
-        })
-    }
-}
-
-impl Listed for Account {
-    fn key(&self) -> String {
-        self.user.clone()
-    }
-}
-
-impl FromRow<'_, SqliteRow> for Entry {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            number: row.try_get("number")?,
-            tx_id: row.try_get("tx_id")?,
-            action: row.try_get("action")?,
-            order_id: row.try_get("order_id")?,
-            user: row.try_get("user")?,
-            kind: kind_from_word(row.try_get("kind")?)?.into(),
-            points: row.try_get("points")?,
-            at_micros: row.try_get("at_micros")?,
-        })
-    }
-}
-
-impl Listed for Entry {
-    fn key(&self) -> String {
-        self.number.to_string()
-    }
-}
-
-impl FromRow<'_, SqliteRow> for Totals {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            accounts: row.try_get("accounts")?,
-            opening: row.try_get("opening")?,
-            available: row.try_get("available")?,
-            frozen: row.try_get("frozen")?,
-            spent: row.try_get("spent")?,
-        })
-    }
-}
+record!(Account { user, opening, available, frozen, spent }, by user);
+record!(
+    Entry { number, tx_id, action, order_id, user, points, at_micros } with kind = kind_from_word,
+    by number
+);
+record!(Totals {
+    accounts,
+    opening,
+    available,
+    frozen,
+    spent
+});

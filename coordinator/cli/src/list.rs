@@ -33,20 +33,29 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     participant: Option<String>,
     /// Only begun at least this long ago, like 5m.
-    #[arg(long, value_parser = humantime::parse_duration)]
+    #[arg(long, value_parser = age)]
     older_than: Option<Duration>,
     /// Only begun at most this long ago, like 2h.
-    #[arg(long, value_parser = humantime::parse_duration)]
+    #[arg(long, value_parser = age)]
     younger_than: Option<Duration>,
     /// Only what a person should see: parked, being asked back, overdue, or a phase two whose calls fail.
     #[arg(long)]
     stuck: bool,
-    /// At most this many.
-    #[arg(long, default_value_t = bounds::PAGE_DEFAULT)]
+    /// At most this many, 1 or more.
+    #[arg(long, default_value_t = bounds::PAGE_DEFAULT, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Go on after the last list, as it said.
     #[arg(long, default_value = "", hide_default_value = true)]
     cursor: String,
+}
+
+/// Reads an age. The request has milliseconds, of which 0 would mean that no age is given.
+fn age(text: &str) -> Result<Duration, String> {
+    let age = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if age < Duration::from_millis(1) {
+        return Err("expected 1ms or more".to_owned());
+    }
+    Ok(age)
 }
 
 pub(crate) async fn run(mut client: Client, args: ListArgs, as_json: bool) -> CommandResult {

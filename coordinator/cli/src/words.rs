@@ -57,12 +57,16 @@ pub(crate) fn waits_for(tx: &v1::Transaction) -> String {
     format!("({under_way})")
 }
 
-/// The questions to the initiator: their number, and the last answer that was no outcome.
+/// The questions to the initiator: their number, and the last answer that was no outcome. One that no connection took was
+/// not asked, so that a question is only known to have been asked once it has an answer.
 pub(crate) fn questions(tx: &v1::Transaction) -> String {
     let Some(last) = &tx.last_check_back else {
+        let answered = tx.cause.as_ref().map(v1::Cause::kind) == Some(v1::CauseKind::CheckBack);
         return match tx.check_backs {
             0 => ", not asked".to_owned(),
-            number => format!(", asked {number} time(s)"),
+            number if answered => format!(", question {number} answered"),
+            number if tx.cause.is_some() => format!(", question {number} not answered"),
+            number => format!(", question {number} due or under way"),
         };
     };
     let at = time(last.at_micros);
@@ -155,7 +159,31 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
 mod tests {
     use tercet_proto::v1::{self, BizStatus, TxStatus};
 
-    use super::waits_for;
+    use super::{questions, waits_for};
+
+    #[test]
+    fn a_question_was_asked_once_it_has_an_answer() {
+        for (check_backs, cause, words) in [
+            (0, None, ", not asked"),
+            (1, None, ", question 1 due or under way"),
+            (
+                1,
+                Some(v1::CauseKind::Operator),
+                ", question 1 not answered",
+            ),
+            (1, Some(v1::CauseKind::CheckBack), ", question 1 answered"),
+        ] {
+            let tx = v1::Transaction {
+                check_backs,
+                cause: cause.map(|kind| v1::Cause {
+                    kind: kind.into(),
+                    ..v1::Cause::default()
+                }),
+                ..v1::Transaction::default()
+            };
+            assert_eq!(questions(&tx), words);
+        }
+    }
 
     #[test]
     fn a_transaction_in_hand_waits_for_what_is_under_way() {

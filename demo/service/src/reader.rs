@@ -28,6 +28,33 @@ pub trait Listed: Record {
     fn key(&self) -> String;
 }
 
+/// Reads a message from a row whose columns have the names of its fields; those after `with` have a function that
+/// converts the column's value. A message that is listed names the field that is its key.
+#[macro_export]
+macro_rules! record {
+    ($message:ty { $($field:ident),+ } $(with $converted:ident = $convert:path)? $(, by $key:ident)?) => {
+        impl ::sqlx::FromRow<'_, ::sqlx::sqlite::SqliteRow> for $message {
+            fn from_row(row: &::sqlx::sqlite::SqliteRow) -> Result<Self, ::sqlx::Error> {
+                use ::sqlx::Row as _;
+                Ok(Self {
+                    $($field: row.try_get(stringify!($field))?,)+
+                    $($converted: $convert(row.try_get(stringify!($converted))?)?.into(),)?
+                })
+            }
+        }
+        $(impl $crate::Listed for $message {
+            fn key(&self) -> String {
+                self.$key.to_string()
+            }
+        })?
+    };
+}
+
+/// The movements of a user (empty: of all users) after a number. Both services have a table of this name, with columns of
+/// their own beside these.
+const LEDGER: &str = "SELECT * FROM ledger WHERE number > ?1 AND (?2 = '' OR user = ?2) \
+                      ORDER BY number LIMIT ?3";
+
 /// One page of a list, and the cursor of the next one; empty: this was the last.
 pub type Page<R> = (Vec<R>, String);
 
@@ -43,10 +70,17 @@ impl Reader {
         row.map_err(|error| self.failed(&error))
     }
 
-    /// The row of a query, if there is one.
-    pub async fn optional<R: Record>(&self, query: Select<'_, R>) -> Result<Option<R>, Status> {
+    /// The row of a name, which is `what` to the caller. The statement gets the name.
+    pub async fn named<R: Record>(
+        &self,
+        statement: &'static str,
+        what: &str,
+        name: &str,
+    ) -> Result<R, Status> {
+        let query: Select<'_, R> = sqlx::query_as(statement).bind(name);
         let row = query.fetch_optional(&self.pool).await;
-        row.map_err(|error| self.failed(&error))
+        let row = row.map_err(|error| self.failed(&error))?;
+        row.ok_or_else(|| Status::not_found(format!("no {what} {name:?}")))
     }
 
     /// A page of a list that is sorted by a name. The statement gets the name after which the page
@@ -74,6 +108,16 @@ impl Reader {
         let size = size(page_size)?;
         let query = sqlx::query_as(statement).bind(number(cursor)?);
         self.page(query.bind(user).bind(size), size).await
+    }
+
+    /// A page of the ledger: the movements of a user, or of all.
+    pub async fn ledger<R: Listed>(
+        &self,
+        user: &str,
+        page_size: u32,
+        cursor: &str,
+    ) -> Result<Page<R>, Status> {
+        self.by_number(LEDGER, user, page_size, cursor).await
     }
 
     async fn page<R: Listed>(&self, query: Select<'_, R>, size: u32) -> Result<Page<R>, Status> {

@@ -45,7 +45,7 @@ impl fmt::Display for Exchange {
     }
 }
 
-/// One place in the code where a process can be killed or stopped.
+/// One place in the code where a process can be killed or stopped, or a thread can hang.
 #[derive(Clone, Copy, Debug)]
 pub struct FailPoint {
     /// Its name in the code.
@@ -109,6 +109,13 @@ pub const POINTS: &[FailPoint] = &[
         &Exchange::ALL,
         7,
         "before a commit",
+    ),
+    point(
+        "store.commit.before",
+        Role::Coordinator,
+        &Exchange::ALL,
+        7,
+        "all writes of a commit are made, before its COMMIT",
     ),
     point(
         "coordinator.commit.after",

@@ -7,7 +7,11 @@ use std::{collections::BTreeMap, fs, path::Path};
 use tercet_crash::points::POINTS;
 
 /// The folders whose code may have fail points.
-const SOURCES: [&str; 2] = ["coordinator/server/src", "participant-sdk/rust/src"];
+const SOURCES: [&str; 3] = [
+    "coordinator/server/src",
+    "coordinator/store/src",
+    "participant-sdk/rust/src",
+];
 
 fn reached(folder: &Path, found: &mut BTreeMap<String, usize>) {
     for entry in fs::read_dir(folder).unwrap() {

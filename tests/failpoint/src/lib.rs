@@ -1,9 +1,9 @@
-//! Kills or stops a process at a named point, so that a test can see the consequences.
+//! Kills or stops a process at a named point, or hangs a thread there, so that a test can see the consequences.
 //!
 //! A place where a crash matters calls [`reach`] with its name. Without the feature
 //! `enabled` the program contains no trace of it. With it, the environment variable `TERCET_FAILPOINT` chooses one
 //! point: `NAME=kill@N` sends SIGKILL to the process itself when the point is reached for the N-th time,
-//! `NAME=stop@N` SIGSTOP. Before that the line `failpoint NAME reached` goes to standard error.
+//! `NAME=stop@N` SIGSTOP; `NAME=hang@N` keeps the thread that reaches it for ever, while the others go on. Before that the line `failpoint NAME reached` goes to standard error.
 
 /// The environment variable that chooses a point.
 pub const VARIABLE: &str = "TERCET_FAILPOINT";
@@ -31,6 +31,7 @@ mod enabled {
             OnceLock,
             atomic::{AtomicU64, Ordering},
         },
+        thread,
     };
 
     use nix::{
@@ -38,19 +39,29 @@ mod enabled {
         unistd::Pid,
     };
 
+    /// The consequence of reaching the chosen point.
+    #[derive(Clone, Copy)]
+    enum Fault {
+        /// The process gets a signal.
+        Signal(Signal),
+        /// The thread never goes on.
+        Hang,
+    }
+
     struct Chosen {
         name: String,
-        signal: Signal,
+        fault: Fault,
         at: u64,
         reached: AtomicU64,
     }
 
     static CHOSEN: OnceLock<Option<Chosen>> = OnceLock::new();
 
-    /// Notes that the point `name` is reached, and kills or stops the process if it is the chosen one.
+    /// Notes that the point `name` is reached, and kills or stops the process, or never returns, if it is the chosen
+    /// one.
     ///
     /// # Panics
-    /// When `TERCET_FAILPOINT` is set and not of the form `NAME=kill@N` or `NAME=stop@N`.
+    /// When `TERCET_FAILPOINT` is set and not of the form `NAME=kill@N`, `NAME=stop@N` or `NAME=hang@N`.
     pub fn reach(name: &str) {
         let Some(chosen) = CHOSEN.get_or_init(chosen) else {
             return;
@@ -60,8 +71,14 @@ mod enabled {
         }
         if chosen.reached.fetch_add(1, Ordering::Relaxed) + 1 == chosen.at {
             eprintln!("failpoint {name} reached");
-            // A signal to the process itself fails only where the system forbids it; then the test sees no hit.
-            let _ = kill(Pid::this(), chosen.signal);
+            match chosen.fault {
+                // A signal to the process itself fails only where the system forbids it; then the test sees no hit.
+                Fault::Signal(signal) => drop(kill(Pid::this(), signal)),
+                // A thread may be woken without a reason.
+                Fault::Hang => loop {
+                    thread::park();
+                },
+            }
         }
     }
 
@@ -69,7 +86,7 @@ mod enabled {
         let text = env::var(super::VARIABLE).ok()?;
         Some(parse(&text).unwrap_or_else(|| {
             panic!(
-                "{}={text:?}: expected NAME=kill@N or NAME=stop@N",
+                "{}={text:?}: expected NAME=kill@N, NAME=stop@N or NAME=hang@N",
                 super::VARIABLE
             )
         }))
@@ -77,16 +94,17 @@ mod enabled {
 
     fn parse(text: &str) -> Option<Chosen> {
         let (name, what) = text.split_once('=')?;
-        let (signal, at) = what.split_once('@')?;
-        let signal = match signal {
-            "kill" => Signal::SIGKILL,
-            "stop" => Signal::SIGSTOP,
+        let (fault, at) = what.split_once('@')?;
+        let fault = match fault {
+            "kill" => Fault::Signal(Signal::SIGKILL),
+            "stop" => Fault::Signal(Signal::SIGSTOP),
+            "hang" => Fault::Hang,
             _ => return None,
         };
         let at = at.parse().ok().filter(|at| *at > 0)?;
         Some(Chosen {
             name: name.to_owned(),
-            signal,
+            fault,
             at,
             reached: AtomicU64::new(0),
         })

@@ -100,7 +100,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("tercet-failpoint", &[]),
     ("tercet-mutation", &[]),
     ("tercet-proto", &[]),
-    ("tercet-store", &["tercet-core"]),
+    ("tercet-store", &["tercet-core", "tercet-failpoint"]),
     (
         "tercet-server",
         &[

@@ -151,3 +151,52 @@ async fn participants_are_registered_and_listed() {
         "{error}"
     );
 }
+
+/// A number that would list nothing, or leave out its own filter, is wrong usage; the largest is one like any other.
+#[tokio::test]
+async fn numbers_of_a_list_are_refused_where_they_mean_nothing() {
+    let coordinator = TestCoordinator::start().await;
+    let parked = parked(&coordinator).await;
+    let none = "0 is not in 1..";
+    let short = "expected 1ms or more";
+    for (option, value, refusal) in [
+        ("--limit", "0", Some(none)),
+        ("--limit", "1", None),
+        ("--limit", "4294967295", None),
+        ("--limit", "4294967296", Some("is not in 1..")),
+        ("--older-than", "0s", Some(short)),
+        ("--older-than", "999us", Some(short)),
+        ("--older-than", "1ms", None),
+        ("--younger-than", "0s", Some(short)),
+        ("--younger-than", "999us", Some(short)),
+        ("--younger-than", "1h", None),
+    ] {
+        let output = tercet(&coordinator, &["tx", "list", option, value]).await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        let what = format!("{option} {value}: {error}");
+        if let Some(refusal) = refusal {
+            assert_eq!(output.status.code(), Some(2), "{what}");
+            assert!(error.contains(refusal), "{what}");
+        } else {
+            assert_eq!(output.status.code(), Some(0), "{what}");
+            let listed = String::from_utf8(output.stdout).unwrap();
+            assert!(listed.contains(&parked.tx_id), "{what}: {listed}");
+        }
+    }
+    // Ages that no transaction can have, the second beyond what a request can carry.
+    for value in ["1000years", "580000000000years"] {
+        for (option, is_listed) in [("--older-than", false), ("--younger-than", true)] {
+            let listed = text(&coordinator, &["tx", "list", option, value]).await;
+            let found = listed.contains(&parked.tx_id);
+            assert_eq!(found, is_listed, "{option} {value}: {listed}");
+        }
+    }
+    for (value, is_taken) in [("0", true), ("1", true), ("4294967295", false)] {
+        let register = ["participants", "register", "shop", "--protocol", "invoke"];
+        let rest = ["--address", "http://127.0.0.1:1", "--concurrency", value];
+        let output = tercet(&coordinator, &[&register[..], &rest].concat()).await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.success(), is_taken, "{value}: {error}");
+        assert!(is_taken || error.contains("concurrency"), "{error}");
+    }
+}

@@ -41,7 +41,7 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
             tx.spec.create_time.since(now).as_secs()
         ));
     }
-    if let Some(questions) = questions(view, usize::MAX) {
+    if let Some(questions) = questions(view, usize::MAX, now, directory) {
         sentences.push(format!(
             "Phase one is over and the initiator did not decide; {questions}. An operator may decide: \
              `tercet tx decide {id} success|failure --reason TEXT`."
@@ -74,8 +74,8 @@ pub(super) fn obstacles(view: &TxView, now: Timestamp, directory: &Directory) ->
 }
 
 /// Returns how often the initiator was asked, and the reason why the last question brought no outcome, cut to so many
-/// bytes; `None`: it is not being asked.
-fn questions(view: &TxView, most: usize) -> Option<String> {
+/// bytes; `None`: it is not being asked. A question that no connection took was not asked.
+fn questions(view: &TxView, most: usize, now: Timestamp, directory: &Directory) -> Option<String> {
     let tx = &view.tx;
     let check_back = tx.spec.check_back.as_ref();
     let name = &check_back
@@ -92,6 +92,10 @@ fn questions(view: &TxView, most: usize) -> Option<String> {
             let number = tx.check_backs - 1;
             format!("{name} was asked {number} time(s) without an outcome")
         }
+        None if of_participant(name, now, directory).is_some() => {
+            format!("{name} could not be asked yet")
+        }
+        None if tx.rest.is_some() => format!("{name} was not asked yet"),
         None => format!("{name} is asked for the outcome, and has not answered yet"),
     })
 }
@@ -129,6 +133,12 @@ pub(super) fn of_list(view: &TxView, now: Timestamp, directory: &Directory) -> V
     let failing = view.failing.iter();
     let worst = failing.min_by_key(|action| action.status != ActionStatus::Failed);
     let sentence = worst.and_then(|action| {
+        let is_open = action.status != ActionStatus::Failed;
+        let down = || of_address(&action.participant, now, directory);
+        // Its error, and for how long.
+        if let Some(down) = is_open.then(down).flatten() {
+            return Some(down);
+        }
         // Many of them travel in one message.
         let error = &action.last_error[..action
             .last_error
@@ -139,8 +149,15 @@ pub(super) fn of_list(view: &TxView, now: Timestamp, directory: &Directory) -> V
         let mut wants = view.tx.rest.iter().flat_map(|rest| &rest.wants);
         wants.find_map(|want| of_participant(&want.participant, now, directory))
     };
-    let asked =
-        || questions(view, bounds::LIST_ERROR_BYTES).map(|questions| format!("{questions}."));
+    let asked = || {
+        let questions = questions(view, bounds::LIST_ERROR_BYTES, now, directory)?;
+        let check_back = view.tx.spec.check_back.as_ref()?;
+        let no_way = of_participant(&check_back.participant, now, directory);
+        Some(no_way.map_or_else(
+            || format!("{questions}."),
+            |no_way| format!("{questions}. {no_way}"),
+        ))
+    };
     sentence
         .or_else(asked)
         .or_else(unreachable)
@@ -214,7 +231,14 @@ fn of_participant(name: &str, now: Timestamp, directory: &Directory) -> Option<S
         return (directory.attached(name) == 0)
             .then(|| format!("Participant {name} is not attached; its calls wait until it is."));
     }
+    of_address(name, now, directory)
+}
+
+/// Returns a sentence about the address of a participant while it is down.
+fn of_address(name: &str, now: Timestamp, directory: &Directory) -> Option<String> {
     let outage = directory.outage(name)?;
+    let known = directory.snapshot();
+    let participant = known.get(name)?;
     Some(format!(
         "Participant {name} has taken no call at {} for {} s ({}); its calls wait until it does.",
         participant.address,

@@ -11,6 +11,7 @@ use tercet_core::{
     time::Timestamp,
     write::{ActionWrite, ApplyFailure, Fence, NewAction, OperatorEntry, Write},
 };
+use tercet_failpoint::reach;
 
 use super::{
     bind::Parameters,
@@ -52,6 +53,7 @@ static TEXTS: LazyLock<Texts> = LazyLock::new(|| Texts {
 pub(super) fn apply(connection: &Connection, batch: &[Write]) -> Result<(), StoreError> {
     let failed = |error: WriteError| error.of(format!("applying {} writes", batch.len()));
     write_all(connection, batch).map_err(failed)?;
+    reach("store.commit.before");
     commit(connection).map_err(failed)
 }
 

@@ -261,7 +261,9 @@ async fn an_address_that_is_down_is_named_and_called_again_when_its_port_opens()
     let mut client = server.coordinator();
     let listed = client.list(v1::ListRequest::default());
     for tx in listed.await.unwrap().into_inner().transactions {
-        let obstacle = tx.obstacles[0].to_lowercase();
+        let obstacle = &tx.obstacles[0];
+        assert!(obstacle.starts_with(&words), "{obstacle}");
+        let obstacle = obstacle.to_lowercase();
         assert!(obstacle.contains("connection refused"), "{obstacle}");
     }
     shop.serve_on(port.listen(64).unwrap());
@@ -288,6 +290,16 @@ async fn a_question_that_finds_no_connection_is_none() {
     };
     let tx = server.until(&tx_id, is_down).await;
     assert_eq!(tx.biz_status(), v1::BizStatus::Unknown);
+    let asked = &tx.obstacles[0];
+    assert!(asked.contains("; shop could not be asked yet. "), "{asked}");
+    let mut client = server.coordinator();
+    let listed = client.list(v1::ListRequest::default()).await.unwrap();
+    let listed = &listed.into_inner().transactions[0].obstacles[0];
+    let words = "shop could not be asked yet. Participant shop has taken no call at ";
+    assert!(listed.starts_with(words), "{listed}");
+    for part in [&address, " for ", "onnection refused"] {
+        assert!(listed.contains(part), "{part} is not in: {listed}");
+    }
     agreeing().serve_on(port.listen(64).unwrap());
     let tx = server
         .until(&tx_id, |tx| tx.biz_status() != v1::BizStatus::Unknown)
