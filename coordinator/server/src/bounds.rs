@@ -13,6 +13,11 @@ limits! {
     RESULTS_AT_ONCE: usize = 16;
     /// Bytes of one gRPC message that is taken in.
     MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+    /// Elements of all repeated fields and maps of one message that is taken in: twice those of a whole message of
+    /// requests with as many actions as they may have. A message that makes more is not decoded.
+    MESSAGE_ELEMENTS: usize = 2 * SESSION_BATCH * limits::ACTIONS;
+    /// Bytes of memory that each of them counts besides its own.
+    ELEMENT_BYTES: usize = 256;
     /// Requests of one message of a session.
     SESSION_BATCH: usize = 1_024;
     /// Requests of one session that are open at once.
