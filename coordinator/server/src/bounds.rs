@@ -75,6 +75,8 @@ limits! {
     /// Bytes of requests of one connection that have come and that the engine has not taken in, beyond which no more
     /// are read, but one message.
     REQUEST_CONNECTION_BYTES: usize = 32 * 1024 * 1024;
+    /// The longest wait of a request for room in those bounds; then it is refused.
+    ROOM_WAIT: Duration = Duration::from_secs(5);
     /// Bytes of all connections, in queues of streams, not yet written or of requests that the engine has not taken in,
     /// beyond which the connection that has the most is closed.
     UNREAD_ALL_BYTES: usize = 512 * 1024 * 1024;

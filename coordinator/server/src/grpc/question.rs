@@ -7,21 +7,24 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use tercet_core::refusal::Refusal;
+use tokio::time::{error::Elapsed, timeout};
 use tonic::Status;
 use tower::BoxError;
 
 use super::elements::{Elements, Unfit};
 use crate::{backlog::Inbound, bounds, error::RequestError};
 
-/// The body of a request: its bytes are counted, and handed on only while there is room. It ends with an error where a
-/// message would take too much to decode.
+/// The body of a request: its bytes are counted, and handed on only while there is room. It ends with an error where
+/// there is none for long, or a message would take too much to decode.
 pub(super) struct Question<B> {
     body: B,
     inbound: Inbound,
     progress: Progress,
     /// Bytes that wait for room.
     held_back: Option<Bytes>,
-    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// The wait for that room; an error: it lasted too long.
+    waiting: Option<Pin<Box<dyn Future<Output = Result<(), Elapsed>> + Send>>>,
     /// The end of the body, once a message is refused.
     refused: Option<Status>,
 }
@@ -126,7 +129,9 @@ impl<B> Question<B> {
         }
     }
 
-    /// Hands on the bytes that were held back, once there is room.
+    /// Hands on the bytes that were held back, once there is room. Without room for long the request is refused: what its
+    /// client has sent ahead of it fills the window that all requests of the connection share, and the one that goes on
+    /// could be behind.
     fn poll_held_back(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.held_back.is_none() {
             return Poll::Ready(None);
@@ -135,10 +140,15 @@ impl<B> Question<B> {
             let inbound = &self.inbound;
             let waiting = self.waiting.get_or_insert_with(|| {
                 let inbound = inbound.clone();
-                Box::pin(async move { inbound.room().await })
+                Box::pin(async move { timeout(bounds::ROOM_WAIT, inbound.room()).await })
             });
-            ready!(waiting.as_mut().poll(cx));
+            let waited = ready!(waiting.as_mut().poll(cx));
             self.waiting = None;
+            if waited.is_err() {
+                self.held_back = None;
+                self.refused = Some(RequestError::from(Refusal::Overloaded).into());
+                return Poll::Ready(None);
+            }
         }
         let mut bytes = self.held_back.take();
         if let Some(bytes) = &mut bytes {
