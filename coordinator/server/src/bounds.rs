@@ -57,10 +57,16 @@ limits! {
     DESCRIPTORS_OF_CALLS: usize = 4;
     /// Requests and streams that are open on one connection at once; a client holds further ones back.
     CONNECTION_STREAMS: u32 = 256;
-    /// Bytes of one stream that a client may send before they are read.
+    /// Bytes of one stream that a client may send before they are read, if the window of its connection is as large.
     STREAM_WINDOW: u32 = 1024 * 1024;
-    /// Bytes of all streams of one connection that a client may send before they are read.
+    /// Bytes of all streams of one connection that a client may send before they are read, while few are open.
     CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+    /// Bytes of the windows of all connections that are divided among them as they come.
+    WINDOWS_BYTES: u32 = 256 * 1024 * 1024;
+    /// The part of those bytes that no connection has, one in so many, that the next one gets as its window.
+    WINDOW_SHARES: u32 = 16;
+    /// The least window of a connection, given whatever the others have.
+    CONNECTION_WINDOW_MIN: u32 = 64 * 1024;
     /// The time in which the first request of a connection has to come.
     FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
     /// The time without a request after which a connection is closed.

@@ -24,10 +24,13 @@ pub(super) struct Question<B> {
     /// Bytes that wait for room.
     held_back: Option<Bytes>,
     /// The wait for that room; an error: it lasted too long.
-    waiting: Option<Pin<Box<dyn Future<Output = Result<(), Elapsed>> + Send>>>,
+    waiting: Option<Wait>,
     /// The end of the body, once a message is refused.
     refused: Option<Status>,
 }
+
+/// A wait for room.
+type Wait = Pin<Box<dyn Future<Output = Result<(), Elapsed>> + Send>>;
 
 /// The progress of the messages of a body: each has a head of five bytes, of which the last four are its length.
 #[derive(Default)]

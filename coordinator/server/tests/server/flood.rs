@@ -277,6 +277,35 @@ async fn a_preface_that_comes_byte_by_byte_holds_up_no_other_client() {
     }
 }
 
+/// Opens a connection; returns it, and the bytes that may be sent ahead on one of its streams.
+fn with_window(server: &Server) -> (TcpStream, u32) {
+    let address = server.address.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    stream.write_all(&hello).unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(head[3], SETTINGS);
+    let mut settings = vec![0; usize::from(head[2])];
+    stream.read_exact(&mut settings).unwrap();
+    // SETTINGS_INITIAL_WINDOW_SIZE, or what it is without.
+    let window = settings.chunks(6).find(|setting| setting[..2] == [0, 4]);
+    let window = window.map(|setting| u32::from_be_bytes(setting[2..].try_into().unwrap()));
+    (stream, window.unwrap_or(65_535))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_sent_ahead_shrinks_with_the_number_of_connections() {
+    let server = Server::start().await;
+    let mut open: Vec<_> = (0..120).map(|_| with_window(&server)).collect();
+    assert_eq!(open[0].1, bounds::STREAM_WINDOW);
+    assert_eq!(open[119].1, bounds::CONNECTION_WINDOW_MIN);
+    open.clear();
+    // They are given back once the server has seen the ends.
+    until(|| with_window(&server).1 == bounds::STREAM_WINDOW).await;
+}
+
 /// A connection of HTTP/2 on which each stream may be sent as much as the server takes.
 async fn connected(server: &Server) -> SendRequest<Bytes> {
     let address = server.address.strip_prefix("http://").unwrap();
