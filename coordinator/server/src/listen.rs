@@ -35,9 +35,9 @@ pub(crate) async fn run(
     listener: TcpListener,
     at_once: usize,
     routes: Routes,
+    peers: Arc<Peers>,
     closing: CancellationToken,
 ) {
-    let peers = Arc::<Peers>::default();
     let windows = Arc::new(Windows::new(bounds::WINDOWS_BYTES));
     let mut door = Door::new(listener, at_once);
     let routes = routes.prepare();
@@ -251,7 +251,72 @@ fn settings(window: &Window) -> http2::Builder<TokioExecutor> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::SocketAddr;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        time::timeout,
+    };
+
     use super::*;
+
+    /// Empty settings after the preface; the length of a ping, which never comes.
+    const FIRST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x08";
+
+    /// Sends bytes one by one, and then no more; returns the time after which the connection is closed.
+    async fn closed_after(listening: SocketAddr, bytes: &[u8]) -> Duration {
+        let begun = Instant::now();
+        let stream = TcpStream::connect(listening).await.unwrap();
+        let (mut reading, mut writing) = stream.into_split();
+        let sends = async {
+            for byte in bytes {
+                // Until it is closed.
+                if writing.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut heard = Vec::new();
+        tokio::select! {
+            // An end and a reset are both a closed connection.
+            _ = reading.read_to_end(&mut heard) => {}
+            () = sends => {}
+        }
+        begun.elapsed()
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_request_is_closed_however_slowly_it_begins() {
+        let wait = Duration::from_millis(1_500);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listening = listener.local_addr().unwrap();
+        let closing = CancellationToken::new();
+        let peers = Arc::new(Peers::waiting(wait));
+        let running = run(listener, 8, Routes::default(), peers, closing.clone());
+        let running = tokio::spawn(running);
+        let silent = closed_after(listening, b"");
+        let byte_by_byte = closed_after(listening, FIRST);
+        let without_requests = async {
+            let mut stream = TcpStream::connect(listening).await.unwrap();
+            let begun = Instant::now();
+            stream.write_all(FIRST).await.unwrap();
+            // An end and a reset are both a closed connection.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+            begun.elapsed()
+        };
+        let closed = async { tokio::join!(silent, byte_by_byte, without_requests) };
+        let closed = timeout(Duration::from_secs(20), closed).await;
+        let (silent, byte_by_byte, without_requests) = closed.expect("each is closed");
+        for after in [silent, byte_by_byte, without_requests] {
+            assert!(after >= wait, "{after:?}");
+        }
+        closing.cancel();
+        running.await.unwrap();
+    }
 
     #[test]
     fn windows_become_smaller_with_the_number_of_connections_and_are_given_back() {
