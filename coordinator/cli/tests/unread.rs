@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::future::join_all;
 use http::uri::PathAndQuery;
 use tempfile::TempDir;
@@ -25,7 +26,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Status, Streaming,
+    Code, Status, Streaming,
     client::Grpc,
     transport::{Channel, Endpoint},
 };
@@ -369,6 +370,30 @@ async fn connections_that_say_nothing_are_closed() {
         let bytes = String::from_utf8_lossy(bytes);
         assert!(closed.is_ok(), "still open after {bytes:?}");
     }
+}
+
+/// Two bytes on the wire make hundreds in memory, if they are decoded.
+#[tokio::test]
+async fn messages_of_empty_elements_take_no_memory() {
+    let coordinator = Coordinator::start().await;
+    let actions = Bytes::from(b"\x32\x00".repeat(4_000_000));
+    let calls = (0..4).map(|_| {
+        let actions = actions.clone();
+        async {
+            let mut grpc = Grpc::new(coordinator.connect().await);
+            grpc.ready().await.unwrap();
+            // Bytes are encoded as the first field of a message: the begin of an Execute.
+            let codec = ProstCodec::<Bytes, proto::TransactionState>::default();
+            let path = PathAndQuery::from_static("/tercet.v1.Coordinator/Execute");
+            let answer = grpc.unary(tonic::Request::new(actions), path, codec);
+            timeout(PATIENCE, answer).await.unwrap().unwrap_err()
+        }
+    });
+    for status in join_all(calls).await {
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        assert!(status.message().contains("begin.actions"), "{status:?}");
+    }
+    coordinator.assert_memory_is_bounded("messages of empty elements");
 }
 
 /// Side by side, for each waits for the time-outs.

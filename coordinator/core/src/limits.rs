@@ -167,6 +167,9 @@ limits! {
     MEMORY_SHARES: usize = 8;
     /// The shares of the bounds of memory, of which one is added for requests of transactions that have been begun.
     RESERVE_SHARES: usize = 8;
+    /// Callers of one transaction that begins of its business under other ids joined, those who wait for it by its own id
+    /// included. In all as many may have joined as transactions may be in memory.
+    CALLERS_JOINED: usize = 16_384;
     /// Transactions that are passed over for a while when rows are loaded.
     ROWS_PASSED_OVER: usize = 10_000;
     /// How long a row is passed over that is not legal, or of which the database refuses a write.

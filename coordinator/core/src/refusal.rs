@@ -136,7 +136,7 @@ pub enum Refusal {
         action: String,
     },
     /// Too much is under way.
-    #[error("the coordinator holds as many transactions as it may; try again a little later")]
+    #[error("the coordinator holds as much as it may; try again a little later")]
     Overloaded,
     /// It is not known whether the request took effect.
     #[error(

@@ -13,6 +13,11 @@ limits! {
     RESULTS_AT_ONCE: usize = 16;
     /// Bytes of one gRPC message that is taken in.
     MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+    /// Elements of all repeated fields and maps of one message that is taken in: twice those of a whole message of
+    /// requests with as many actions as they may have. A message that makes more is not decoded.
+    MESSAGE_ELEMENTS: usize = 2 * SESSION_BATCH * limits::ACTIONS;
+    /// Bytes of memory that each of them counts besides its own.
+    ELEMENT_BYTES: usize = 256;
     /// Requests of one message of a session.
     SESSION_BATCH: usize = 1_024;
     /// Requests of one session that are open at once.
@@ -52,10 +57,16 @@ limits! {
     DESCRIPTORS_OF_CALLS: usize = 4;
     /// Requests and streams that are open on one connection at once; a client holds further ones back.
     CONNECTION_STREAMS: u32 = 256;
-    /// Bytes of one stream that a client may send before they are read.
+    /// Bytes of one stream that a client may send before they are read, if the window of its connection is as large.
     STREAM_WINDOW: u32 = 1024 * 1024;
-    /// Bytes of all streams of one connection that a client may send before they are read.
+    /// Bytes of all streams of one connection that a client may send before they are read, while few are open.
     CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+    /// Bytes of the windows of all connections that are divided among them as they come.
+    WINDOWS_BYTES: u32 = 256 * 1024 * 1024;
+    /// The part of those bytes that no connection has, one in so many, that the next one gets as its window.
+    WINDOW_SHARES: u32 = 16;
+    /// The least window of a connection, given whatever the others have.
+    CONNECTION_WINDOW_MIN: u32 = 64 * 1024;
     /// The time in which the first request of a connection has to come.
     FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
     /// The time without a request after which a connection is closed.
@@ -70,6 +81,8 @@ limits! {
     /// Bytes of requests of one connection that have come and that the engine has not taken in, beyond which no more
     /// are read, but one message.
     REQUEST_CONNECTION_BYTES: usize = 32 * 1024 * 1024;
+    /// The longest wait of a request for room in those bounds; then it is refused.
+    ROOM_WAIT: Duration = Duration::from_secs(5);
     /// Bytes of all connections, in queues of streams, not yet written or of requests that the engine has not taken in,
     /// beyond which the connection that has the most is closed.
     UNREAD_ALL_BYTES: usize = 512 * 1024 * 1024;

@@ -1,6 +1,11 @@
 //! Connections: each is accepted, served over HTTP/2, and closed when its peer is silent for too long or does not read.
 
-use std::{future::Future, pin::Pin, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -30,9 +35,10 @@ pub(crate) async fn run(
     listener: TcpListener,
     at_once: usize,
     routes: Routes,
+    peers: Arc<Peers>,
     closing: CancellationToken,
 ) {
-    let peers = Arc::<Peers>::default();
+    let windows = Arc::new(Windows::new(bounds::WINDOWS_BYTES));
     let mut door = Door::new(listener, at_once);
     let routes = routes.prepare();
     let mut connections = JoinSet::new();
@@ -46,7 +52,8 @@ pub(crate) async fn run(
         let (stream, place) = accepted;
         let peer = peers.connected(stream.peer_addr().ok());
         let front = Front::new(routes.clone(), peer.clone());
-        connections.spawn(serve(stream, front, peer, closing.clone(), place));
+        let admitted = (windows.open(), place);
+        connections.spawn(serve(stream, front, peer, closing.clone(), admitted));
     }
     // New connections are refused from here on, and do not wait in vain.
     drop(door);
@@ -121,12 +128,13 @@ async fn serve(
     front: Front,
     peer: Peer,
     closing: CancellationToken,
-    _place: OwnedSemaphorePermit,
+    (window, _place): (Window, OwnedSemaphorePermit),
 ) {
     // Without it small answers may be late, and nothing else.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| front.clone().answer(request));
-    let connection = settings().serve_connection(TokioIo::new(InTurns::new(stream)), service);
+    let connection =
+        settings(&window).serve_connection(TokioIo::new(InTurns::new(stream)), service);
     let mut connection = pin!(connection);
     let mut ending = false;
     loop {
@@ -178,15 +186,156 @@ async fn closed_in_time<E>(connection: Pin<&mut impl Future<Output = Result<(), 
         .is_ok()
 }
 
+/// The bytes that clients may send before they are read, divided among the connections that are open.
+#[derive(Debug)]
+struct Windows {
+    /// Bytes that are in no window.
+    left: Mutex<u32>,
+}
+
+/// The window of one connection, until this is dropped.
+#[derive(Debug)]
+struct Window {
+    windows: Arc<Windows>,
+    bytes: u32,
+    /// Bytes that it has of those that are divided; the least window is given where they do not suffice too.
+    taken: u32,
+}
+
+impl Windows {
+    fn new(bytes: u32) -> Self {
+        Self {
+            left: Mutex::new(bytes),
+        }
+    }
+
+    /// Gives a connection its window: a share of what is left, so that it becomes smaller with the number of connections.
+    fn open(self: &Arc<Self>) -> Window {
+        let mut left = self.left();
+        let bytes = (*left / bounds::WINDOW_SHARES)
+            .clamp(bounds::CONNECTION_WINDOW_MIN, bounds::CONNECTION_WINDOW);
+        let taken = bytes.min(*left);
+        *left -= taken;
+        drop(left);
+        Window {
+            windows: Arc::clone(self),
+            bytes,
+            taken,
+        }
+    }
+
+    fn left(&self) -> MutexGuard<'_, u32> {
+        // Nothing that panics runs under the lock.
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        *self.windows.left() += self.taken;
+    }
+}
+
 /// Returns the settings of HTTP/2.
-fn settings() -> http2::Builder<TokioExecutor> {
+fn settings(window: &Window) -> http2::Builder<TokioExecutor> {
     let mut settings = http2::Builder::new(TokioExecutor::new());
     settings
         .timer(TokioTimer::new())
         .max_concurrent_streams(bounds::CONNECTION_STREAMS)
-        .initial_stream_window_size(bounds::STREAM_WINDOW)
-        .initial_connection_window_size(bounds::CONNECTION_WINDOW)
+        .initial_stream_window_size(bounds::STREAM_WINDOW.min(window.bytes))
+        .initial_connection_window_size(window.bytes)
         .keep_alive_interval(bounds::KEEPALIVE_INTERVAL)
         .keep_alive_timeout(bounds::KEEPALIVE_TIMEOUT);
     settings
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::SocketAddr;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// Empty settings after the preface; the length of a ping, which never comes.
+    const FIRST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x08";
+
+    /// Sends bytes one by one, and then no more; returns the time after which the connection is closed.
+    async fn closed_after(listening: SocketAddr, bytes: &[u8]) -> Duration {
+        let begun = Instant::now();
+        let stream = TcpStream::connect(listening).await.unwrap();
+        let (mut reading, mut writing) = stream.into_split();
+        let sends = async {
+            for byte in bytes {
+                // Until it is closed.
+                if writing.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut heard = Vec::new();
+        tokio::select! {
+            // An end and a reset are both a closed connection.
+            _ = reading.read_to_end(&mut heard) => {}
+            () = sends => {}
+        }
+        begun.elapsed()
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_request_is_closed_however_slowly_it_begins() {
+        let wait = Duration::from_millis(1_500);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listening = listener.local_addr().unwrap();
+        let closing = CancellationToken::new();
+        let peers = Arc::new(Peers::waiting(wait));
+        let running = run(listener, 8, Routes::default(), peers, closing.clone());
+        let running = tokio::spawn(running);
+        let silent = closed_after(listening, b"");
+        let byte_by_byte = closed_after(listening, FIRST);
+        let without_requests = async {
+            let mut stream = TcpStream::connect(listening).await.unwrap();
+            let begun = Instant::now();
+            stream.write_all(FIRST).await.unwrap();
+            // An end and a reset are both a closed connection.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+            begun.elapsed()
+        };
+        let closed = async { tokio::join!(silent, byte_by_byte, without_requests) };
+        let closed = timeout(Duration::from_secs(20), closed).await;
+        let (silent, byte_by_byte, without_requests) = closed.expect("each is closed");
+        for after in [silent, byte_by_byte, without_requests] {
+            assert!(after >= wait, "{after:?}");
+        }
+        closing.cancel();
+        running.await.unwrap();
+    }
+
+    #[test]
+    fn windows_become_smaller_with_the_number_of_connections_and_are_given_back() {
+        let windows = Arc::new(Windows::new(bounds::WINDOWS_BYTES));
+        let sum = |open: &[Window]| -> u64 { open.iter().map(|it| u64::from(it.bytes)).sum() };
+        let mut open: Vec<_> = (0..bounds::CONNECTIONS).map(|_| windows.open()).collect();
+        assert!(open.is_sorted_by_key(|window| std::cmp::Reverse(window.bytes)));
+        let whole = (open.iter()).filter(|window| window.bytes == bounds::CONNECTION_WINDOW);
+        assert_eq!(whole.count(), 49);
+        assert_eq!(open[1_000].bytes, bounds::CONNECTION_WINDOW_MIN);
+        // Less than a 16th of what as many whole windows would be.
+        let most =
+            u64::from(bounds::WINDOWS_BYTES) + 4_096 * u64::from(bounds::CONNECTION_WINDOW_MIN);
+        assert!(sum(&open) <= most && most == 512 * 1024 * 1024);
+
+        // Those that come and go leave nothing behind.
+        open.clear();
+        assert_eq!(*windows.left(), bounds::WINDOWS_BYTES);
+        open.extend((0..49).map(|_| windows.open()));
+        assert_eq!(sum(&open), 49 * u64::from(bounds::CONNECTION_WINDOW));
+    }
 }

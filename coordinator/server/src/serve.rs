@@ -34,6 +34,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{debug, info, warn};
 
 use crate::{
+    backlog::Peers,
     bounds,
     calls::DirectCalls,
     clock::Clock,
@@ -139,7 +140,9 @@ pub async fn serve(
     };
     let requests = api.requests.clone();
     let (health, routes) = services(api).await?;
-    let transport = tokio::spawn(listen::run(listener, connections, routes, closing.clone()));
+    let peers = Arc::<Peers>::default();
+    let transport = listen::run(listener, connections, routes, peers, closing.clone());
+    let transport = tokio::spawn(transport);
     let stopping = Stopping {
         driver: &driver,
         health,

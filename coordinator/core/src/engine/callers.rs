@@ -1,7 +1,7 @@
 //! The callers that wait for a transaction and the jobs that wait to be folded, found by their caller without a walk.
 //!
-//! Any number of callers join one transaction, by begins of its business under other ids: each that joins and each that
-//! leaves costs a search.
+//! Many callers may join one transaction, by begins of its business under other ids, up to [`CALLERS_JOINED`](crate::limits::CALLERS_JOINED): each
+//! that joins and each that leaves costs a search.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
@@ -256,8 +256,10 @@ mod tests {
         config::EngineConfig,
         engine::Engine,
         id::{CallerId, TxId},
+        limits,
         model::{Decider, Ext, Owner},
         port::{Input, NewTransaction, Output, Request, Wait},
+        refusal::Refusal,
         time::{Moment, Now, Timestamp},
         write::WriteResult,
     };
@@ -316,31 +318,78 @@ mod tests {
         handle(engine, Input::Written(vec![(id(number), result)]))
     }
 
-    /// Joins so many callers to one transaction, and lets all of them leave; returns the steps.
-    fn join_and_leave(callers: u64) -> usize {
+    /// Makes an engine with one transaction of a unique business.
+    fn engine(config: EngineConfig) -> Engine {
         let owner = Owner {
             node: "n1".into(),
             epoch: 1,
         };
-        let mut engine = Engine::new(EngineConfig::default(), owner, 7, now());
+        let mut engine = Engine::new(config, owner, 7, now());
         handle(&mut engine, begin(1, Wait::Accepted));
         written(&mut engine, 1, WriteResult::Durable);
+        engine
+    }
+
+    /// Begins the same business under another id; returns the refusal, if the caller does not wait.
+    fn join(engine: &mut Engine, number: u64) -> Option<Refusal> {
+        handle(engine, begin(number, Wait::Completed));
+        let outputs = written(engine, number, WriteResult::Exists(id(1)));
+        outputs.into_iter().find_map(|output| match output {
+            Output::Reply(caller, reply) => {
+                assert_eq!(caller, CallerId(number));
+                Some(reply.unwrap_err())
+            }
+            _ => None,
+        })
+    }
+
+    fn leave(engine: &mut Engine, number: u64) {
+        let left = Input::CallerLeft {
+            caller: CallerId(number),
+            id: id(number),
+        };
+        handle(engine, left);
+    }
+
+    /// Joins callers until one is refused, and returns how many were not; then lets one go, and another one join.
+    fn joined_at_most(config: EngineConfig) -> u64 {
+        let mut engine = engine(config);
+        let mut number = 2;
+        let refusal = loop {
+            assert!(number < 20_000, "as many join as want to");
+            match join(&mut engine, number) {
+                None => number += 1,
+                Some(refusal) => break refusal,
+            }
+        };
+        assert_eq!(refusal, Refusal::Overloaded);
+        leave(&mut engine, 2);
+        assert_eq!(join(&mut engine, number + 1), None);
+        assert_eq!(join(&mut engine, number + 2), Some(Refusal::Overloaded));
+        number - 2
+    }
+
+    #[test]
+    fn callers_that_join_are_bounded_for_one_transaction_and_in_all() {
+        let most = u64::try_from(limits::CALLERS_JOINED).unwrap();
+        assert_eq!(joined_at_most(EngineConfig::default()), most);
+        let few = EngineConfig {
+            capacity: 100,
+            ..EngineConfig::default()
+        };
+        assert_eq!(joined_at_most(few), 100);
+    }
+
+    /// Joins so many callers to one transaction, and lets all of them leave; returns the steps.
+    fn join_and_leave(callers: u64) -> usize {
+        let mut engine = engine(EngineConfig::default());
         let before = LOOKED_AT.get();
         let numbers = 2..callers + 2;
         for number in numbers.clone() {
-            handle(&mut engine, begin(number, Wait::Completed));
-            let outputs = written(&mut engine, number, WriteResult::Exists(id(1)));
-            let replied = outputs
-                .iter()
-                .any(|output| matches!(output, Output::Reply(..)));
-            assert!(!replied, "it waits");
+            assert_eq!(join(&mut engine, number), None, "it waits");
         }
         for number in numbers {
-            let left = Input::CallerLeft {
-                caller: CallerId(number),
-                id: id(number),
-            };
-            handle(&mut engine, left);
+            leave(&mut engine, number);
         }
         assert!(engine.entries[&id(1)].waiters.is_empty());
         LOOKED_AT.get() - before

@@ -113,6 +113,18 @@ impl Entry {
         }
     }
 
+    /// Returns the number of callers that wait for its states, those included that wait for the write under way.
+    pub(super) fn waiters_in_all(&self) -> usize {
+        let behind = match &self.state {
+            State::InHand {
+                writing: Some(effects),
+                ..
+            } => effects.waiters.len(),
+            _ => 0,
+        };
+        self.waiters.len() + behind
+    }
+
     /// Returns whether it comes from the table and is being read or written, or is about to be read.
     pub(super) fn is_on_the_move(&self) -> bool {
         let is_moving = match &self.state {

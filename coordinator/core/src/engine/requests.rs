@@ -155,9 +155,13 @@ impl Engine {
         }
     }
 
-    /// Answers begins whose business has another transaction with that one.
+    /// Answers begins whose business has another transaction with that one. Too many are refused: they began nothing.
     pub(super) fn join(&mut self, id: TxId, joining: Vec<(CallerId, Wait)>) {
         for (caller, wait) in joining {
+            if !self.may_join(id) {
+                self.refuse(caller, Refusal::Overloaded);
+                continue;
+            }
             self.joined.insert(caller, id);
             let job = Job::Joined(caller, wait);
             match self.entries.get_mut(&id) {
@@ -166,6 +170,14 @@ impl Engine {
             }
         }
         self.process(id);
+    }
+
+    /// Returns whether one more caller may join a transaction.
+    fn may_join(&self, id: TxId) -> bool {
+        let in_memory =
+            (self.entries.get(&id)).map_or(0, |entry| entry.jobs.len() + entry.waiters_in_all());
+        let at_rest = self.waits.get(&id).map_or(0, Waiters::len);
+        in_memory + at_rest < limits::CALLERS_JOINED && self.joined.len() < self.config.capacity
     }
 
     /// Withdraws a caller; its request goes on, unless it asks for nothing but an answer, or is under way for another

@@ -18,8 +18,10 @@ use tracing::warn;
 use crate::bounds;
 
 /// The connections of all peers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Peers {
+    /// The time in which the first request of a connection has to come.
+    first_request_timeout: Duration,
     /// The bytes of all connections: in outboxes, not yet written, or of requests.
     pub(super) held: AtomicUsize,
     /// The bytes of requests of all connections that have come and are not taken in.
@@ -97,7 +99,26 @@ pub(crate) struct NamedStream(Peer, Arc<str>);
 #[derive(Debug)]
 pub(crate) struct OpenRequest(Peer);
 
+impl Default for Peers {
+    fn default() -> Self {
+        Self::waiting(bounds::FIRST_REQUEST_TIMEOUT)
+    }
+}
+
 impl Peers {
+    /// Waits for the first request of a connection for this time.
+    pub(crate) fn waiting(first_request_timeout: Duration) -> Self {
+        Self {
+            first_request_timeout,
+            held: AtomicUsize::default(),
+            requested: AtomicUsize::default(),
+            streams: AtomicU64::default(),
+            waiting: AtomicUsize::default(),
+            taken: Notify::default(),
+            connections: Mutex::default(),
+        }
+    }
+
     fn connections(&self) -> MutexGuard<'_, Connections> {
         // Nothing that panics runs under the lock.
         self.connections
@@ -348,7 +369,7 @@ impl Peer {
         let limit: Duration = if activity.used {
             bounds::IDLE_TIMEOUT
         } else {
-            bounds::FIRST_REQUEST_TIMEOUT
+            self.0.peers.first_request_timeout
         };
         activity.requests == 0 && now.saturating_duration_since(activity.idle_since) >= limit
     }

@@ -1,5 +1,5 @@
 //! The layer that every request passes, whatever its service: the caller's own deadline, a reason code for every
-//! refusal, and the count of the bytes that the caller has not read yet.
+//! refusal, and the count of the bytes that have come and of those that the caller has not read yet.
 
 use std::{
     convert::Infallible,
@@ -21,11 +21,9 @@ use tower::Service as _;
 use crate::{
     backlog::{Held, Inbound, OpenRequest, Peer},
     error::RequestError,
+    grpc::{elements::Elements, question::Question},
     wire,
 };
-
-/// The beginning of the paths of methods whose messages are counted until the request is taken in.
-const OUR_METHODS: &str = "/tercet.v1.";
 
 /// The front of one connection. Cheap to clone.
 #[derive(Clone)]
@@ -48,10 +46,10 @@ impl Front {
         let open = self.peer.open_request();
         let deadline = deadline(request.headers());
         let inbound = Inbound::new(self.peer.clone());
-        let is_ours = request.uri().path().starts_with(OUR_METHODS);
+        let elements = Elements::of_method(request.uri().path());
         request.extensions_mut().insert(self.peer.clone());
         request.extensions_mut().insert(inbound.clone());
-        let request = request.map(|body| Question::new(body, inbound, is_ours));
+        let request = request.map(|body| Question::new(body, inbound, elements));
         let answer = AssertUnwindSafe(self.routes.call(request)).catch_unwind();
         let answer = match deadline {
             Some(deadline) => timeout(deadline, answer).await,
@@ -68,133 +66,6 @@ impl Front {
         give_a_reason(&mut head.headers);
         let answer = Answer::new(body, self.peer, open);
         Ok(Response::from_parts(head, answer))
-    }
-}
-
-/// The body of a request: its bytes are counted, and handed on only while there is room.
-struct Question<B = Incoming> {
-    body: B,
-    inbound: Inbound,
-    progress: Progress,
-    /// Whether complete messages count until they are taken in.
-    until_taken: bool,
-    /// Bytes that wait for room.
-    held_back: Option<Bytes>,
-    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-}
-
-/// The progress of the messages of a body: each has a head of five bytes, of which the last four are its length.
-#[derive(Default)]
-struct Progress {
-    head: Vec<u8>,
-    /// Bytes that have come of the message whose head is complete.
-    come: usize,
-    /// The bytes of the messages that have become complete and are not counted yet.
-    complete: Vec<usize>,
-    /// Bytes that still have to come of it.
-    left: usize,
-}
-
-impl Progress {
-    /// Goes on with the next bytes. Returns how many have come of the message that is not complete.
-    fn advance(&mut self, mut bytes: &[u8]) -> usize {
-        while let Some((first, rest)) = bytes.split_first() {
-            if self.left > 0 {
-                let (now, rest) = bytes.split_at(self.left.min(bytes.len()));
-                self.come += now.len();
-                self.left -= now.len();
-                bytes = rest;
-                if self.left == 0 {
-                    self.complete.push(self.come);
-                }
-            } else {
-                self.head.push(*first);
-                bytes = rest;
-                if let [_, a, b, c, d] = *self.head {
-                    self.left =
-                        usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-                    self.come = 0;
-                    self.head.clear();
-                    if self.left == 0 {
-                        self.complete.push(0);
-                    }
-                }
-            }
-        }
-        if self.left == 0 { 0 } else { self.come }
-    }
-}
-
-impl<B> Question<B> {
-    fn new(body: B, inbound: Inbound, until_taken: bool) -> Self {
-        Self {
-            body,
-            inbound,
-            progress: Progress::default(),
-            until_taken,
-            held_back: None,
-            waiting: None,
-        }
-    }
-
-    /// Hands on the bytes that were held back, once there is room.
-    fn poll_held_back(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.held_back.is_none() {
-            return Poll::Ready(None);
-        }
-        if self.waiting.is_some() || !self.inbound.has_room() {
-            let inbound = &self.inbound;
-            let waiting = self.waiting.get_or_insert_with(|| {
-                let inbound = inbound.clone();
-                Box::pin(async move { inbound.room().await })
-            });
-            ready!(waiting.as_mut().poll(cx));
-            self.waiting = None;
-        }
-        let bytes = self.held_back.take();
-        if let Some(bytes) = &bytes {
-            let begun = self.progress.advance(bytes);
-            self.inbound.came(self.progress.complete.drain(..), begun);
-            if !self.until_taken {
-                self.inbound.take_all();
-            }
-        }
-        Poll::Ready(bytes)
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Body for Question<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if let Some(bytes) = ready!(self.poll_held_back(cx)) {
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
-        }
-        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            Some(Ok(frame)) => frame,
-            other => return Poll::Ready(other),
-        };
-        let frame = match frame.into_data() {
-            Ok(bytes) => {
-                self.held_back = Some(bytes);
-                let bytes = ready!(self.poll_held_back(cx)).unwrap_or_default();
-                Frame::data(bytes)
-            }
-            Err(frame) => frame,
-        };
-        Poll::Ready(Some(Ok(frame)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.held_back.is_none() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -343,7 +214,7 @@ mod tests {
 
     use http::{HeaderMap, HeaderValue};
 
-    use super::{Answer, Progress, deadline};
+    use super::{Answer, deadline};
     use crate::backlog::Peer;
 
     /// A peer that takes nothing is never asked for a body; what is made for it counts all the same.
@@ -359,32 +230,6 @@ mod tests {
         assert_eq!(peer.bytes(), 1_000);
         drop(answer);
         assert_eq!(peer.bytes(), 0);
-    }
-
-    #[test]
-    fn the_bytes_of_a_message_count_until_it_is_complete() {
-        let message = |bytes: u32| {
-            let body = vec![0; usize::try_from(bytes).unwrap()];
-            [vec![0], bytes.to_be_bytes().to_vec(), body].concat()
-        };
-        let body = [message(3), message(0), message(300), message(10)].concat();
-        // In pieces of every size the same bytes lead to the same count.
-        for size in 1..body.len() {
-            let mut progress = Progress::default();
-            let mut come = 0;
-            for piece in body[..body.len() - 4].chunks(size) {
-                come = progress.advance(piece);
-            }
-            assert_eq!(come, 6, "in pieces of {size}");
-            assert_eq!(progress.complete, [3, 0, 300], "in pieces of {size}");
-            assert_eq!(progress.advance(&body[body.len() - 4..]), 0);
-        }
-        let mut progress = Progress::default();
-        let counts: Vec<_> = body
-            .chunks(50)
-            .map(|piece| progress.advance(piece))
-            .collect();
-        assert_eq!(counts, [32, 82, 132, 182, 232, 282, 0]);
     }
 
     #[test]

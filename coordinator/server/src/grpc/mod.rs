@@ -5,9 +5,11 @@ mod attach;
 mod coordinator;
 #[doc(hidden)]
 pub mod doors;
+mod elements;
 mod front;
 mod operator;
 mod participants;
+mod question;
 mod session;
 mod translate;
 mod watch;

@@ -17,8 +17,9 @@ use http::Request;
 use tercet_proto::v1::{self, session_reply, session_request};
 use tercet_server::bounds;
 use tokio::time::timeout;
+use tonic::Status;
 
-use crate::harness::{Fault, PATIENCE, Server, Session, action, begin, tcc, until};
+use crate::harness::{Fault, PATIENCE, Server, Session, action, begin, refusal, tcc, until};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -276,6 +277,35 @@ async fn a_preface_that_comes_byte_by_byte_holds_up_no_other_client() {
     }
 }
 
+/// Opens a connection; returns it, and the bytes that may be sent ahead on one of its streams.
+fn with_window(server: &Server) -> (TcpStream, u32) {
+    let address = server.address.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    stream.write_all(&hello).unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(head[3], SETTINGS);
+    let mut settings = vec![0; usize::from(head[2])];
+    stream.read_exact(&mut settings).unwrap();
+    // SETTINGS_INITIAL_WINDOW_SIZE, or what it is without.
+    let window = settings.chunks(6).find(|setting| setting[..2] == [0, 4]);
+    let window = window.map(|setting| u32::from_be_bytes(setting[2..].try_into().unwrap()));
+    (stream, window.unwrap_or(65_535))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_sent_ahead_shrinks_with_the_number_of_connections() {
+    let server = Server::start().await;
+    let mut open: Vec<_> = (0..120).map(|_| with_window(&server)).collect();
+    assert_eq!(open[0].1, bounds::STREAM_WINDOW);
+    assert_eq!(open[119].1, bounds::CONNECTION_WINDOW_MIN);
+    open.clear();
+    // They are given back once the server has seen the ends.
+    until(|| with_window(&server).1 == bounds::STREAM_WINDOW).await;
+}
+
 /// A connection of HTTP/2 on which each stream may be sent as much as the server takes.
 async fn connected(server: &Server) -> SendRequest<Bytes> {
     let address = server.address.strip_prefix("http://").unwrap();
@@ -286,31 +316,45 @@ async fn connected(server: &Server) -> SendRequest<Bytes> {
     sender.ready().await.unwrap()
 }
 
+fn request() -> Request<()> {
+    Request::post("http://tercet/tercet.v1.Coordinator/Begin")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .unwrap()
+}
+
+/// Returns the beginning of the longest message, up to the content of its only field, and the bytes of that.
+fn long_message() -> (Bytes, usize) {
+    let content = bounds::MESSAGE_BYTES - 5;
+    let mut head = vec![0];
+    head.extend(u32::try_from(bounds::MESSAGE_BYTES).unwrap().to_be_bytes());
+    head.push(0x0a);
+    prost::encoding::encode_varint(content.try_into().unwrap(), &mut head);
+    assert_eq!(head.len() + content, 5 + bounds::MESSAGE_BYTES);
+    (head.into(), content)
+}
+
 /// Sends messages that never end, each as far as the server takes it; returns the bytes that were sent once it takes no
 /// more for a while.
 async fn send_unended(
     sender: &mut SendRequest<Bytes>,
     messages: usize,
 ) -> (usize, Vec<h2::SendStream<Bytes>>) {
-    let mut head = vec![0];
-    head.extend(u32::try_from(bounds::MESSAGE_BYTES).unwrap().to_be_bytes());
     let (mut sent, mut streams) = (0, Vec::new());
     for _ in 0..messages {
-        let request = Request::post("http://tercet/tercet.v1.Coordinator/Begin")
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .body(())
-            .unwrap();
-        let (_, mut stream) = sender.send_request(request, false).unwrap();
-        stream.send_data(Bytes::from(head.clone()), false).unwrap();
-        let mut left = bounds::MESSAGE_BYTES - 1;
+        let (_, mut stream) = sender.send_request(request(), false).unwrap();
+        let (head, body) = long_message();
+        stream.send_data(head, false).unwrap();
+        let mut left = body - 1;
         while left > 0 {
             stream.reserve_capacity(left.min(64 * 1024));
             let capacity = std::future::poll_fn(|cx| stream.poll_capacity(cx));
-            let Ok(capacity) = timeout(Duration::from_secs(2), capacity).await else {
+            let capacity = timeout(Duration::from_secs(2), capacity).await;
+            let Ok(Some(Ok(capacity))) = capacity else {
                 break;
             };
-            let bytes = capacity.unwrap().unwrap().min(left);
+            let bytes = capacity.min(left);
             stream.send_data(vec![7; bytes].into(), false).unwrap();
             sent += bytes;
             left -= bytes;
@@ -339,8 +383,46 @@ async fn messages_that_do_not_end_are_read_up_to_a_bound() {
     // A message that ends, or is taken back, gives its bytes back, and others go on.
     drop(streams);
     let (sent, _streams) = send_unended(&mut sender, 3).await;
-    assert_eq!(sent, 3 * (bounds::MESSAGE_BYTES - 1));
+    assert_eq!(sent, 3 * (long_message().1 - 1));
     is_served(&server).await;
+}
+
+/// More messages at once than there is room for: what the client has sent ahead of those that wait keeps the others on
+/// its connection from going on, until the ones that wait are refused.
+#[tokio::test]
+async fn messages_that_come_side_by_side_without_room_are_all_answered() {
+    let server = Server::start().await;
+    let sender = connected(&server).await;
+    let calls = (0..12).map(|_| {
+        let mut sender = sender.clone();
+        async move {
+            let (head, body) = long_message();
+            let (answer, mut stream) = sender.send_request(request(), false).unwrap();
+            stream.send_data(head, false).unwrap();
+            let mut left = body;
+            // Refused before its end, it takes no more.
+            while left > 0 {
+                stream.reserve_capacity(left.min(16 * 1024));
+                let capacity = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+                let Some(Ok(capacity)) = capacity else { break };
+                let bytes = capacity.min(left);
+                left -= bytes;
+                let sent = stream.send_data(vec![b'x'; bytes].into(), left == 0);
+                if sent.is_err() {
+                    break;
+                }
+            }
+            let answer = answer.await.unwrap();
+            let status = Status::from_header_map(answer.headers()).unwrap();
+            refusal::<()>(Err(status))
+        }
+    });
+    let answers = timeout(PATIENCE, futures::future::join_all(calls)).await;
+    let answers = answers.expect("every message is answered");
+    let overloaded = answers.iter().filter(|answer| *answer == "OVERLOADED");
+    assert!(overloaded.count() > 0, "{answers:?}");
+    let read = answers.iter().filter(|answer| answer.contains("tx_id"));
+    assert!(read.count() > 0, "{answers:?}");
 }
 
 /// While the database does not answer, requests wait for its writes: no more of them than memory has room for.

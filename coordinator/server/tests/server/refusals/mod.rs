@@ -2,6 +2,7 @@
 
 mod begins;
 mod below;
+mod elements;
 mod handlers;
 mod registrations;
 mod requests;
