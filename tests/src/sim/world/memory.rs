@@ -21,27 +21,21 @@ impl World {
         let Some(process) = &mut self.process else {
             return;
         };
-        match read {
-            Read::Due(query) => {
-                let Queue::Wait { participant, .. } = &query.queue else {
-                    return;
-                };
-                let service = self.places.get(participant).copied().unwrap_or(0);
-                let places = self.plan.services[service].concurrency;
-                let window = process.window(service, places);
-                let places = process
-                    .widest
-                    .get(&service)
-                    .copied()
-                    .unwrap_or(0)
-                    .max(places);
-                if query.limit as usize > window + places as usize {
-                    let (limit, name) = (query.limit, participant);
-                    let what = format!("a page of {limit} rows for {name}, with {places} places");
-                    self.judge.record(MEMORY, None, what);
-                }
-            }
-            _ => {}
+        let Read::Due(query) = read else {
+            return;
+        };
+        let Queue::Wait { participant, .. } = &query.queue else {
+            return;
+        };
+        let service = self.places.get(participant).copied().unwrap_or(0);
+        let places = self.plan.services[service].concurrency;
+        let window = process.window(service, places);
+        let widest = process.widest.get(&service).copied().unwrap_or(0);
+        let places = widest.max(places);
+        if query.limit as usize > window + places as usize {
+            let (limit, name) = (query.limit, participant);
+            let what = format!("a page of {limit} rows for {name}, with {places} places");
+            self.judge.record(MEMORY, None, what);
         }
     }
 
