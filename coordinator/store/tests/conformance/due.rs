@@ -10,7 +10,7 @@ use std::{
 
 use tercet_core::{
     id::TxId,
-    model::{DueRow, Mode, Need, Owner, Queue, Transaction},
+    model::{ActionStatus, DueRow, Mode, Need, Owner, Queue, Transaction},
     time::Timestamp,
     write::{ApplyFailure, Due, DueQuery, QueuesQuery},
 };
@@ -56,10 +56,12 @@ pub async fn due_rows_follow_the_state<D: Database>(database: &mut D) {
         version: stuck.version + 1,
         ..stuck.clone()
     };
-    let retried = Transaction {
+    let mut retried = Transaction {
         phase: cancelling.phase.clone(),
         ..retried
     };
+    retried.actions[0].state.status = ActionStatus::Init;
+    retried.actions[0].state.version += 1;
     let ended = finished(&retried);
     let history = [
         begun, waits, later, taken, cancelling, absent, stuck, retried, ended,

@@ -175,7 +175,7 @@ pub fn finished(before: &Transaction) -> Transaction {
     after
 }
 
-/// The decided transaction parked, its first action FAILED, one version on.
+/// The decided transaction parked, its first action FAILED and the others ended, one version on.
 pub fn parked(before: &Transaction) -> Transaction {
     let mut after = Transaction {
         phase: Phase::Parked {
@@ -186,9 +186,13 @@ pub fn parked(before: &Transaction) -> Transaction {
         rest: None,
         ..before.clone()
     };
-    if let Some(action) = after.actions.first_mut() {
-        action.state.status = ActionStatus::Failed;
-        action.state.last_error = "the account is closed".into();
+    for (place, action) in after.actions.iter_mut().enumerate() {
+        if place == 0 {
+            action.state.status = ActionStatus::Failed;
+            action.state.last_error = "the account is closed".into();
+        } else {
+            action.state.status = ActionStatus::Cancelled;
+        }
         action.state.version += 1;
     }
     after

@@ -339,7 +339,7 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
             any::<bool>(),
         );
         (Just(phase), actions, spec, times, head).prop_map(|(phase, actions, spec, times, head)| {
-            let mut tx = fixture::with_actions(0, ordered(actions));
+            let mut tx = fixture::with_actions(0, ordered(in_phase(&phase, actions)));
             let tx_spec = Arc::make_mut(&mut tx.spec);
             tx_spec.business_type = spec.0;
             tx_spec.business_id = spec.1;
@@ -366,6 +366,24 @@ pub fn transaction() -> impl Strategy<Value = Transaction> {
             tx
         })
     })
+}
+
+/// The actions with statuses that go with this phase together: one that can still be called, one that is given up and none
+/// that can be called, or none of either.
+fn in_phase(phase: &Phase, mut actions: Vec<Action>) -> Vec<Action> {
+    use ActionStatus::{Cancelled, Failed, Init, Rejected, Tried};
+    let statuses = actions.iter_mut().map(|action| &mut action.state.status);
+    for (place, status) in statuses.enumerate() {
+        *status = match (phase, *status) {
+            (Phase::Finishing { .. }, _) if place == 0 => Tried,
+            (Phase::Finishing { .. }, Failed) => Tried,
+            (Phase::Parked { .. }, _) if place == 0 => Failed,
+            (Phase::Parked { .. }, Init | Tried | Rejected) => Failed,
+            (Phase::Finished { .. }, Rejected) => Cancelled,
+            (_, status) => status,
+        };
+    }
+    actions
 }
 
 /// Names made unique, and each action after some of those before it.

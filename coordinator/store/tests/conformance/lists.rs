@@ -196,12 +196,14 @@ pub async fn a_list_shows_calls_that_fail<D: Database>(database: &mut D) {
         tx.actions[1].state.last_error = "busy".into();
         at_once(tx)
     };
+    let mut stuck = parked(&decided(&transaction(4), success()));
+    stuck.actions[1].state.status = ActionStatus::Failed;
     let txs = [
         failing(transaction(0)),
         failing(decided(&transaction(1), success())),
         at_once(decided(&transaction(2), success())),
         failing(finished(&decided(&transaction(3), success()))),
-        failing(parked(&decided(&transaction(4), success()))),
+        failing(stuck),
     ];
     begin_all(store, &txs).await;
     let stuck = |millis| ListQuery {
@@ -225,7 +227,10 @@ pub async fn a_list_shows_calls_that_fail<D: Database>(database: &mut D) {
         let busy = (ActionStatus::Init, "busy");
         let expected = match number {
             2 | 3 => vec![],
-            4 => vec![(ActionStatus::Failed, "the account is closed"), busy],
+            4 => vec![
+                (ActionStatus::Failed, "the account is closed"),
+                (ActionStatus::Failed, "busy"),
+            ],
             _ => vec![busy],
         };
         assert_eq!(errors, expected, "{number}");
