@@ -109,7 +109,6 @@ impl Transaction {
 fn check_progress(tx: &Transaction) -> Result<(), String> {
     let (status, biz_status) = (tx.phase.status(), tx.phase.biz_status());
     let why_not = match &tx.phase {
-        _ if tx.actions.is_empty() => return Ok(()),
         Phase::Finishing { .. } if !tx.is_workable() => "no action is left that can be called",
         Phase::Parked { .. } if tx.is_workable() => "an action is left that can be called",
         Phase::Parked { .. } if tx.is_over() => "no action is FAILED",

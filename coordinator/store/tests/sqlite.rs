@@ -309,6 +309,8 @@ struct Version1 {
     next_attempt_at: Option<i64>,
     decided_at: Option<i64>,
     finished_at: Option<i64>,
+    /// The status of its one action.
+    action: &'static str,
 }
 
 /// A row of each kind, in milliseconds after the first transaction.
@@ -322,6 +324,7 @@ const ROWS_OF_VERSION_1: [Version1; 6] = [
         next_attempt_at: Some(500),
         decided_at: None,
         finished_at: None,
+        action: "INIT",
     },
     Version1 {
         status: "PROCESS_WAITING",
@@ -332,6 +335,7 @@ const ROWS_OF_VERSION_1: [Version1; 6] = [
         next_attempt_at: Some(700),
         decided_at: None,
         finished_at: None,
+        action: "INIT",
     },
     Version1 {
         status: "PROCESSING",
@@ -342,6 +346,7 @@ const ROWS_OF_VERSION_1: [Version1; 6] = [
         next_attempt_at: Some(900),
         decided_at: Some(20),
         finished_at: None,
+        action: "TRIED",
     },
     Version1 {
         status: "FAILURE",
@@ -352,6 +357,7 @@ const ROWS_OF_VERSION_1: [Version1; 6] = [
         next_attempt_at: None,
         decided_at: Some(30),
         finished_at: None,
+        action: "FAILED",
     },
     Version1 {
         status: "SUCCESS",
@@ -362,6 +368,7 @@ const ROWS_OF_VERSION_1: [Version1; 6] = [
         next_attempt_at: None,
         decided_at: Some(20),
         finished_at: Some(40),
+        action: "CONFIRMED",
     },
     // Parked by hand, without a time: no write of the program leaves that.
     Version1 {
@@ -373,6 +380,7 @@ const ROWS_OF_VERSION_1: [Version1; 6] = [
         next_attempt_at: None,
         decided_at: None,
         finished_at: None,
+        action: "INIT",
     },
 ];
 
@@ -394,6 +402,10 @@ fn rows_of_version_1(n: usize, row: &Version1) -> String {
          {created}, {created}, '{}', '{}', {}, 3, 4, '{}', {}, {}, {}, {}, {created}); \
          INSERT INTO operator_log (tx_id, version, at, command, reason, before, db_update_time) \
          VALUES ({id}, 1, {created}, 'decide', 'asked for', 'PROCESS_WAITING INIT', {created}); \
+         INSERT INTO action_info (tx_id, action_name, position, action_type, participant, handler, payload, \
+         wants_results, already_tried, result, status, retry_count, last_error, version, create_time, db_update_time) \
+         VALUES ({id}, 'points', 0, 'TCC', 'points-service', 'exchange', x'', 0, 0, x'', '{}', 0, '', 1, {created}, \
+         {created}); \
          INSERT INTO participant_info (participant, protocol, address, methods, policy, version, \
          db_update_time) VALUES ('points-{n}', 'ATTACH', '', '{{}}', '{{}}', 1, {created});",
         text(check_back),
@@ -405,6 +417,7 @@ fn rows_of_version_1(n: usize, row: &Version1) -> String {
         time(row.next_attempt_at),
         time(row.decided_at),
         time(row.finished_at),
+        row.action,
     )
 }
 

@@ -320,7 +320,12 @@ fn action(phase: &Phase) -> impl Strategy<Value = Action> + use<> {
 /// Any legal transaction, at version 1 throughout.
 pub fn transaction() -> impl Strategy<Value = Transaction> {
     phase().prop_flat_map(|phase| {
-        let actions = collection::vec(action(&phase), 0..5);
+        // Without actions there is nothing to confirm or cancel: the decision ends it.
+        let least = usize::from(matches!(
+            phase,
+            Phase::Finishing { .. } | Phase::Parked { .. }
+        ));
+        let actions = collection::vec(action(&phase), least..5);
         let spec = (
             name(),
             name(),
