@@ -31,7 +31,7 @@ pub(crate) struct Audit {
     pub(crate) rolled_back: usize,
     /// Transactions that the initiators began and the coordinator does not have: only without an answer.
     pub(crate) never_begun: usize,
-    /// The number of actions whose status was compared with the row of their participant.
+    /// The number of actions that were compared, each with the row of its participant.
     pub(crate) actions: usize,
     /// The number of contradictions.
     pub(crate) contradictions: usize,

@@ -40,8 +40,7 @@ pub(crate) fn is_in_hand(transaction: &v1::Transaction) -> bool {
     !is_over && transaction.next_attempt_at_micros == 0
 }
 
-/// Names what a transaction waits for: the participants whose calls are wanted, or in brackets what is under way. Empty
-/// once it is over.
+/// Names the participants whose calls a transaction wants, or in brackets what is under way for it. Empty once it is over.
 pub(crate) fn waits_for(tx: &v1::Transaction) -> String {
     if !tx.waiting_for.is_empty() {
         return plain(&tx.waiting_for);

@@ -73,6 +73,16 @@ fn retry(world: &mut World) {
     world.request(Request::Operator(tx_id(1), command(order)));
 }
 
+/// Fails unless the transaction is given up after this time, and not 3 s before.
+fn assert_given_up_after(world: &mut World, time: Duration) {
+    world.after(time.saturating_sub(Duration::from_secs(5)));
+    look(world);
+    assert_eq!(status(world, 1), TxStatus::Processing);
+    world.after(Duration::from_secs(3));
+    look(world);
+    assert_eq!(status(world, 1), TxStatus::Failure);
+}
+
 #[test]
 fn an_action_whose_participant_stays_away_is_given_up_at_its_age() {
     let mut world = deserted([of("x", aging(tcc("a")))]);
@@ -330,12 +340,8 @@ fn an_action_that_is_not_due_at_its_age_is_given_up_when_it_is() {
     let at = rows.iter().map(|row| row.at).max().unwrap();
     assert!(rows.len() == 2 && at > world.now + AGE, "{rows:?}");
     world.deliver(Input::Detached(StreamId(3)));
-    world.after(at.since(world.now).saturating_sub(Duration::from_secs(5)));
-    look(&mut world);
-    assert_eq!(status(&world, 1), TxStatus::Processing);
-    world.after(Duration::from_secs(3));
-    look(&mut world);
-    assert_eq!(status(&world, 1), TxStatus::Failure);
+    let wait = at.since(world.now);
+    assert_given_up_after(&mut world, wait);
 }
 
 /// An operator who retries means: from now on. Also across restarts.
@@ -356,12 +362,7 @@ fn the_age_counts_anew_from_an_operators_retry() {
         if restarts {
             world.restart();
         }
-        world.after(AGE.saturating_sub(Duration::from_secs(5)));
-        look(&mut world);
-        assert_eq!(status(&world, 1), TxStatus::Processing);
-        world.after(Duration::from_secs(3));
-        look(&mut world);
-        assert_eq!(status(&world, 1), TxStatus::Failure);
+        assert_given_up_after(&mut world, AGE);
     }
 }
 

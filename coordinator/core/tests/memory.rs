@@ -119,6 +119,7 @@ fn a_participant_that_returns_is_drained_in_measured_portions() {
         }
     }
     assert!(is_done(&world));
+    assert_eq!(world.engine.stats().on_the_move, 0);
 }
 
 #[test]

@@ -127,6 +127,15 @@ impl Story {
         };
         LATE + unseen.min(limits::MISDATED_AFTER.as_secs())
     }
+
+    /// The same of what had run for so many seconds before: after a restart at which the clock went back, nothing shows that.
+    fn late_where_it_ran(self, jump: i64, seconds: u64) -> u64 {
+        let again = match self {
+            Self::JumpsBackAtRestart => seconds,
+            _ => 0,
+        };
+        self.late(jump).max(LATE + again)
+    }
 }
 
 /// Runs every case; a case returns what is wrong.
@@ -170,13 +179,7 @@ fn no_jump_makes_phase_one_shorter_or_longer() {
         story.meanwhile(&mut world, jump);
         let over = |world: &World| world.table.transaction(id).phase.decision().is_some();
         let after = 10 + seconds_until(&mut world, over)?;
-        // After a restart at which the clock went back, nothing tells how long it has run.
-        let again = if matches!(story, Story::JumpsBackAtRestart) {
-            10
-        } else {
-            0
-        };
-        let late = story.late(jump).max(LATE + again);
+        let late = story.late_where_it_ran(jump, 10);
         let early = after < TIMEOUT && story.is_seen(jump);
         if early || after > TIMEOUT + late {
             return Err(format!("ended after {after} s"));
@@ -253,12 +256,7 @@ fn no_jump_gives_an_absent_action_up_early_or_never() {
         let parked =
             |world: &World| matches!(world.table.transaction(id).phase, Phase::Parked { .. });
         let after = 10 + seconds_until(&mut world, parked)?;
-        let again = if matches!(story, Story::JumpsBackAtRestart) {
-            10
-        } else {
-            0
-        };
-        let late = story.late(jump).max(LATE + again);
+        let late = story.late_where_it_ran(jump, 10);
         let early = after < AGE && story.is_seen(jump);
         if early || after > AGE + late {
             return Err(format!("given up after {after} s"));

@@ -11,7 +11,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Returns the command whose output it is, without the name of the program.
+    /// Returns the command that printed it, without the name of the program.
     pub(crate) fn command(&self) -> Option<&str> {
         self.lines.first()?.strip_prefix("$ tercet ")
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-/// Folders whose programs print the samples.
+/// The folders of the programs that print the samples.
 const FOLDERS: [&str; 4] = [
     "coordinator/cli/src",
     "coordinator/core/src",
@@ -177,7 +177,7 @@ fn letters(text: &str) -> usize {
     text.chars().filter(|it| it.is_alphabetic()).count()
 }
 
-/// Returns the parts of a literal between its placeholders.
+/// Returns the fixed parts of a literal, outside of its braces.
 fn fixed(literal: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut within = false;
@@ -259,7 +259,7 @@ fn until_end(text: &str) -> &str {
     text
 }
 
-/// Returns the string literals of a source, whose line breaks are taken out as the compiler does.
+/// Returns the string literals of a source, without the line breaks that the compiler takes out.
 fn literals(source: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut characters = source.chars().peekable();

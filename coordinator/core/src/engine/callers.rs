@@ -1,7 +1,7 @@
 //! The callers that wait for a transaction and the jobs that wait to be folded, found by their caller without a walk.
 //!
-//! Many callers may join one transaction, by begins of its business under other ids, up to [`CALLERS_JOINED`](crate::limits::CALLERS_JOINED): each
-//! that joins and each that leaves costs a search.
+//! Many callers may join one transaction by begins of its business under other ids, up to
+//! [`CALLERS_JOINED`](crate::limits::CALLERS_JOINED): each that joins and each that leaves costs a search.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map},

@@ -31,7 +31,7 @@ pub(super) struct Entry {
     pub origin: Origin,
     /// The bytes that its transaction and its jobs take up, about.
     pub weight: usize,
-    /// Whether it counts among those from the table that are on the move.
+    /// Set while it counts among those from the table that are on the move.
     pub counted: bool,
     /// When a request last brought something new: an initiator is likely to make another one soon.
     pub asked_at: Moment,

@@ -66,7 +66,7 @@ pub struct Engine {
     to_load: VecDeque<TxId>,
     /// Transactions that are being read.
     loading: usize,
-    /// Transactions from the table that are being read or written, or are about to be.
+    /// Transactions from the table that are being read or written, or are about to be read.
     on_the_move: usize,
     /// The bytes of all transactions in memory, and those of one as it is loaded lately; about.
     weight: usize,
@@ -85,6 +85,8 @@ enum Timer {
 pub struct Stats {
     /// Transactions in memory.
     pub transactions: usize,
+    /// Those among them that come from the table and are being read or written, or are about to be read.
+    pub on_the_move: usize,
     /// Calls under way.
     pub calls: usize,
     /// Calls that wait for a place or a way.
@@ -215,6 +217,7 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         Stats {
             transactions: self.entries.len(),
+            on_the_move: self.on_the_move,
             calls: self.open.len(),
             calls_waiting: self.gate.waiting(),
             timers: self.timers.len(),
@@ -300,7 +303,7 @@ impl Engine {
         entry.weight = weight;
     }
 
-    /// Counts a transaction anew whose state has changed.
+    /// Counts a transaction whose state has changed among those on the move, or no longer.
     fn count(&mut self, id: TxId) {
         if let Some(entry) = self.entries.get_mut(&id) {
             let counts = entry.is_on_the_move();

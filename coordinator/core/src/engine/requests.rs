@@ -155,7 +155,8 @@ impl Engine {
         }
     }
 
-    /// Answers begins whose business has another transaction with that one. Too many are refused: they began nothing.
+    /// Lets the callers of begins wait for the transaction that has their business. Beyond the bound they are refused: they
+    /// began nothing.
     pub(super) fn join(&mut self, id: TxId, joining: Vec<(CallerId, Wait)>) {
         for (caller, wait) in joining {
             if !self.may_join(id) {

@@ -128,7 +128,7 @@ impl Engine {
         Some(unreachable)
     }
 
-    /// Returns the actions that are too old and for whose calls, which are due, there is no way: they are given up.
+    /// Returns the actions to give up: they are too old, and their calls are due and find no way.
     pub(super) fn too_old(&self, id: TxId, tx: &Transaction) -> Vec<(usize, Unreachable)> {
         let Some(entry) = self.entries.get(&id) else {
             return Vec::new();

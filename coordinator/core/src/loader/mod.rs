@@ -191,7 +191,7 @@ impl Loader {
         limits.sum()
     }
 
-    /// Adds the pages whose time has come, for at most `free` rows together; returns the number of rows that are left.
+    /// Adds the pages for which it is time, with at most `free` rows together; returns the number of rows that is left.
     fn next_pages(
         &mut self,
         config: &EngineConfig,

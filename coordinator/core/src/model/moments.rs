@@ -46,7 +46,7 @@ impl Transaction {
         Some(self.moments.ages_from + max)
     }
 
-    /// Returns the places of the actions that are too old and whose calls are due.
+    /// Returns the places of the actions that are too old and have a call due.
     pub(crate) fn too_old(&self, now: Moment) -> impl Iterator<Item = usize> + '_ {
         let is_finishing = matches!(self.phase, Phase::Finishing { .. });
         let is_too_old = move |place: &usize| {

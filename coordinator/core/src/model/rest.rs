@@ -11,8 +11,8 @@ pub struct Rest {
     /// The calls that it wants, one entry per participant and need.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants: Vec<Want>,
-    /// When time alone takes it further: the end of phase one, or the age at which the first of its actions is given up whose
-    /// participants stay away.
+    /// When time alone takes it further: the end of phase one, or the age at which the first action of an absent participant
+    /// is given up.
     #[serde(
         with = "crate::time::micros::optional",
         default,

@@ -102,7 +102,15 @@ impl World {
         self.note_waiting();
         self.check_outbox();
         let Some(process) = &self.process else { return };
-        let held = process.engine.stats().transactions;
+        let stats = process.engine.stats();
+        let held = stats.transactions;
+        if stats.on_the_move > held {
+            let what = format!(
+                "{} of {held} transactions are on the move",
+                stats.on_the_move
+            );
+            self.judge.record(MEMORY, None, what);
+        }
         // A part is kept beside it for requests of transactions that have been begun.
         let allowed = self.config.capacity + self.config.capacity.div_ceil(8);
         if held > allowed {
@@ -128,7 +136,13 @@ impl World {
         if is_called {
             return None;
         }
-        if stats.transactions + stats.calls + stats.calls_waiting + process.lane.len() > 0 {
+        if stats.transactions
+            + stats.on_the_move
+            + stats.calls
+            + stats.calls_waiting
+            + process.lane.len()
+            > 0
+        {
             return Some((
                 MEMORY,
                 None,

@@ -4,6 +4,7 @@
 //! All events are [`Event`]s in one queue ordered by time. A step takes the next event out, passes it to
 //! the process that it is for, and puts the events that follow into the queue.
 
+mod arrivals;
 mod clients;
 mod coordinator;
 mod memory;
