@@ -73,7 +73,9 @@ pub struct Process {
     pub wakes: Option<Moment>,
     /// The most places of each participant at once, by its place in the plan.
     pub widest: BTreeMap<usize, u32>,
-    /// Transactions that a page of due rows brought into memory.
+    /// Transactions that a page of due rows listed, and that have not been read since.
+    pub listed: BTreeSet<TxId>,
+    /// Transactions that were read because a page listed them.
     pub from_table: BTreeSet<TxId>,
     /// Calls that left to each participant in a row while calls of transactions from the table waited for it, and how many of
     /// these waited at the last one.
@@ -114,6 +116,7 @@ impl Process {
             now,
             wakes: None,
             widest: BTreeMap::new(),
+            listed: BTreeSet::new(),
             from_table: BTreeSet::new(),
             in_a_row: BTreeMap::new(),
             waited: BTreeMap::new(),

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tercet_core::{
     id::CallId,
-    model::Queue,
     port::{AskBack, Call, Input, Output, Read, Reply, Route},
     refusal::Refusal,
     time::{Moment, Now, Timestamp},
@@ -179,10 +178,8 @@ impl World {
         };
         process.comes_to(moment);
         self.coverage.note(&self.database.tables, &input);
-        if let Input::Due(query, rows) = &input
-            && query.queue != Queue::Hand(process.owner.clone())
-        {
-            process.from_table.extend(rows.iter().map(|row| row.id));
+        if let Input::Due(_, rows) = &input {
+            process.listed.extend(rows.iter().map(|row| row.id));
         }
         process.handle(input);
     }

@@ -16,13 +16,19 @@ const IN_A_ROW: u32 = 6;
 const MEMORY: &str = "I9 memory is bounded by configuration";
 
 impl World {
-    /// Checks that a page of due rows is no longer than there is room for.
+    /// Checks that a page of due rows is no longer than there is room for, and notes what such a page brings into memory.
     pub(super) fn check_read(&mut self, read: &Read) {
         let Some(process) = &mut self.process else {
             return;
         };
-        let Read::Due(query) = read else {
-            return;
+        let query = match read {
+            Read::Transactions(ids) => {
+                let listed = ids.iter().filter(|id| process.listed.remove(*id));
+                process.from_table.extend(listed);
+                return;
+            }
+            Read::Due(query) => query,
+            Read::Queues(_) => return,
         };
         let Queue::Wait { participant, .. } = &query.queue else {
             return;
