@@ -145,14 +145,27 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Takes in that an incarnation that starts now, by this clock of the database, makes the ages out of the row.
-    fn ages_as_loaded(&mut self, row: Option<&Row>, now: Timestamp, clock: Timestamp) {
+    /// Takes in that an incarnation that started by this clock of the database makes ages and deadline out of the row.
+    fn as_loaded(&mut self, row: Option<&Row>, now: Timestamp, clock: Timestamp) {
         // By a clock that was wrong, where it rests.
         let of_rest = row.and_then(|row| row.head.rest.as_ref()?.ages_from);
         for (stored, from) in &mut self.ages {
             let earliest = of_rest.map_or(*stored, |of_rest| of_rest.min(*stored));
             *from = (*from).min(now - clock.since(earliest));
         }
+        let Some(phase_one) = &mut self.phase_one else {
+            return;
+        };
+        let until = row.and_then(|row| row.head.rest.as_ref()?.until);
+        let ends = [
+            Some(phase_one.deadline),
+            row.map(|row| row.spec.deadline),
+            until,
+        ];
+        let left = ends.into_iter().flatten().map(|end| end.since(clock)).min();
+        let left = left.unwrap_or_default().min(phase_one.timeout);
+        phase_one.earliest = phase_one.earliest.min(now + left);
+        phase_one.end = None;
     }
 
     /// Returns from when the ages of the actions count in this phase, in the world's time.
@@ -249,21 +262,7 @@ impl Judge {
     pub fn started(&mut self, epoch: u64, now: Timestamp, clock: Timestamp, tables: &Tables) {
         self.incarnation = (epoch, clock.as_micros() - now.as_micros());
         for (id, seen) in &mut self.seen {
-            let row = tables.row(*id);
-            seen.ages_as_loaded(row, now, clock);
-            let Some(phase_one) = &mut seen.phase_one else {
-                continue;
-            };
-            let until = row.and_then(|row| row.head.rest.as_ref()?.until);
-            let ends = [
-                Some(phase_one.deadline),
-                row.map(|row| row.spec.deadline),
-                until,
-            ];
-            let left = ends.into_iter().flatten().map(|end| end.since(clock)).min();
-            let left = left.unwrap_or_default().min(phase_one.timeout);
-            phase_one.earliest = phase_one.earliest.min(now + left);
-            phase_one.end = None;
+            seen.as_loaded(tables.row(*id), now, clock);
         }
     }
 
@@ -320,7 +319,7 @@ impl Judge {
             // A write of an earlier incarnation that came late: this one is to load it.
             let clock = Timestamp::from_micros(scene.now.as_micros() + ahead);
             let seen = self.seen.entry(change.id).or_default();
-            seen.ages_as_loaded(Some(after), scene.now, clock);
+            seen.as_loaded(Some(after), scene.now, clock);
         }
     }
 
