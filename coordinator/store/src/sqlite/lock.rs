@@ -19,7 +19,19 @@ pub(super) struct ProcessLock {
     /// The database itself, locked: closed after every connection of this process, because closing it releases SQLite's
     /// own locks.
     _database: Option<LockedDatabase>,
-    _file: File,
+    _file: Locked,
+}
+
+/// A locked file. The lock ends with this and not with the file's last descriptor, which a process that has just been
+/// forked may have until it executes its program.
+#[derive(Debug)]
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // If that fails, the lock ends when the file is closed.
+        let _ = self.0.unlock();
+    }
 }
 
 impl ProcessLock {
@@ -38,7 +50,7 @@ impl ProcessLock {
         match file.try_lock() {
             Ok(()) => Ok(Self {
                 _database: None,
-                _file: file,
+                _file: Locked(file),
             }),
             Err(TryLockError::WouldBlock) => Err(failed(taken(database))),
             Err(TryLockError::Error(error)) => Err(failed(format!(
@@ -77,7 +89,7 @@ static OPEN: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
 #[derive(Debug)]
 struct LockedDatabase {
     identity: (u64, u64),
-    _file: File,
+    file: File,
 }
 
 #[cfg(target_os = "linux")]
@@ -101,10 +113,7 @@ impl LockedDatabase {
         match file.try_lock() {
             Ok(()) => {
                 open.insert(identity);
-                Ok(Some(Self {
-                    identity,
-                    _file: file,
-                }))
+                Ok(Some(Self { identity, file }))
             }
             Err(TryLockError::WouldBlock) => Err(taken(database)),
             // A file system without such locks: the lock beside the file has to do.
@@ -117,6 +126,8 @@ impl LockedDatabase {
 impl Drop for LockedDatabase {
     fn drop(&mut self) {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        // As above.
+        let _ = self.file.unlock();
         open.remove(&self.identity);
     }
 }
@@ -144,4 +155,37 @@ pub(super) fn resolved(path: &Path) -> io::Result<PathBuf> {
         _ => Path::new("."),
     };
     Ok(directory.canonicalize()?.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// As between the fork and the execution of a child's program.
+    #[test]
+    fn a_lock_that_is_let_go_is_free_though_another_has_its_descriptor() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tercet.db.lock");
+        let file = File::create(&path).unwrap();
+        file.lock().unwrap();
+        let inherited = file.try_clone().unwrap();
+        drop(Locked(file));
+        File::open(&path).unwrap().try_lock().unwrap();
+        drop(inherited);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_database_that_is_let_go_is_free_though_another_has_its_descriptor() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("tercet.db");
+        let take = || LockedDatabase::take(&database).map(Option::unwrap);
+        let locked = take().unwrap();
+        let inherited = locked.file.try_clone().unwrap();
+        drop(locked);
+        take().unwrap();
+        drop(inherited);
+    }
 }
